@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+# Warnings, hardening and sanitizers, carried by the interface target remora_options.
+set(REMORA_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, `address,undefined`, `thread` or `fuzzer-no-link,address,undefined`")
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE}")
+endif()
+
+add_library(remora_options INTERFACE)
+target_include_directories(remora_options INTERFACE "${CMAKE_SOURCE_DIR}/src")
+target_compile_options(remora_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Wcast-align
+  -Wnon-virtual-dtor -Woverloaded-virtual -Wnull-dereference -Wswitch-enum -Wimplicit-fallthrough
+  -Wformat=2 -Wundef -Wextra-semi -Wdangling -Werror
+  -fno-omit-frame-pointer)
+
+if(REMORA_SANITIZE)
+  target_compile_options(remora_options INTERFACE -fsanitize=${REMORA_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(remora_options INTERFACE -fsanitize=${REMORA_SANITIZE})
+  if(REMORA_SANITIZE MATCHES "undefined")
+    # This check needs the type information that data-plane folders are built without.
+    target_compile_options(remora_options INTERFACE -fno-sanitize=vptr)
+  endif()
+endif()
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  target_compile_options(remora_options INTERFACE
+    -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -D_GLIBCXX_ASSERTIONS -fstack-protector-strong -fstack-clash-protection)
+  target_link_options(remora_options INTERFACE -Wl,-z,relro,-z,now)
+endif()
+add_link_options(-fuse-ld=lld)
+
+# Data-plane folders build without exceptions and RTTI; control/ and below it in the call graph
+# (third-party edges) need both.
+add_library(remora_data_plane INTERFACE)
+target_link_libraries(remora_data_plane INTERFACE remora_options)
+target_compile_options(remora_data_plane INTERFACE -fno-exceptions -fno-rtti)

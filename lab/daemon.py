@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A remorad process and the command line that talks to it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paths import LabError, program, tool
+from processes import STOP_SECONDS, Child
+
+START_SECONDS = 60
+CALL_SECONDS = 90
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What the command line printed and ended with when a call was refused."""
+
+    exit_code: int
+    sentence: str
+
+
+class Daemon:
+    """One remorad. State, sockets and log are in `folder` and survive its end.
+
+    The gRPC port is picked at the first start and kept, so clients find it after a restart.
+    """
+
+    def __init__(self, name: str, folder: Path, grpc_port: int = 0,
+                 arguments: list[str] | None = None) -> None:
+        self.name = name
+        self.folder = folder
+        self.log = folder / f"{name}.log"
+        self._port = grpc_port
+        self._arguments = arguments or []
+        self._child: Child | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def server(self) -> str:
+        """Where its gRPC listens."""
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def child(self) -> Child | None:
+        return self._child
+
+    def running(self) -> bool:
+        return self._child is not None and self._child.alive()
+
+    def start(self) -> None:
+        """Returns once it says that it is ready."""
+        if self.running():
+            raise LabError(f"the {self.name} runs already")
+        command = [str(program("remorad")), "--state", str(self.folder / "state"),
+                   "--grpc", self.server, *self._arguments]
+        self._child = Child(f"the {self.name}'s remorad", command, self.log, capture_stdout=True)
+        line = self._child.read_line(START_SECONDS)
+        ready = re.fullmatch(r"remorad ready: grpc=127\.0\.0\.1:(\d+)", line)
+        if not ready:
+            raise LabError(f"the {self.name}'s remorad said `{line}` instead of being ready")
+        self._port = int(ready[1])
+
+    def kill(self) -> None:
+        """As `kill -9` does: no time for a last word."""
+        if self._child is not None:
+            self._child.signal(signal.SIGKILL)
+            self._child.wait(STOP_SECONDS)
+            self._child.stop()
+
+    def stop(self) -> None:
+        """SIGTERM, after which it must end by itself with exit code 0."""
+        if self._child is None or not self.running():
+            return
+        self._child.signal(signal.SIGTERM)
+        try:
+            code = self._child.wait(2 * STOP_SECONDS)
+        finally:
+            self._child.stop()
+        if code != 0:
+            raise LabError(f"the {self.name}'s remorad ended with exit code {code} on SIGTERM")
+
+    def end(self) -> None:
+        """Ends it whatever its state. Never raises."""
+        if self._child is not None:
+            self._child.stop()
+
+    # --- calls ------------------------------------------------------------------------------
+
+    def _call(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        command = [tool("setpriv", "util-linux"), "--pdeathsig", "KILL", "--",
+                   str(program("remora")), "--server", self.server, *arguments]
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=False,
+                                  timeout=CALL_SECONDS, stdin=subprocess.DEVNULL)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"`remora {' '.join(arguments)}` did not end within "
+                           f"{CALL_SECONDS} s") from None
+
+    def remora(self, *arguments: str) -> str:
+        """`remora ARGUMENTS`, which must succeed; its output."""
+        done = self._call(list(arguments))
+        if done.returncode != 0:
+            raise LabError(f"`remora {' '.join(arguments)}` on the {self.name} failed: "
+                           f"{done.stderr.strip() or f'exit code {done.returncode}'}")
+        return done.stdout
+
+    def remora_json(self, *arguments: str) -> Any:
+        """The same as a program reads it."""
+        text = self.remora("-o", "json", *arguments)
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise LabError(f"`remora -o json {' '.join(arguments)}` printed no JSON: "
+                           f"{error}") from None
+
+    def refused(self, *arguments: str) -> Refusal:
+        """`remora ARGUMENTS`, which must fail."""
+        done = self._call(list(arguments))
+        if done.returncode == 0:
+            raise LabError(f"`remora {' '.join(arguments)}` on the {self.name} succeeded, "
+                           "and should have been refused")
+        return Refusal(done.returncode, done.stderr.strip())

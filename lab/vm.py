@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host: a QEMU virtual machine with Debian's own 6.12 kernel and places for 64 disks.
+
+The guest has no Remora in it: it sees PCI devices come and go. Its memory is a shared memfd, as
+a vhost-user back end needs. Places for functions 0..63 are the slots of conventional PCI bridges
+of the `pc` machine (slot 0 of a bridge cannot be plugged into): that layout was found to work
+with QEMU 7.2 and ACPI hot-plug, see FUNCTIONS.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Callable
+
+from guest_agent import Answer, GuestAgent
+from guest_image import GuestImage, guest_image
+from paths import LabError, cache_dir, tool
+from processes import Child
+from qmp import Qmp
+
+FUNCTIONS = "br1:1-31,br2:1-31,br3:1-2"
+BRIDGES = ("br1", "br2", "br3")
+MEMORY = "512M"
+PROCESSORS = 2
+KVM_BOOT_SECONDS = 8  # about 1 s where KVM works; where it does not, the guest hangs
+QUIT_SECONDS = 2  # QEMU has nothing to save; one that hangs is killed
+BOOT_SECONDS = 120  # seen: 5 s on an idle machine, 55 s on a loaded one
+
+
+def _boots_under_kvm(image: GuestImage) -> bool:
+    """Whether a guest really boots under KVM: an open /dev/kvm proves nothing when nested."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
+    with tempfile.TemporaryDirectory(prefix="remora-kvm-") as name:
+        vm = Vm(Path(name), image=image, accelerator="kvm")
+        try:
+            vm.start(boot_seconds=KVM_BOOT_SECONDS)
+            return True
+        except (LabError, OSError):
+            return False
+        finally:
+            vm.stop()
+
+
+def _usable_kvm(image: GuestImage) -> bool:
+    """The same, tried once a boot of this machine and user."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    verdict = cache_dir() / f"kvm-{os.getuid()}-{boot}"
+    if not verdict.exists():
+        verdict.write_text("yes" if _boots_under_kvm(image) else "no", encoding="ascii")
+    return verdict.read_text(encoding="ascii") == "yes"
+
+
+def choose_accelerator(image: GuestImage) -> str:
+    """REMORA_ACCEL: `tcg` (the default), `kvm`, or `auto`: KVM where a guest boots under it."""
+    wanted = os.environ.get("REMORA_ACCEL", "tcg")
+    if wanted not in ("tcg", "kvm", "auto"):
+        raise LabError(f"REMORA_ACCEL is {wanted}; it takes tcg, kvm or auto")
+    if wanted != "tcg" and _usable_kvm(image):
+        return "kvm"
+    if wanted == "kvm":
+        raise LabError("REMORA_ACCEL=kvm, but no guest boots under KVM on this machine; unset it")
+    return "tcg"
+
+
+class Vm:
+    """One virtual machine; its sockets and logs are in `folder`."""
+
+    def __init__(self, folder: Path, image: GuestImage | None = None,
+                 accelerator: str | None = None, say: Callable[[str], None] = lambda line: None
+                 ) -> None:
+        self.folder = folder
+        self.qmp_path = folder / "qmp"  # for remorad
+        self.console = folder / "console.log"
+        self.agent = GuestAgent(folder / "agent")
+        self._image = image or guest_image(say)
+        self._accelerator = accelerator or choose_accelerator(self._image)
+        self._child: Child | None = None
+        self._qmp: Qmp | None = None
+
+    @property
+    def accelerator(self) -> str:
+        return self._accelerator
+
+    @property
+    def child(self) -> Child | None:
+        return self._child
+
+    def command(self) -> list[str]:
+        """QEMU's command line."""
+        accelerator = "tcg,thread=multi" if self._accelerator == "tcg" else self._accelerator
+        # QEMU 7.2 with a 6.12 guest crashes at random with -cpu max, never seen with qemu64.
+        processor = "qemu64" if self._accelerator == "tcg" else "host"
+        command = [
+            tool("qemu-system-x86_64", "qemu-system-x86"),
+            "-nodefaults", "-no-user-config", "-display", "none",
+            "-machine", "pc,memory-backend=mem0", "-accel", accelerator, "-cpu", processor,
+            "-smp", str(PROCESSORS), "-m", MEMORY,
+            "-object", f"memory-backend-memfd,id=mem0,size={MEMORY},share=on",
+            "-kernel", str(self._image.kernel), "-initrd", str(self._image.initramfs),
+            # no_timer_check: on a loaded machine an emulated guest may take its timer for broken.
+            "-append", "no_timer_check console=ttyS0 quiet loglevel=4 panic=0 tsc=unstable nokaslr",
+            "-serial", f"file:{self.console}",
+            "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
+            "-qmp", f"unix:{self.folder / 'qmp-lab'},server=on,wait=off",
+            "-device", "virtio-serial-pci",
+            "-chardev", f"socket,id=agent,path={self.folder / 'agent'},server=on,wait=off",
+            "-device", "virtserialport,chardev=agent,name=remora.agent",
+        ]
+        for number, bridge in enumerate(BRIDGES, start=1):
+            command += ["-device", f"pci-bridge,id={bridge},chassis_nr={number}"]
+        return command
+
+    def start(self, boot_seconds: float = BOOT_SECONDS) -> None:
+        """Boots, and returns once the guest answers."""
+        for name in ("qmp", "qmp-lab", "agent"):
+            (self.folder / name).unlink(missing_ok=True)
+        self._child = Child("QEMU", self.command(), self.folder / "qemu.log")
+        try:
+            self._qmp = Qmp(self.folder / "qmp-lab")
+            self.agent.connect(boot_seconds)
+        except (LabError, OSError) as error:
+            if not self._child.alive():
+                raise LabError(f"QEMU ended at once (exit code {self._child.exit_code}): "
+                               f"{self._child.tail(3)}") from error
+            raise
+
+    @property
+    def qmp(self) -> Qmp:
+        assert self._qmp is not None, "start() first"
+        return self._qmp
+
+    def run(self, command: str, seconds: float = 60) -> Answer:
+        """A shell command in the guest, whatever it ends with."""
+        return self.agent.run(command, seconds)
+
+    def check(self, command: str, seconds: float = 60) -> str:
+        """A shell command in the guest that must succeed; its output."""
+        answer = self.run(command, seconds)
+        if answer.exit_code != 0:
+            raise LabError(f"in the guest `{command}` ended with exit code {answer.exit_code}:\n"
+                           f"{answer.output.rstrip()}")
+        return answer.output
+
+    def disks(self) -> dict[str, str]:
+        """The guest's virtio disks: serial -> device name, e.g. vda."""
+        listed = self.check("for d in /sys/block/vd*; do [ -e $d ] && "
+                            "echo ${d##*/} $(cat $d/serial); done; true")
+        pairs = [line.split() for line in listed.splitlines()]
+        return {words[1] if len(words) > 1 else f"no serial: {words[0]}": words[0]
+                for words in pairs if words}
+
+    def reboot(self) -> None:
+        """Restarts the guest's kernel; the machine and its plugged devices stay."""
+        self.qmp.events.clear()
+        self.agent.run("(sleep 0.2; reboot -f) >/dev/null 2>&1 &")
+        self.agent.close()
+        self.qmp.wait_event("RESET")
+        self.agent.connect(BOOT_SECONDS)
+
+    def stop(self) -> None:
+        """Ends QEMU. Never raises."""
+        self.agent.close()
+        if self._qmp is not None:
+            self._qmp.close()
+            self._qmp = None
+        if self._child is not None:
+            self._child.stop(QUIT_SECONDS)
+

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words of a scenario: each `word_...` method is one, its docstring the language's manual.
+
+`lab/run --words` prints them. A word takes the rest of its line and returns what is worth
+printing beside it, or nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from typing import Callable
+
+import fio
+from paths import LabError
+from world import World
+
+CODES = {
+    "INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "UNAVAILABLE",
+    "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED", "PERMISSION_DENIED", "UNIMPLEMENTED",
+}
+JOB_SECONDS = 120
+Word = Callable[[str], "str | None"]
+
+
+def need(condition: bool, usage: str) -> None:
+    """Refuses a line that is not of the word's form."""
+    if not condition:
+        raise LabError(f"this word is written `{usage}`")
+
+
+def parse_fio(text: str, usage: str) -> tuple[list[str], dict[str, str]]:
+    """`A,B key=value ...` -> volumes and options."""
+    parts = text.split()
+    need(bool(parts) and all("=" in part for part in parts[1:]), usage)
+    return parts[0].split(","), dict(part.split("=", 1) for part in parts[1:])
+
+
+class Words:
+    """The words over one world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def word_start(self, rest: str) -> str | None:
+        """start target|ipu|vm: starts it and waits until it is ready; vm before ipu."""
+        starters: dict[str, Callable[[], str]] = {
+            "target": self.world.start_target, "ipu": self.world.start_ipu,
+            "vm": self.world.start_vm,
+        }
+        need(rest in starters, "start target|ipu|vm")
+        return starters[rest]()
+
+    def word_restart(self, rest: str) -> str | None:
+        """restart target|ipu: starts it again with the same state, ending it first if it runs."""
+        daemon = self.world.daemon(rest)
+        daemon.stop()
+        daemon.start()
+        return f"gRPC {daemon.server}"
+
+    def word_kill(self, rest: str) -> None:
+        """kill -9 target|ipu: ends it without a last word."""
+        need(rest.startswith("-9 "), "kill -9 target|ipu")
+        self.world.daemon(rest.removeprefix("-9 ").strip()).kill()
+
+    def word_stop(self, rest: str) -> None:
+        """stop target|ipu: SIGTERM; it must end with exit code 0."""
+        self.world.daemon(rest).stop()
+
+    def word_volume(self, rest: str) -> str | None:
+        """volume NAME malloc|null|aio SIZE: a volume of the target, shown over NVMe/TCP."""
+        parts = rest.split()
+        need(len(parts) == 3, "volume NAME malloc|null|aio SIZE")
+        volume = self.world.target.create_volume(*parts)
+        self.world.volumes[volume.name] = volume
+        return volume.uuid
+
+    def word_attach(self, rest: str) -> str | None:
+        """attach VOLUME FUNCTION: one call on the IPU; the guest must then have the disk."""
+        parts = rest.split()
+        need(len(parts) == 2 and parts[1].isdigit(), "attach VOLUME FUNCTION")
+        name, function = parts[0], int(parts[1])
+        volume = self.world.volume(name)
+        self.world.need_ipu().attach(self.world.target.discovery, volume.uuid, function)
+        self.world.places[name] = function
+        if self.world.vm is None:
+            return None
+        return self._await_disk(name)
+
+    def _await_disk(self, name: str) -> str:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return f"/dev/{self.world.device(name)} in the guest"
+            except LabError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+    def word_detach(self, rest: str) -> None:
+        """detach VOLUME: undoes attach; when the call returns the guest has no such disk."""
+        function = self.world.places.get(rest)
+        need(function is not None, "detach VOLUME (an attached one)")
+        assert function is not None
+        self.world.need_ipu().detach(function)
+        del self.world.places[rest]
+        if self.world.vm is not None and self.world.volume(rest).serial in self.world.vm.disks():
+            raise LabError(f"the guest still has the disk of volume {rest} after the detach")
+
+    def word_expect(self, rest: str) -> str | None:
+        """expect disks N | running JOB | size VOLUME BYTES | nothing attached: checks it."""
+        parts = rest.split()
+        usage = "expect disks N | running JOB | size VOLUME BYTES | nothing attached"
+        need(len(parts) >= 2, usage)
+        if parts[0] == "disks" and parts[1].isdigit():
+            return self.world.expect_disks(int(parts[1]))
+        if parts[0] == "running":
+            if not self.world.job_running(parts[1]):
+                raise LabError(f"the job {parts[1]} has ended: {self.world.finish_job(parts[1], 5)}")
+            return None
+        if parts[0] == "size" and len(parts) == 3:
+            device = self.world.device(parts[1])
+            sectors = self.world.need_vm().check(f"cat /sys/block/{device}/size").strip()
+            if int(sectors) * 512 != int(parts[2]):
+                raise LabError(f"{device} has {int(sectors) * 512} bytes, not {parts[2]}")
+            return None
+        need(rest == "nothing attached", usage)
+        self.world.need_ipu().check_empty()
+        return self.world.expect_disks(0) if self.world.vm else None
+
+    def word_target(self, rest: str) -> str | None:
+        """target ARGUMENTS: `remora ARGUMENTS` on the target; must succeed."""
+        return self._last_line(self.world.target.remora(*shlex.split(rest)))
+
+    def word_ipu(self, rest: str) -> str | None:
+        """ipu ARGUMENTS: `remora ARGUMENTS` on the IPU; must succeed."""
+        return self._last_line(self.world.need_ipu().remora(*shlex.split(rest)))
+
+    @staticmethod
+    def _last_line(text: str) -> str | None:
+        lines = text.strip().splitlines()
+        return lines[-1] if lines else None
+
+    def word_refuse(self, rest: str) -> str | None:
+        """refuse CODE /PATTERN/ target|ipu ARGUMENTS: must fail with that gRPC code and a
+        sentence that holds PATTERN (a regular expression, in any case)."""
+        usage = "refuse CODE /PATTERN/ target|ipu ARGUMENTS"
+        found = re.fullmatch(r"([A-Z_]+)\s+/(.*?)/\s+(target|ipu)\s+(.+)", rest)
+        need(found is not None, usage)
+        assert found is not None
+        code, pattern, name, arguments = found.groups()
+        need(code in CODES, f"{usage}, CODE one of {', '.join(sorted(CODES))}")
+        refusal = self.world.daemon(name).refused(*shlex.split(arguments))
+        if refusal.exit_code != 1 or not refusal.sentence.startswith("remora: "):
+            raise LabError(f"refused with exit code {refusal.exit_code} and `{refusal.sentence}`, "
+                           "not with exit code 1 and `remora: <sentence>`")
+        if code not in refusal.sentence:
+            raise LabError(f"the refusal does not name the code {code}: {refusal.sentence}")
+        if not re.search(pattern, refusal.sentence, re.IGNORECASE):
+            raise LabError(f"the refusal's sentence lacks /{pattern}/: {refusal.sentence}")
+        return refusal.sentence
+
+    def word_guest(self, rest: str) -> str | None:
+        """guest COMMAND: a shell command in the guest; must end with exit code 0."""
+        return self.world.need_vm().check(rest).strip() or None
+
+    def word_fio(self, rest: str) -> str | None:
+        """fio VOLUME[,VOLUME...] [OPTION=VALUE ...]: fio with crc32c verification, all volumes
+        at once; the options are fio's own, the defaults are in lab/fio.py."""
+        names, options = parse_fio(rest, "fio VOLUME[,VOLUME...] [OPTION=VALUE ...]")
+        command = fio.command([self.world.device(name) for name in names], options)
+        return fio.summary(self.world.need_vm().check(command, JOB_SECONDS))
+
+    def word_begin(self, rest: str) -> None:
+        """begin JOB fio ... | begin JOB guest ...: the same in the background."""
+        usage = "begin JOB fio VOLUME ... | begin JOB guest COMMAND"
+        found = re.fullmatch(r"(\w+)\s+(fio|guest)\s+(.+)", rest)
+        need(found is not None, usage)
+        assert found is not None
+        job, kind, text = found.groups()
+        if kind == "fio":
+            names, options = parse_fio(text, usage)
+            text = fio.command([self.world.device(name) for name in names], options)
+        self.world.begin_job(job, text)
+
+    def word_finish(self, rest: str) -> str | None:
+        """finish JOB [SECONDS]: waits for its end, which must be good (120 s unless told)."""
+        parts = rest.split()
+        need(0 < len(parts) <= 2, "finish JOB [SECONDS]")
+        return self.world.finish_job(parts[0], float(parts[1]) if parts[1:] else JOB_SECONDS)
+
+    def word_reboot(self, rest: str) -> None:
+        """reboot guest: restarts the guest's kernel, the machine and its disks stay."""
+        need(rest == "guest", "reboot guest")
+        self.world.need_vm().reboot()
+
+    def word_wait(self, rest: str) -> None:
+        """wait SECONDS: lets that time pass, for the load that runs meanwhile."""
+        need(re.fullmatch(r"\d+(\.\d+)?", rest) is not None and float(rest) <= 60, "wait SECONDS")
+        time.sleep(float(rest))
+
+    def word_say(self, rest: str) -> str | None:
+        """say TEXT: prints it."""
+        return rest
+
+
+def all_words() -> dict[str, str]:
+    """Word -> its manual."""
+    return {name.removeprefix("word_"): " ".join((getattr(Words, name).__doc__ or "").split())
+            for name in dir(Words) if name.startswith("word_")}

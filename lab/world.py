@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a scenario plays with: at most one target, one IPU and one VM, in a folder of their own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Callable
+
+import fio
+from ipu import Ipu
+from paths import LabError, new_run_dir
+from processes import Child, wait_until
+from target import Target, Volume
+from vm import Vm
+
+DISK_SECONDS = 30
+
+
+class World:
+    """Owns every process and file of one run. close() ends and removes them all."""
+
+    def __init__(self, say: Callable[[str], None] = lambda line: None) -> None:
+        self.folder = new_run_dir()
+        self.target = Target(self.folder / "target")
+        self.vm: Vm | None = None
+        self.ipu: Ipu | None = None
+        self.volumes: dict[str, Volume] = {}
+        self.places: dict[str, int] = {}  # volume name -> host function
+        self._jobs: dict[str, str] = {}  # running job -> its command
+        self._say = say
+
+    # --- processes --------------------------------------------------------------------------
+
+    def start_vm(self) -> str:
+        if self.vm is not None:
+            raise LabError("the vm runs already")
+        folder = self.folder / "vm"
+        folder.mkdir()
+        self.vm = Vm(folder, say=self._say)
+        self.vm.start()
+        return self.vm.check("uname -sr").strip() + f" under {self.vm.accelerator}"
+
+    def start_ipu(self) -> str:
+        if self.ipu is None:
+            self.ipu = Ipu(self.folder / "ipu", self.vm.qmp_path if self.vm else None)
+        self.ipu.start()
+        return f"gRPC {self.ipu.server}"
+
+    def start_target(self) -> str:
+        self.target.start()
+        return f"gRPC {self.target.server}, discovery {self.target.discovery}"
+
+    def need_vm(self) -> Vm:
+        if self.vm is None:
+            raise LabError("there is no vm; `start vm` first")
+        return self.vm
+
+    def need_ipu(self) -> Ipu:
+        if self.ipu is None:
+            raise LabError("there is no ipu; `start ipu` first")
+        return self.ipu
+
+    def daemon(self, name: str) -> Target | Ipu:
+        if name not in ("target", "ipu"):
+            raise LabError(f"there is a target and an ipu, no `{name}`")
+        return self.target if name == "target" else self.need_ipu()
+
+    def volume(self, name: str) -> Volume:
+        if name not in self.volumes:
+            raise LabError(f"there is no volume {name} in this scenario")
+        return self.volumes[name]
+
+    def close(self, clean: bool) -> None:
+        """Ends everything. With `clean` a daemon that does not end well is an error."""
+        try:
+            if clean:
+                for daemon in (self.ipu, self.target):
+                    if daemon is not None:
+                        daemon.stop()
+        finally:
+            for daemon in (self.ipu, self.target):
+                if daemon is not None:
+                    daemon.end()
+            if self.vm is not None:
+                self.vm.stop()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def logs(self) -> str:
+        """The ends of all logs that say anything, for a failed run."""
+        parts = []
+        children: list[Child | None] = [self.target.child, self.ipu.child if self.ipu else None,
+                                        self.vm.child if self.vm else None]
+        for child in children:
+            if child is not None:
+                state = "running" if child.alive() else f"ended with exit code {child.exit_code}"
+                parts.append(f"--- {child.name} ({state}), end of its log:\n{child.tail(25)}")
+        if self.vm is not None and self.vm.console.exists():
+            text = self.vm.console.read_text(encoding="utf-8", errors="replace")
+            parts.append("--- the guest's console:\n" + "\n".join(text.splitlines()[-12:]))
+        return "\n".join(parts)
+
+    # --- disks ------------------------------------------------------------------------------
+
+    def device(self, name: str) -> str:
+        """The guest's name, e.g. vda, of the disk that is volume `name`."""
+        serial = self.volume(name).serial
+        device = self.need_vm().disks().get(serial)
+        if device is None:
+            raise LabError(f"the guest has no disk with serial {serial} (volume {name})")
+        return device
+
+    def expect_disks(self, count: int) -> str:
+        seen: dict[str, str] = {}
+
+        def ready() -> bool:
+            seen.clear()
+            seen.update(self.need_vm().disks())
+            return len(seen) == count
+
+        try:
+            wait_until(ready, DISK_SECONDS, "not the disks wanted")
+        except LabError:
+            raise LabError(f"the guest has {len(seen)} disks, not {count}, after {DISK_SECONDS} s: "
+                           f"{', '.join(sorted(seen.values())) or 'none'}") from None
+        known = {volume.serial for volume in self.volumes.values()}
+        strange = sorted(set(seen) - known)
+        if strange:
+            raise LabError(f"the guest's disks have serials no volume has: {', '.join(strange)}")
+        if len(seen) > 8:
+            return f"the guest has {len(seen)} disks"
+        return f"the guest has {', '.join(sorted(seen.values())) or 'no disk'}"
+
+    # --- jobs in the guest ------------------------------------------------------------------
+
+    def begin_job(self, job: str, command: str) -> None:
+        if job in self._jobs:
+            raise LabError(f"the job {job} runs already")
+        quoted = command.replace("'", "'\\''")
+        self.need_vm().check(f"rm -f /run/{job}.rc; (sh -c '{quoted}' >/run/{job}.out 2>&1; "
+                             f"echo $? >/run/{job}.rc) >/dev/null 2>&1 &")
+        self._jobs[job] = command
+
+    def job_running(self, job: str) -> bool:
+        if job not in self._jobs:
+            raise LabError(f"no job {job} was begun")
+        return self.need_vm().run(f"test -f /run/{job}.rc").exit_code != 0
+
+    def finish_job(self, job: str, seconds: float) -> str:
+        """Waits for the job's end, which must be good; its output."""
+        vm = self.need_vm()
+        wait_until(lambda: not self.job_running(job), seconds,
+                   f"the job {job} (`{self._jobs.get(job, '')}`) did not end", step=0.1)
+        code = vm.check(f"cat /run/{job}.rc").strip()
+        output = vm.check(f"cat /run/{job}.out")
+        command = self._jobs.pop(job)
+        if code != "0":
+            raise LabError(f"the job {job} ended with exit code {code}:\n{output[-1500:]}")
+        return fio.summary(output) if command.startswith("fio ") else output.strip()

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// remorad: the daemon. Parses the command line, starts, says so on one line, waits for a signal.
+#include <cstdio>
+#include <cstdlib>
+#include <signal.h>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "control/daemon.h"
+#include "core/log.h"
+#include "core/units.h"
+
+namespace {
+
+int refuse(const std::string& sentence, int code) {
+    std::fprintf(stderr, "remorad: %s\n", sentence.c_str());
+    return code;
+}
+
+/// SIGTERM and SIGINT are waited for, not handled; every thread made later inherits that.
+sigset_t block_end_signals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    return signals;
+}
+
+}  // namespace
+
+// NOLINTNEXTLINE(bugprone-exception-escape): what still throws here ends the program, as it should
+int main(int argc, char** argv) {
+    remora::control::DaemonOptions options;
+    std::string memory = "64M";
+    std::string level_text = "info";
+    unsigned poll_us = 100;
+    unsigned path_timeout_s = 30;
+    CLI::App app("remorad: reaches block volumes over the network and shows them to hosts",
+                 "remorad");
+    app.footer(
+        "Examples:\n  remorad --state /var/lib/remora\n  remorad --state /var/lib/remora "
+        "--cores 0,1 --qmp unix:/run/vm/qmp --functions 'br1:1-31,br2:1-31,br3:1-2'");
+    app.add_option("--state", options.state_directory, "durable state; made if missing")
+        ->required();
+    app.add_option("--grpc", options.grpc_address, "where gRPC listens; port 0 picks one")
+        ->capture_default_str();
+    app.add_option("--cores", options.cores, "one pinned reactor a core, e.g. 0,1")->delimiter(',');
+    app.add_option("--socket-dir", options.socket_directory,
+                   "where vhost-user sockets are made (default STATE/vhost)");
+    app.add_option("--qmp", options.qmp, "QEMU to plug devices into: unix:PATH or HOST:PORT");
+    app.add_option(
+        "--functions", options.functions,
+        "PCI places of host functions 0..63: BUS, BUS:SLOT, BUS:FIRST-LAST, PREFIX[A-B], "
+        "separated by commas");
+    app.add_option("--poll-us", poll_us, "microseconds a reactor spins before it blocks")
+        ->capture_default_str();
+    app.add_option("--memory", memory, "buffer pool of each reactor")->capture_default_str();
+    app.add_option("--path-timeout", path_timeout_s, "seconds a guest's I/O waits for a path")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 3600));
+    app.add_option("--log-level", level_text, "debug, info, warn or error")->capture_default_str();
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? 0 : 2;
+    }
+
+    remora::log::Level level = remora::log::Level::Info;
+    if (!remora::log::parse_level(level_text, level)) {
+        return refuse("--log-level is debug, info, warn or error, not " + level_text, 2);
+    }
+    remora::log::set_level(level);
+    const auto memory_bytes = remora::core::parse_size(memory);
+    if (!memory_bytes) {
+        return refuse("--memory: " + memory_bytes.error().message, 2);
+    }
+    options.memory_bytes = *memory_bytes;
+    options.spin = std::chrono::microseconds(poll_us);
+    options.path_timeout = std::chrono::seconds(path_timeout_s);
+
+    const sigset_t signals = block_end_signals();
+    auto daemon = remora::control::Daemon::start(options);
+    if (!daemon) {
+        return refuse(daemon.error().message, 1);
+    }
+    std::printf("remorad ready: grpc=%s\n", (*daemon)->grpc_address().c_str());
+    std::fflush(stdout);
+    int signal_number = 0;
+    sigwait(&signals, &signal_number);
+    if (!(*daemon)->stop()) {
+        remora::log::warn(
+            "guests' requests still wait for a path; they go on with the next remorad");
+        std::_Exit(0);
+    }
+    return 0;
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// FileDevice: a volume in a regular file (OPI's aio volume).
+//
+// Direct I/O where file system and block size allow it, else through the page cache. Flush means
+// durable (fdatasync). A new file is sparse; discard punches holes. The device holds the file for
+// itself (a lock that dies with the process), each channel has a descriptor of its own.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "block/device.h"
+#include "reactor/io.h"
+
+namespace remora::backends::file {
+
+struct FileDeviceOptions {
+    std::string name;
+    core::Uuid uuid;
+    std::string path;
+    std::uint32_t block_size = 512;
+    std::uint64_t create_bytes = 0;  ///< Size of a file that is made; 0: it must be there.
+};
+
+class FileDevice final : public block::Device {
+  public:
+    /// On the control reactor, where it also dies. Errors: NotFound, PermissionDenied,
+    /// FailedPrecondition (the file is in use), InvalidArgument (not a regular file, its size no
+    /// multiple of the block size, or other than create_bytes when that is given).
+    static core::Result<std::unique_ptr<FileDevice>> create(FileDeviceOptions options);
+
+    [[nodiscard]] block::Geometry geometry() const override { return geometry_; }
+    core::Result<std::unique_ptr<block::Channel>> open_channel() override;
+    [[nodiscard]] const std::string& path() const { return path_; }
+
+  private:
+    FileDevice(FileDeviceOptions options,
+               block::Geometry geometry,
+               bool direct,
+               std::unique_ptr<reactor::File> lock);
+
+    std::string path_;
+    block::Geometry geometry_;
+    bool direct_;
+    std::unique_ptr<reactor::File> lock_;  // held open for its exclusive lock
+};
+
+}  // namespace remora::backends::file

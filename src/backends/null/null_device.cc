@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/null/null_device.h"
+
+#include "block/deferred.h"
+
+namespace remora::backends::null {
+
+namespace {
+
+using block::Request;
+using block::Status;
+
+class NullChannel final : public block::Channel {
+  public:
+    explicit NullChannel(const block::Geometry& geometry)
+        : geometry_(geometry), done_(reactor::Reactor::current()) {}
+
+    void submit(block::RequestBatch& batch) override {
+        while (Request* request = batch.pop_front()) {
+            const Status status = block::validate(*request, geometry_);
+            if (status == Status::Ok && request->opcode == block::Opcode::Read) {
+                core::SegmentCursor cursor(request->data);
+                cursor.zero(std::size_t{request->block_count} * geometry_.block_size);
+            }
+            done_.push(*request, status);
+        }
+    }
+
+  private:
+    block::Geometry geometry_;
+    block::DeferredCompletions done_;
+};
+
+}  // namespace
+
+core::Result<std::unique_ptr<NullDevice>> NullDevice::create(std::string name,
+                                                             core::Uuid uuid,
+                                                             std::uint32_t block_size,
+                                                             std::uint64_t block_count) {
+    block::Geometry geometry;
+    geometry.block_size = block_size;
+    geometry.block_count = block_count;
+    geometry.can_discard = true;
+    geometry.can_write_zeroes = true;
+    if (auto valid = block::check_geometry(geometry); !valid) {
+        return std::unexpected(valid.error());
+    }
+    return std::unique_ptr<NullDevice>(new NullDevice(std::move(name), uuid, geometry));
+}
+
+NullDevice::NullDevice(std::string name, core::Uuid uuid, block::Geometry geometry)
+    : Device(std::move(name), uuid), geometry_(geometry) {}
+
+core::Result<std::unique_ptr<block::Channel>> NullDevice::open_channel() {
+    return std::make_unique<NullChannel>(geometry_);
+}
+
+}  // namespace remora::backends::null

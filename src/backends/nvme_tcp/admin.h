@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Admin: the admin commands of an association as coroutines with typed answers. It owns the admin
+// queue pair. On the reactor that made it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "backends/nvme_tcp/namespace_device.h"
+#include "backends/nvme_tcp/queue_pair.h"
+#include "nvme/spec/fabrics.h"
+#include "nvme/spec/features.h"
+#include "nvme/spec/identify.h"
+#include "nvme/spec/log_page.h"
+
+namespace remora::backends::nvme_tcp {
+
+/// What Identify and the properties say about a controller, as far as it matters here.
+struct ControllerFacts {
+    std::uint64_t max_transfer_bytes = 0;  ///< 0: any.
+    std::uint32_t max_zeroes_blocks = 65536;
+    std::uint32_t max_discard_blocks = 0xffffffffU;
+    std::uint32_t in_capsule_bytes = 0;  ///< Of I/O queues.
+    std::uint32_t max_queue_entries = 0;
+    std::uint32_t namespace_limit = 0;  ///< NN: no NSID is greater.
+    bool can_discard = false;
+    bool can_write_zeroes = false;
+    bool volatile_cache = false;
+    bool tells_namespace_changes = false;
+    bool keeps_alive = false;
+};
+
+class Admin final : private QueuePairHandler {
+  public:
+    /// Told, once, when the connection ends.
+    class Owner {
+      public:
+        virtual void on_admin_down(const core::Error& reason) = 0;
+
+      protected:
+        ~Owner() = default;
+    };
+
+    Admin(reactor::Reactor& reactor, Owner& owner, QueuePairOptions options, Nanos timeout);
+
+    /// Connects and enables the controller: CC.EN, then CSTS.RDY within CAP.TO.
+    Task<Result<void>> start();
+    QueuePair& queue() { return queue_; }
+    /// Limit of each of the commands below.
+    void set_timeout(Nanos timeout) { timeout_ = timeout; }
+
+    Task<Result<ControllerFacts>> identify_controller();
+    /// Asks for `wanted` I/O queues; returns how many there are.
+    Task<Result<std::uint32_t>> set_queue_count(std::uint32_t wanted);
+    Task<Result<void>> set_event_mask(std::uint32_t events);
+    Task<Result<void>> keep_alive(Nanos limit);
+    /// Waits, without limit, for an asynchronous event; returns DW0.
+    Task<Result<std::uint32_t>> await_event();
+    Task<Result<std::vector<std::uint32_t>>> active_namespaces(std::uint32_t limit);
+    /// Empty when the namespace is not there (any more) or is of no use here.
+    Task<Result<std::optional<NamespaceIdentity>>> describe_namespace(std::uint32_t nsid,
+                                                                      const ControllerFacts& facts);
+    Task<Result<void>> get_log(nvme::spec::LogPage page,
+                               std::uint64_t offset,
+                               std::span<std::byte> into);
+    /// Tells the controller to end: a normal shutdown, or a reset that ends all outstanding
+    /// commands. Best effort within `limit`.
+    Task<> disable(bool shutdown, Nanos limit);
+
+  private:
+    void on_completions(std::span<const Completion> completions) override;
+    void on_down(const core::Error& reason) override;
+
+    Task<Result<CommandResult>> run(nvme::spec::Command entry, std::span<std::byte> into);
+    /// The same; a status other than success is an error that says `what` failed.
+    Task<Result<CommandResult>> must(nvme::spec::Command entry,
+                                     std::span<std::byte> into,
+                                     const char* what);
+    Task<Result<std::uint64_t>> get_property(std::uint32_t offset, bool wide);
+    Task<Result<void>> set_property(std::uint32_t offset, std::uint32_t value);
+    Task<Result<void>> enable();
+    Task<Result<void>> await_ready(bool ready, Nanos deadline);
+    Task<Result<CommandResult>> identify(nvme::spec::Cns cns,
+                                         std::uint32_t nsid,
+                                         std::span<std::byte> into);
+    Task<> ask_command_set_limits(ControllerFacts& facts, std::uint64_t page_bytes);
+
+    reactor::Reactor& reactor_;
+    Owner& owner_;
+    Nanos timeout_;
+    QueuePair queue_;
+    std::string subnqn_;
+    std::uint64_t cap_ = 0;
+    std::uint32_t configuration_ = 0;  // CC without EN and SHN
+};
+
+}  // namespace remora::backends::nvme_tcp

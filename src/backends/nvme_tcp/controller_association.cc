@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+// Controller, the part that builds an association: admin queue, I/O queues, namespaces, events.
+#include <algorithm>
+
+#include "backends/nvme_tcp/controller.h"
+#include "core/log.h"
+#include "reactor/call.h"
+
+namespace remora::backends::nvme_tcp {
+
+namespace {
+
+constexpr std::uint32_t kAdminQueueSize = 32;
+// A controller that tells of changes without end gets no more attention than this.
+constexpr Nanos kEventPause = std::chrono::milliseconds(20);
+/// Largest command made of a request.
+constexpr std::uint64_t kMaxPartBytes = std::uint64_t{1} << 20U;
+
+}  // namespace
+
+QueuePairOptions Controller::queue_options(std::uint16_t queue_id) const {
+    QueuePairOptions out;
+    out.endpoint = options_.endpoint;
+    out.queue_id = queue_id;
+    out.queue_size = kAdminQueueSize;
+    out.header_digest = options_.header_digest;
+    out.data_digest = options_.data_digest;
+    out.subnqn = options_.subnqn;
+    out.hostnqn = options_.hostnqn;
+    out.hostid = options_.hostid.bytes;
+    out.connect_timeout = options_.timing.connect_timeout;
+    if (queue_id == 0) {
+        out.keep_alive_ms = static_cast<std::uint32_t>(
+            std::chrono::duration_cast<std::chrono::milliseconds>(options_.timing.keep_alive)
+                .count());
+        return out;
+    }
+    out.cntlid = admin_->queue().cntlid();
+    out.in_capsule = facts_.in_capsule_bytes;
+    out.queue_size = std::clamp(facts_.max_queue_entries, 2U, options_.queue_size);
+    return out;
+}
+
+TransferLimits Controller::transfer_limits() const {
+    TransferLimits limits;
+    limits.max_transfer_bytes = static_cast<std::uint32_t>(
+        facts_.max_transfer_bytes == 0 ? kMaxPartBytes
+                                       : std::min(facts_.max_transfer_bytes, kMaxPartBytes));
+    limits.max_zeroes_blocks = std::max(facts_.max_zeroes_blocks, 1U);
+    limits.max_discard_blocks = std::max(facts_.max_discard_blocks, 1U);
+    return limits;
+}
+
+Task<Result<void>> Controller::associate() {
+    state_ = PathState::Connecting;
+    background_ = std::make_unique<reactor::Gate>();
+    Admin::Owner& owner = *this;
+    admin_ =
+        std::make_unique<Admin>(reactor_, owner, queue_options(0), options_.timing.admin_timeout);
+    auto done = co_await admin_->start();
+    if (!done) {
+        co_return done;
+    }
+    const auto facts = co_await admin_->identify_controller();
+    if (!facts) {
+        co_return std::unexpected(facts.error());
+    }
+    facts_ = *facts;
+    background_->spawn([](Controller* self) { return self->keep_alive_loop(); }, this);
+    const auto count = static_cast<std::uint32_t>(lanes_.size());
+    const std::uint32_t wanted =
+        options_.io_queues == 0 ? count : std::min(options_.io_queues, count);
+    const auto granted = co_await admin_->set_queue_count(wanted);
+    if (!granted) {
+        co_return std::unexpected(granted.error());
+    }
+    done = co_await connect_lanes(*granted);
+    if (!done) {
+        co_return done;
+    }
+    if (facts_.tells_namespace_changes) {
+        done = co_await admin_->set_event_mask(nvme::spec::kEventNamespaceAttribute);
+        if (!done) {
+            co_return done;
+        }
+        background_->spawn([](Controller* self) { return self->event_loop(); }, this);
+    }
+    done = co_await scan();
+    if (done && !down_ && !stopping_) {
+        co_await lanes_go_live(*granted);
+    }
+    if (done && down_) {
+        co_return std::unexpected(*down_);
+    }
+    co_return done;
+}
+
+Task<Result<void>> Controller::connect_lanes(std::uint32_t granted) {
+    for (std::uint32_t i = 0; i < granted && !stopping_; ++i) {
+        Lane* lane = lanes_[i].get();
+        const QueuePairOptions options = queue_options(static_cast<std::uint16_t>(i + 1));
+        auto connected = co_await reactor::call_on(
+            lane->reactor(), [lane, options] { return lane->connect(options); });
+        if (!connected) {
+            co_return connected;
+        }
+    }
+    co_return Result<void>{};
+}
+
+Task<> Controller::lanes_go_live(std::uint32_t granted) {
+    const TransferLimits limits = transfer_limits();
+    for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+        Lane* lane = lanes_[i].get();
+        Lane* carrier = i < granted ? nullptr : lanes_[i % granted].get();
+        co_await reactor::call_on(lane->reactor(),
+                                  [lane, limits, carrier] { lane->go_live(limits, carrier); });
+    }
+}
+
+/// Reads the controller's namespaces and brings the devices in line with them.
+Task<Result<void>> Controller::scan() {
+    while (devices_busy_) {
+        co_await wait_change(core::kNever);  // forget(), which only asks our own reactors
+    }
+    devices_busy_ = true;
+    scan_wanted_ = false;
+    ++scans_started_;
+    const auto shown = co_await ask_namespaces();
+    bool changed = false;
+    if (shown) {
+        changed = take_namespaces(*shown);
+        co_await update_views();
+        scans_done_ = scans_started_;
+    }
+    devices_busy_ = false;
+    notify_change();
+    if (changed && listener_ != nullptr) {
+        listener_->on_namespaces_changed();
+    }
+    if (!shown) {
+        co_return std::unexpected(shown.error());
+    }
+    co_return Result<void>{};
+}
+
+Task<Result<std::vector<NamespaceIdentity>>> Controller::ask_namespaces() {
+    const auto nsids = co_await admin_->active_namespaces(kMaxNamespaces);
+    if (!nsids) {
+        co_return std::unexpected(nsids.error());
+    }
+    std::vector<NamespaceIdentity> shown;
+    for (const std::uint32_t nsid : *nsids) {
+        const auto one = co_await admin_->describe_namespace(nsid, facts_);
+        if (!one) {
+            co_return std::unexpected(one.error());
+        }
+        if (*one) {
+            shown.push_back(**one);
+        }
+    }
+    co_return shown;
+}
+
+bool Controller::take_namespaces(const std::vector<NamespaceIdentity>& shown) {
+    bool changed = false;
+    std::map<std::uint32_t, const NamespaceIdentity*> by_nsid;
+    for (const NamespaceIdentity& identity : shown) {
+        by_nsid[identity.nsid] = &identity;
+    }
+    for (const auto& [nsid, device] : devices_) {
+        if (!by_nsid.contains(nsid)) {
+            changed |= device->mark_away();
+        }
+    }
+    for (const auto& [nsid, identity] : by_nsid) {
+        auto& device = devices_[nsid];
+        if (!device) {
+            device = std::make_unique<NamespaceDevice>(options_.name, *identity, lanes_, reactor_);
+        }
+        const std::string problem_before = device->problem();
+        changed |= device->take(*identity);
+        if (!device->problem().empty() && device->problem() != problem_before) {
+            log::warn("namespace is not what it was", log::kv("volume", device->name()),
+                      log::kv("reason", device->problem()));
+        }
+    }
+    return changed;
+}
+
+/// Each reactor's views take over what the devices say, on that reactor.
+Task<> Controller::update_views() {
+    struct Update {
+        NamespaceView* view;
+        NamespaceState state;
+        block::Geometry geometry;
+        bool zeroing;
+    };
+    const std::size_t reactors = devices_.empty() ? 0 : devices_.begin()->second->view_count();
+    for (std::size_t i = 0; i < reactors; ++i) {
+        std::vector<Update> updates;
+        updates.reserve(devices_.size());
+        for (const auto& [nsid, device] : devices_) {
+            updates.push_back({&device->view(i), device->state(), device->identity().geometry,
+                               device->identity().discard_by_zeroing});
+        }
+        reactor::Reactor& target = *updates.front().view->reactor;
+        co_await reactor::call_on(target, [&updates] {
+            for (const Update& update : updates) {
+                update.view->update(update.state, update.geometry, update.zeroing);
+            }
+        });
+    }
+}
+
+/// Asks twice in a keep-alive time and waits one for the answer: a dead peer is known in 1.5.
+Task<> Controller::keep_alive_loop() {
+    const Nanos time = options_.timing.keep_alive;
+    while (true) {
+        const bool ended = co_await keep_alive_end_.wait_until(reactor_.now() + time / 2);
+        if (ended || !admin_->queue().is_open()) {
+            co_return;
+        }
+        const auto alive = co_await admin_->keep_alive(time);
+        if (!alive) {
+            note_down(alive.error());
+            co_return;
+        }
+    }
+}
+
+Task<> Controller::event_loop() {
+    while (admin_->queue().is_open()) {
+        const auto event = co_await admin_->await_event();
+        if (!event) {
+            co_return;
+        }
+        if (*event == nvme::spec::kNoticeNamespaces) {
+            // Reading the list lets the next event of its kind come. What it says does not matter:
+            // everything is looked at again.
+            nvme::spec::ChangedNamespacesLog changed;
+            const auto bytes = std::as_writable_bytes(std::span(&changed, 1));
+            const auto read =
+                co_await admin_->get_log(nvme::spec::LogPage::ChangedNamespaces, 0, bytes);
+            if (!read) {
+                log::debug("changed namespace list not read", log::kv("name", options_.name),
+                           log::kv("reason", read.error().message));
+            }
+            scan_wanted_ = true;
+            wake_.notify();
+        }
+        co_await reactor::sleep_for(kEventPause);
+    }
+}
+
+}  // namespace remora::backends::nvme_tcp

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/nvme_tcp/lane.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "nvme/spec/status.h"
+#include "nvme/status_map.h"
+
+namespace remora::backends::nvme_tcp {
+
+using block::Request;
+using block::RequestBatch;
+using block::Status;
+using core::ErrorKind;
+using nvme::spec::StatusCode;
+
+namespace {
+
+/// Statuses that say "try again": a path or controller that is going or coming, and a namespace
+/// that has just been taken away or is not back yet.
+bool asks_for_retry(std::uint16_t status) {
+    const auto code = static_cast<std::uint16_t>(status & nvme::spec::kStatusCodeMask);
+    if (code == static_cast<std::uint16_t>(StatusCode::InvalidNamespace)) {
+        return true;
+    }
+    if ((status & nvme::spec::kDoNotRetry) != 0) {
+        return false;
+    }
+    constexpr std::uint16_t kCommandInterrupted = 0x21;
+    constexpr std::uint16_t kPathRelated = 0x3;
+    return code == static_cast<std::uint16_t>(StatusCode::AbortRequested) ||
+           code == static_cast<std::uint16_t>(StatusCode::AbortedSqDeletion) ||
+           code == static_cast<std::uint16_t>(StatusCode::NamespaceNotReady) ||
+           code == static_cast<std::uint16_t>(StatusCode::TransientTransportError) ||
+           code == kCommandInterrupted || (code >> 8U) == kPathRelated;
+}
+
+}  // namespace
+
+Lane::Lane(std::uint32_t index,
+           const block::ReactorContext& context,
+           reactor::Reactor& home,
+           LaneOwner& owner,
+           const Timing& timing)
+    : index_(index),
+      reactor_(context.reactor),
+      home_(home),
+      owner_(owner),
+      timing_(timing),
+      refused_(context.reactor),
+      wait_timer_(*this),
+      retry_timer_(*this),
+      watch_timer_(*this),
+      down_(*this) {}
+
+Lane::~Lane() {
+    CHECK(!queue_ && waiting_.empty() && retrying_.empty());
+}
+
+void Lane::meet(std::span<const std::unique_ptr<Lane>> lanes) {
+    for (const auto& lane : lanes) {
+        couriers_.push_back(std::make_unique<Courier>(*this, *lane));
+    }
+}
+
+void Lane::DownMessage::run() {
+    lane.owner_.on_lane_down(lane.index_, reason);
+}
+
+Task<Result<void>> Lane::connect(QueuePairOptions options) {
+    CHECK(!queue_ && !live_);
+    down_.posted = false;
+    gathered_.reserve(options.queue_size);
+    QueuePairHandler& handler = *this;
+    queue_ = std::make_unique<QueuePair>(reactor_, handler, std::move(options));
+    auto opened = co_await queue_->open();
+    co_return opened;
+}
+
+void Lane::go_live(const TransferLimits& limits, Lane* carrier) {
+    limits_ = limits;
+    carrier_ = carrier;
+    live_ = carrier != nullptr || (queue_ && queue_->is_open());
+    if (!live_) {
+        return;
+    }
+    wait_timer_.cancel();
+    if (queue_) {
+        reactor_.arm(watch_timer_, reactor_.now() + timing_.io_timeout / 4);
+    }
+    pump();
+}
+
+Task<> Lane::disconnect(Nanos linger) {
+    live_ = false;
+    carrier_ = nullptr;
+    watch_timer_.cancel();
+    expire_waiting();
+    if (queue_) {
+        co_await queue_->close(linger);
+        queue_.reset();
+    }
+}
+
+void Lane::abort_connect(core::Error reason) {
+    if (queue_) {
+        queue_->fail(std::move(reason));
+    }
+}
+
+void Lane::shut_down() {
+    CHECK(!queue_);
+    shut_down_ = true;
+    waiting_.append(retrying_);
+    while (Request* request = waiting_.pop_front()) {
+        refuse(*request, Status::Aborted, 0);
+    }
+    wait_timer_.cancel();
+    retry_timer_.cancel();
+    watch_timer_.cancel();
+}
+
+bool Lane::couriers_idle() const {
+    return std::ranges::all_of(couriers_, [](const auto& courier) { return courier->idle(); });
+}
+
+void Lane::submit(NamespaceView& view, RequestBatch& batch) {
+    DCHECK(reactor_.is_current());
+    while (Request* request = batch.pop_front()) {
+        ++stats_.submitted;
+        request->nvme_status = 0;
+        start_progress(*request).origin = static_cast<std::uint16_t>(index_);
+        const Status valid = block::validate(*request, view.geometry);
+        if (valid != Status::Ok || shut_down_) {
+            refuse(*request, valid != Status::Ok ? valid : Status::Aborted, 0);
+            continue;
+        }
+        enqueue(view, *request);
+    }
+    pump();
+}
+
+void Lane::enqueue(NamespaceView& view, Request& request) {
+    Progress& progress = progress_of(request);
+    const Nanos deadline = reactor_.now() + timing_.path_timeout;
+    progress.view = &view;
+    progress.deadline_ns = deadline.count();
+    progress.sequence = next_sequence_++;
+    progress.queued = true;
+    waiting_.push_back(request);
+    if (!live_ && !wait_timer_.armed()) {
+        reactor_.arm(wait_timer_, deadline);
+    }
+}
+
+void Lane::on_courier(const Lane& from, RequestBatch& requests, RequestBatch& finished) {
+    while (Request* request = requests.pop_front()) {
+        Progress& progress = progress_of(*request);
+        if (shut_down_) {
+            refuse(*request, Status::Aborted, 0);
+            continue;
+        }
+        DCHECK(progress.origin == from.index_);
+        enqueue(progress.view->device->view(index_), *request);
+    }
+    pump();
+    RequestBatch ours;
+    ours.append(finished);
+    ours.for_each([this](const Request& request) {
+        ++(request.status == Status::Ok ? stats_.completed : stats_.failed);
+    });
+    give_back(ours);
+}
+
+/// Sends what is waiting as long as there is room for it.
+void Lane::pump() {
+    if (!live_) {
+        return;
+    }
+    if (carrier_ != nullptr) {
+        if (!waiting_.empty()) {
+            couriers_[carrier_->index_]->carry(waiting_);
+        }
+        return;
+    }
+    while (Request* request = waiting_.front()) {
+        Progress& progress = progress_of(*request);
+        const bool untouched = progress.next_block == 0 && progress.outstanding == 0;
+        if (untouched && progress.view->state != NamespaceState::Present) {
+            waiting_.pop_front();
+            progress.queued = false;
+            if (progress.view->state == NamespaceState::Away) {
+                retry_later(*request);
+            } else {
+                refuse(*request, Status::IoError,
+                       nvme::spec::status_field(StatusCode::InvalidNamespace, true));
+            }
+            continue;
+        }
+        if (!send_parts(*request, progress)) {
+            return;
+        }
+        waiting_.pop_front();
+        progress.queued = false;
+        if (progress.outstanding == 0) {
+            settle(*request);  // a part of it failed before the rest was sent
+        }
+    }
+}
+
+/// False when the queue is full before all parts are sent.
+bool Lane::send_parts(Request& request, Progress& progress) {
+    if (progress.status != Status::Ok || progress.retry) {
+        return true;
+    }
+    do {
+        if (!queue_->has_room()) {
+            return false;
+        }
+        Command command;
+        progress.next_block += build_part(request, progress, command);
+        ++progress.outstanding;
+        ++stats_.commands;
+        command.token = reinterpret_cast<std::uintptr_t>(&request);
+        queue_->submit(command);
+    } while (progress.next_block < request.block_count);
+    return true;
+}
+
+void Lane::on_completions(std::span<const Completion> completions) {
+    RequestBatch finished;
+    for (const Completion& completion : completions) {
+        part_done(completion, finished);
+    }
+    pump();
+    give_back(finished);
+}
+
+void Lane::part_done(const Completion& completion, RequestBatch& finished) {
+    Request& request = *reinterpret_cast<Request*>(completion.token);
+    Progress& progress = progress_of(request);
+    CHECK(progress.outstanding > 0);
+    --progress.outstanding;
+    if (completion.status == 0 && completion.data == DataOutcome::Whole) [[likely]] {
+        if (progress.outstanding == 0 && !progress.queued && progress.status == Status::Ok &&
+            !progress.retry) [[likely]] {
+            finish(request, finished);
+            return;
+        }
+    } else {
+        part_failed(completion, progress);
+    }
+    if (progress.outstanding == 0 && !progress.queued) {
+        settle(request);
+    }
+}
+
+void Lane::part_failed(const Completion& completion, Progress& progress) {
+    if (completion.status != 0) {
+        if (progress.nvme_status == 0) {
+            progress.nvme_status = completion.status;
+        }
+        if (asks_for_retry(completion.status)) {
+            progress.retry = true;
+            return;
+        }
+        if (progress.status == Status::Ok) {
+            progress.status = nvme::from_nvme(completion.status);
+            progress.nvme_status = completion.status;
+        }
+        return;
+    }
+    if (progress.status == Status::Ok) {
+        // NVMe/TCP Transport 1.0 §3.3.2: data with a wrong digest fails its command here, with a
+        // non-fatal transport error, even though the controller is content.
+        const bool corrupt = completion.data == DataOutcome::Corrupt;
+        progress.status = corrupt ? Status::DataCorrupt : Status::IoError;
+        progress.nvme_status = nvme::spec::status_field(
+            corrupt ? StatusCode::TransientTransportError : StatusCode::DataTransferError);
+    }
+}
+
+/// A request with a failed part and nothing outstanding: gives it back, or tries it again.
+void Lane::settle(Request& request) {
+    const Progress& progress = progress_of(request);
+    if (progress.status != Status::Ok) {
+        refuse(request, progress.status, progress.nvme_status);
+    } else if (progress.retry && reactor_.now().count() >= progress.deadline_ns) {
+        refuse(request, nvme::from_nvme(progress.nvme_status), progress.nvme_status);
+    } else {
+        ++stats_.retried;
+        retry_later(request);
+    }
+}
+
+void Lane::finish(Request& request, RequestBatch& finished) {
+    request.status = Status::Ok;
+    const Progress& progress = progress_of(request);
+    if (progress.origin != index_) {
+        couriers_[progress.origin]->carry_finished(request);
+        return;
+    }
+    ++stats_.completed;
+    finished.push_back(request);
+}
+
+void Lane::give_back(RequestBatch& finished) {
+    if (!finished.empty()) {
+        block::complete_batch(finished);
+    }
+}
+
+/// Fails a request, later in this turn: it may be the caller of submit() that is told.
+void Lane::refuse(Request& request, Status status, std::uint16_t nvme_status) {
+    request.nvme_status = nvme_status;
+    const Progress& progress = progress_of(request);
+    if (progress.origin != index_) {
+        request.status = status;
+        couriers_[progress.origin]->carry_finished(request);
+        return;
+    }
+    ++stats_.failed;
+    refused_.push(request, status);
+}
+
+void Lane::on_timer(reactor::Timer& timer) {
+    if (&timer == &wait_timer_) {
+        if (!live_) {
+            expire_waiting();
+        }
+    } else if (&timer == &retry_timer_) {
+        retry_due();
+    } else {
+        watch();
+    }
+}
+
+}  // namespace remora::backends::nvme_tcp

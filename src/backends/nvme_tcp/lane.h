@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lane: one data reactor's part of a remote controller. It takes requests of every namespace,
+// cuts them into commands, keeps them while there is no path and sends them again on the next.
+//
+//   submit ─► waiting ──(live, room)──► QueuePair ──► completed
+//               ▲  ▲                        │ connection died: in the old order, to the front
+//               │  └────────────────────────┤
+//               └── retrying ◄──(a status that asks for another try, or the namespace is away)
+//
+// A request waits until its deadline and then fails. With fewer I/O queues granted than there are
+// reactors, a lane without one hands its requests to a carrier lane, by mailbox.
+//
+// It lives as long as its controller, is made and destroyed on the control reactor, and does all
+// else on its own, between connect() and shut_down() (both through reactor::call_on).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backends/nvme_tcp/courier.h"
+#include "backends/nvme_tcp/namespace_device.h"
+#include "backends/nvme_tcp/progress.h"
+#include "backends/nvme_tcp/queue_pair.h"
+#include "backends/nvme_tcp/remote_controller.h"
+#include "block/deferred.h"
+
+namespace remora::backends::nvme_tcp {
+
+/// Limits of the controller's that a part of a request has to keep.
+struct TransferLimits {
+    std::uint32_t max_transfer_bytes = 1U << 20U;
+    std::uint32_t max_zeroes_blocks = 65536;
+    std::uint32_t max_discard_blocks = 0xffffffffU;
+    bool operator==(const TransferLimits&) const = default;
+};
+
+/// Told on the control reactor that a lane's connection has ended by itself.
+class LaneOwner {
+  public:
+    virtual void on_lane_down(std::uint32_t lane, const core::Error& reason) = 0;
+
+  protected:
+    ~LaneOwner() = default;
+};
+
+/// Counters of one lane; submitted = completed + failed once nothing is inside.
+struct LaneStats {
+    std::uint64_t submitted = 0;
+    std::uint64_t completed = 0;
+    std::uint64_t failed = 0;
+    std::uint64_t commands = 0;
+    std::uint64_t resent = 0;   ///< Requests sent again on another connection.
+    std::uint64_t retried = 0;  ///< Requests sent again after a status.
+};
+
+class Lane final : private QueuePairHandler, private reactor::TimerHandler {
+  public:
+    Lane(std::uint32_t index,
+         const block::ReactorContext& context,
+         reactor::Reactor& home,
+         LaneOwner& owner,
+         const Timing& timing);
+    Lane(const Lane&) = delete;
+    Lane& operator=(const Lane&) = delete;
+    ~Lane();
+
+    /// Makes the couriers to the other lanes. Control reactor, before anything else.
+    void meet(std::span<const std::unique_ptr<Lane>> lanes);
+
+    [[nodiscard]] std::uint32_t index() const { return index_; }
+    [[nodiscard]] reactor::Reactor& reactor() const { return reactor_; }
+
+    // On the lane's reactor:
+
+    /// Opens a connection and its I/O queue. Nothing is sent before go_live().
+    Task<Result<void>> connect(QueuePairOptions options);
+    /// What is waiting is sent now. `carrier`: whose queue to use, null for the lane's own.
+    void go_live(const TransferLimits& limits, Lane* carrier);
+    /// Ends the connection, orderly if it still works; requests go back to waiting.
+    Task<> disconnect(Nanos linger);
+    /// Ends a connect() that is under way.
+    void abort_connect(core::Error reason);
+    /// After the last disconnect: fails what is waiting and disarms.
+    void shut_down();
+    /// Nothing is on its way to or from another lane by this one's couriers.
+    [[nodiscard]] bool couriers_idle() const;
+
+    void submit(NamespaceView& view, block::RequestBatch& batch);
+    /// From a courier: `requests` to carry for the lane `from`, `finished` that it carried for us.
+    void on_courier(const Lane& from, block::RequestBatch& requests, block::RequestBatch& finished);
+    [[nodiscard]] const LaneStats& stats() const { return stats_; }
+
+  private:
+    // The control reactor's copy of "the connection ended", posted at most once a connection.
+    struct DownMessage final : reactor::Message {
+        explicit DownMessage(Lane& owner) : lane(owner) {}
+        void run() override;
+        Lane& lane;
+        core::Error reason;
+        bool posted = false;
+    };
+
+    void on_completions(std::span<const Completion> completions) override;
+    void on_down(const core::Error& reason) override;
+    void on_timer(reactor::Timer& timer) override;
+
+    void enqueue(NamespaceView& view, block::Request& request);
+    void pump();
+    bool send_parts(block::Request& request, Progress& progress);
+    std::uint32_t build_part(const block::Request& request,
+                             const Progress& progress,
+                             Command& command) const;
+    void part_done(const Completion& completion, block::RequestBatch& finished);
+    static void part_failed(const Completion& completion, Progress& progress);
+    void settle(block::Request& request);
+    void finish(block::Request& request, block::RequestBatch& finished);
+    static void give_back(block::RequestBatch& finished);
+    void refuse(block::Request& request, block::Status status, std::uint16_t nvme_status);
+    void retry_later(block::Request& request);
+    void requeue_outstanding();
+    void expire_waiting();
+    void retry_due();
+    void watch();
+
+    std::uint32_t index_;
+    reactor::Reactor& reactor_;
+    reactor::Reactor& home_;
+    LaneOwner& owner_;
+    Timing timing_;
+    TransferLimits limits_;
+    std::unique_ptr<QueuePair> queue_;
+    Lane* carrier_ = nullptr;
+    bool live_ = false;
+    bool shut_down_ = false;
+    std::uint32_t next_sequence_ = 0;
+    block::RequestBatch waiting_;
+    block::RequestBatch retrying_;
+    block::DeferredCompletions refused_;
+    std::vector<std::unique_ptr<Courier>> couriers_;  // by the other lane's index
+    std::vector<block::Request*> gathered_;           // room for a whole queue
+    reactor::Timer wait_timer_;
+    reactor::Timer retry_timer_;
+    reactor::Timer watch_timer_;
+    DownMessage down_;
+    LaneStats stats_;
+};
+
+}  // namespace remora::backends::nvme_tcp

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lane, what it does when things go wrong: retries, lost connections, deadlines.
+#include <algorithm>
+#include <utility>
+
+#include "backends/nvme_tcp/lane.h"
+
+namespace remora::backends::nvme_tcp {
+
+using block::Request;
+using block::RequestBatch;
+using block::Status;
+using core::ErrorKind;
+
+namespace {
+
+// A command that others overtake for so many io_timeouts is lost.
+constexpr int kLostAfterTimeouts = 3;
+
+bool older(std::uint32_t a, std::uint32_t b) {
+    return static_cast<std::int32_t>(a - b) < 0;
+}
+
+}  // namespace
+
+void Lane::retry_later(Request& request) {
+    Progress& progress = progress_of(request);
+    DCHECK(progress.outstanding == 0 && !progress.queued);
+    progress.next_block = 0;
+    progress.status = Status::Ok;
+    progress.retry = false;
+    retrying_.push_back(request);
+    if (!retry_timer_.armed()) {
+        reactor_.arm(retry_timer_, reactor_.now() + timing_.retry_delay);
+    }
+}
+
+/// Puts what has waited for its next try in front of what came later.
+void Lane::retry_due() {
+    RequestBatch due;
+    const std::int64_t now = reactor_.now().count();
+    while (Request* request = retrying_.pop_front()) {
+        Progress& progress = progress_of(*request);
+        if (progress.deadline_ns <= now) {
+            refuse(*request, Status::PathError, progress.nvme_status);
+            continue;
+        }
+        progress.queued = true;
+        due.push_back(*request);
+    }
+    due.append(waiting_);
+    waiting_.append(due);
+    if (live_) {
+        pump();
+    } else {
+        expire_waiting();
+    }
+}
+
+void Lane::on_down(const core::Error& reason) {
+    live_ = false;
+    watch_timer_.cancel();
+    requeue_outstanding();
+    expire_waiting();
+    if (!down_.posted) {
+        down_.posted = true;
+        down_.reason = reason;
+        home_.post(down_);
+    }
+}
+
+/// The requests whose commands died with the connection go to the front, in their old order.
+void Lane::requeue_outstanding() {
+    gathered_.clear();
+    queue_->visit_outstanding([this](std::uint64_t token) {
+        Request& request = *reinterpret_cast<Request*>(token);
+        Progress& progress = progress_of(request);
+        if (!progress.marked) {
+            progress.marked = true;
+            gathered_.push_back(&request);
+        }
+    });
+    std::ranges::sort(gathered_, [](Request* a, Request* b) {
+        return older(progress_of(*a).sequence, progress_of(*b).sequence);
+    });
+    RequestBatch front;
+    for (Request* request : gathered_) {
+        Progress& progress = progress_of(*request);
+        progress.marked = false;
+        progress.next_block = 0;
+        progress.outstanding = 0;
+        progress.status = Status::Ok;
+        progress.retry = false;
+        ++stats_.resent;
+        // One that was half sent is on the waiting queue already: its first.
+        if (!progress.queued) {
+            progress.queued = true;
+            front.push_back(*request);
+        }
+    }
+    front.append(waiting_);
+    waiting_.append(front);
+}
+
+/// Without a path: fails what has waited too long and sets the timer for the next one.
+void Lane::expire_waiting() {
+    const std::int64_t now = reactor_.now().count();
+    std::int64_t next = core::kNever.count();
+    RequestBatch kept;
+    while (Request* request = waiting_.pop_front()) {
+        Progress& progress = progress_of(*request);
+        if (progress.deadline_ns <= now && progress.outstanding == 0) {
+            progress.queued = false;
+            refuse(*request, Status::PathError, progress.nvme_status);
+            continue;
+        }
+        next = std::min(next, progress.deadline_ns);
+        kept.push_back(*request);
+    }
+    waiting_.append(kept);
+    if (next != core::kNever.count()) {
+        reactor_.arm(wait_timer_, Nanos(next));
+    }
+}
+
+/// Looks now and then whether the connection still moves.
+void Lane::watch() {
+    if (!live_ || !queue_) {
+        return;
+    }
+    const Nanos now = reactor_.now();
+    if (queue_->outstanding() > 0 &&
+        (now - queue_->last_progress() > timing_.io_timeout ||
+         now - queue_->oldest_submission() > timing_.io_timeout * kLostAfterTimeouts)) {
+        queue_->fail({ErrorKind::DeadlineExceeded,
+                      queue_->name() + ": no answer to I/O within its time limit"});
+        return;
+    }
+    reactor_.arm(watch_timer_, now + timing_.io_timeout / 4);
+}
+
+}  // namespace remora::backends::nvme_tcp

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "block/counted_device.h"
+
+namespace remora::block {
+
+namespace {
+
+class CountedChannel final : public Channel, private Completer {
+  public:
+    CountedChannel(std::unique_ptr<Channel> lower, DeviceStats& stats, std::uint32_t block_size)
+        : lower_(std::move(lower)),
+          stats_(stats),
+          block_size_(block_size),
+          reactor_(reactor::Reactor::current()) {}
+
+    void submit(RequestBatch& batch) override {
+        const auto now = static_cast<std::uint64_t>(reactor_.now().count());
+        batch.for_each([&](Request& request) { request.push_frame(*this).scratch[0] = now; });
+        lower_->submit(batch);
+    }
+
+  private:
+    void complete(RequestBatch& batch) override {
+        const auto now = static_cast<std::uint64_t>(reactor_.now().count());
+        batch.for_each([&](Request& request) {
+            IoCounters& counters = counters_of(request.opcode);
+            ++counters.ops;
+            counters.bytes += std::uint64_t{request.block_count} * block_size_;
+            counters.errors += request.status == Status::Ok ? 0U : 1U;
+            counters.latency_ns += now - request.top_frame().scratch[0];
+            request.pop_frame();
+        });
+        complete_batch(batch);
+    }
+
+    IoCounters& counters_of(Opcode opcode) {
+        switch (opcode) {
+            case Opcode::Read:
+                return stats_.read;
+            case Opcode::Write:
+                return stats_.write;
+            case Opcode::Flush:
+                return stats_.flush;
+            case Opcode::WriteZeroes:
+            case Opcode::Discard:
+                return stats_.unmap;
+        }
+        return stats_.unmap;
+    }
+
+    std::unique_ptr<Channel> lower_;
+    DeviceStats& stats_;
+    std::uint32_t block_size_;
+    reactor::Reactor& reactor_;
+};
+
+}  // namespace
+
+core::Result<std::unique_ptr<Channel>> CountedDevice::open_channel() {
+    const std::uint32_t id = reactor::Reactor::current().id();
+    CHECK(id < kMaxReactors);
+    auto lower = lower_.open_channel();
+    if (!lower) {
+        return lower;
+    }
+    return std::make_unique<CountedChannel>(std::move(*lower), stats_[id],
+                                            lower_.geometry().block_size);
+}
+
+reactor::Task<> CountedDevice::stop() {
+    co_await lower_.stop();
+}
+
+const DeviceStats& CountedDevice::stats_here() const {
+    const std::uint32_t id = reactor::Reactor::current().id();
+    CHECK(id < kMaxReactors);
+    return stats_[id];
+}
+
+}  // namespace remora::block

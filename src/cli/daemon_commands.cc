@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/daemon_commands.h"
+
+#include <charconv>
+#include <cstdio>
+#include <limits>
+#include <set>
+#include <vector>
+
+#include <google/protobuf/empty.pb.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/endpoint.h"
+#include "cli/kinds.h"
+#include "cli/output.h"
+#include "core/units.h"
+#include "remora/v1/remora.pb.h"
+
+namespace remora::cli {
+
+namespace {
+
+namespace api = remora::v1;
+
+constexpr std::string_view kService = "remora.v1.RemoraService";
+
+template <typename Number>
+Number read_number(const char* flag, const std::string& digits) {
+    Number value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error != std::errc{} || end != digits.data() + digits.size()) {
+        refuse_argument(std::string(flag) + " '" + digits + "' is not a whole number up to " +
+                        std::to_string(std::numeric_limits<Number>::max()));
+    }
+    return value;
+}
+
+std::string path_text(const api::PathStatus& path) {
+    std::string text = format_endpoint(path.traddr(), path.trsvcid()) + " " + path.state();
+    if (!path.last_error().empty() && path.state() != "live") {
+        text += " (" + path.last_error() + ")";
+    }
+    return text;
+}
+
+std::string paths_text(const google::protobuf::RepeatedPtrField<api::PathStatus>& paths) {
+    std::string text;
+    for (const api::PathStatus& path : paths) {
+        text += (text.empty() ? "" : ", ") + path_text(path);
+    }
+    return text;
+}
+
+void print_disks(const Session& session, const api::GetStatusResponse& answer) {
+    if (answer.host_disks().empty()) {
+        session.out << "no host disks\n";
+        return;
+    }
+    Table table(
+        {"FUNCTION", "STATE", "HOST", "PCI", "VIRTIO-BLK", "VOLUME", "SIZE", "REMOTE", "PATH"});
+    for (const api::HostDiskStatus& disk : answer.host_disks()) {
+        table.add(
+            {std::to_string(disk.host_function()), disk.state(),
+             disk.host_connected() ? "running" : "not running", disk.pci_address(),
+             short_name(disk.virtio_blk()),
+             disk.volume_uuid().empty() ? disk.volume() : disk.volume_uuid(),
+             core::format_size(disk.size_bytes()),
+             disk.remote_controller().empty() ? "local" : short_name(disk.remote_controller()),
+             paths_text(disk.paths())});
+    }
+    table.print(session.out);
+}
+
+/// Remote controllers that no disk's line shows.
+void print_unused_remotes(const Session& session, const api::GetStatusResponse& answer) {
+    std::set<std::string> shown;
+    for (const api::HostDiskStatus& disk : answer.host_disks()) {
+        shown.insert(disk.remote_controller());
+    }
+    Table table({"REMOTE WITHOUT DISKS", "STATE", "PATH"});
+    bool any = false;
+    for (const api::RemoteControllerStatus& remote : answer.remote_controllers()) {
+        if (!shown.contains(remote.name())) {
+            table.add({short_name(remote.name()), remote.state(), paths_text(remote.paths())});
+            any = true;
+        }
+    }
+    if (any) {
+        session.out << '\n';
+        table.print(session.out);
+    }
+}
+
+api::RunBenchmarkRequest::Pattern pattern_of(const std::string& text) {
+    if (text == "read") {
+        return api::RunBenchmarkRequest::PATTERN_READ;
+    }
+    return text == "write" ? api::RunBenchmarkRequest::PATTERN_WRITE
+                           : api::RunBenchmarkRequest::PATTERN_READ_WRITE;
+}
+
+void print_bench_json(const Session& session, const api::RunBenchmarkResponse& answer) {
+    nlohmann::ordered_json out;
+    out["operations"] = answer.operations();
+    out["errors"] = answer.errors();
+    out["seconds"] = answer.seconds();
+    out["iops"] = answer.iops();
+    out["bytesPerSecond"] = answer.bytes_per_second();
+    auto& latency = out["latency"];
+    latency["p50"] = answer.latency().p50();
+    latency["p90"] = answer.latency().p90();
+    latency["p99"] = answer.latency().p99();
+    latency["p999"] = answer.latency().p999();
+    latency["max"] = answer.latency().max();
+    session.out << out.dump(1) << '\n';
+}
+
+}  // namespace
+
+void attach(const Session& session, const AttachFlags& flags) {
+    const Endpoint discovery = take(parse_endpoint("--discovery", flags.discovery));
+    api::AttachVolumeRequest request;
+    request.mutable_discovery()->set_traddr(discovery.traddr);
+    request.mutable_discovery()->set_trsvcid(std::to_string(discovery.port));
+    request.set_volume_uuid(flags.volume);
+    if (!flags.function.empty()) {
+        request.set_host_function(read_number<std::int32_t>("--function", flags.function));
+    }
+    request.set_hostnqn(flags.hostnqn);
+    api::Attachment disk;
+    Client(session).call(kService, "AttachVolume", request, disk);
+    if (session.json()) {
+        session.out << to_json(disk);
+        return;
+    }
+    Table table({"FUNCTION", "PCI", "SIZE", "SERIAL", "VOLUME", "STATE"});
+    table.add({std::to_string(disk.host_function()), disk.pci_address(),
+               core::format_size(disk.size_bytes()), disk.serial(), disk.volume_uuid(),
+               enum_text(api::Attachment_State_Name(disk.state()), "STATE")});
+    table.print(session.out);
+}
+
+void detach(const Session& session, const DetachFlags& flags) {
+    api::DetachVolumeRequest request;
+    request.set_allow_missing(flags.allow_missing);
+    if (flags.volume.empty()) {
+        request.set_host_function(read_number<std::int32_t>("--function", flags.function));
+    } else {
+        request.set_volume_uuid(flags.volume);
+    }
+    google::protobuf::Empty nothing;
+    Client(session).call(kService, "DetachVolume", request, nothing);
+    if (session.json()) {
+        session.out << "{}\n";
+    } else if (flags.volume.empty()) {
+        session.out << "detached function " << flags.function << '\n';
+    } else {
+        session.out << "detached volume " << flags.volume << '\n';
+    }
+}
+
+void status(const Session& session) {
+    api::GetStatusResponse answer;
+    Client(session).call(kService, "GetStatus", api::GetStatusRequest(), answer);
+    if (session.json()) {
+        session.out << to_json(answer);
+        return;
+    }
+    session.out << "remorad " << answer.version() << " at " << session.server << ": "
+                << (answer.ready() ? "ready" : "not ready") << ", " << answer.reactors()
+                << (answer.reactors() == 1 ? " reactor" : " reactors") << ", up "
+                << uptime_text(answer.uptime_seconds()) << ", host platform "
+                << (answer.host_platform().empty() ? "none" : answer.host_platform());
+    if (!answer.host_platform_error().empty()) {
+        session.out << " (" << answer.host_platform_error() << ")";
+    }
+    session.out << "\n\n";
+    print_disks(session, answer);
+    print_unused_remotes(session, answer);
+}
+
+void bench(const Session& session, const BenchFlags& flags) {
+    const std::uint64_t io_bytes = take(core::parse_size(flags.io_size), "--bs");
+    if (io_bytes == 0 || io_bytes > std::numeric_limits<std::uint32_t>::max()) {
+        refuse_argument("--bs " + flags.io_size +
+                        " is no size of an operation: use 1 block to 1M, such as 4k");
+    }
+    api::RunBenchmarkRequest request;
+    request.set_volume_name_ref(flags.volume);
+    request.set_pattern(pattern_of(flags.pattern));
+    request.set_io_bytes(static_cast<std::uint32_t>(io_bytes));
+    request.set_queue_depth(read_number<std::uint32_t>("--qd", flags.queue_depth));
+    request.set_seconds(read_number<std::uint32_t>("--time", flags.seconds));
+    api::RunBenchmarkResponse answer;
+    Client(session, std::chrono::seconds(request.seconds()))
+        .call(kService, "RunBenchmark", request, answer);
+    if (session.json()) {
+        print_bench_json(session, answer);
+        return;
+    }
+    char line[160];
+    std::snprintf(line, sizeof line, "%.0f IOPS, %s/s, %llu operations in %.2f s, %llu errors\n",
+                  answer.iops(),
+                  core::format_size(static_cast<std::uint64_t>(answer.bytes_per_second())).c_str(),
+                  static_cast<unsigned long long>(answer.operations()), answer.seconds(),
+                  static_cast<unsigned long long>(answer.errors()));
+    session.out << line;
+    const api::LatencyNanos& latency = answer.latency();
+    Table table({"LATENCY", "P50", "P90", "P99", "P99.9", "MAX"});
+    table.add({flags.pattern, duration_text(latency.p50()), duration_text(latency.p90()),
+               duration_text(latency.p99()), duration_text(latency.p999()),
+               duration_text(latency.max())});
+    table.print(session.out);
+}
+
+}  // namespace remora::cli

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Commands of remora.v1 that are no verb of a kind: attach, detach, status, bench.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "cli/client.h"
+
+namespace remora::cli {
+
+struct AttachFlags {
+    std::string discovery;
+    std::string volume;
+    std::string function;  ///< Digits; "" = the lowest that is free.
+    std::string hostnqn;
+};
+
+/// Prints the host's new disk.
+void attach(const Session& session, const AttachFlags& flags);
+
+struct DetachFlags {
+    std::string function;  ///< Digits; this or the volume.
+    std::string volume;
+    bool allow_missing = false;
+};
+
+void detach(const Session& session, const DetachFlags& flags);
+
+void status(const Session& session);
+
+struct BenchFlags {
+    std::string volume;
+    std::string pattern = "read";  ///< read, write or randrw.
+    std::string io_size = "4k";
+    std::string queue_depth = "32";
+    std::string seconds = "5";
+};
+
+void bench(const Session& session, const BenchFlags& flags);
+
+}  // namespace remora::cli

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Disks of the local host: virtio-blk functions, and what `remora attach` makes.
+#include <array>
+#include <charconv>
+
+#include <google/protobuf/empty.pb.h>
+
+#include "cli/endpoint.h"
+#include "cli/kinds.h"
+#include "cli/output.h"
+#include "core/units.h"
+#include "remora/v1/remora.pb.h"
+#include "storage/frontend_virtio_blk.pb.h"
+
+namespace remora::cli {
+
+namespace {
+
+namespace opi = opi_api::storage::v1;
+namespace api = remora::v1;
+
+constexpr std::array kVirtioFlags{
+    Flag{"--function", "N", "The host's function, 0 to 63", FlagType::Number, true},
+    Flag{"--volume", "REF", "The volume behind it: an id, a name, a UUID, or REMOTEnNSID",
+         FlagType::Text, true},
+    Flag{"--queues", "Q", "Queues the host may use (default: one a core)", FlagType::Number}};
+
+void build_virtio(const Values& values, Message& resource) {
+    auto& disk = as<opi::VirtioBlk>(resource);
+    disk.mutable_pcie_id()->mutable_port_id()->set_value(0);
+    disk.mutable_pcie_id()->mutable_physical_function()->set_value(values.number("--function"));
+    disk.mutable_pcie_id()->mutable_virtual_function()->set_value(0);
+    disk.set_volume_name_ref(values.text("--volume"));
+    disk.set_max_io_qps(values.number("--queues"));
+}
+
+/// An attachment is detached: by its function ("3", "attachments/3") or its volume's UUID.
+void remove_attachment(Client& client, const std::string& typed, bool allow_missing) {
+    api::DetachVolumeRequest request;
+    request.set_allow_missing(allow_missing);
+    constexpr std::string_view kCollection = "attachments/";
+    const std::string_view digits =
+        typed.starts_with(kCollection) ? std::string_view(typed).substr(kCollection.size()) : typed;
+    std::int32_t function = 0;
+    const auto [end, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), function);
+    if (error == std::errc{} && end == digits.data() + digits.size()) {
+        request.set_host_function(function);
+    } else {
+        request.set_volume_uuid(std::string(digits));
+    }
+    google::protobuf::Empty nothing;
+    client.call("remora.v1.RemoraService", "DetachVolume", request, nothing);
+}
+
+constexpr std::array kVirtioColumns{
+    Column{"FUNCTION",
+           [](const Message& m) {
+               return std::to_string(as<opi::VirtioBlk>(m).pcie_id().physical_function().value());
+           }},
+    Column{"VOLUME", [](const Message& m) { return as<opi::VirtioBlk>(m).volume_name_ref(); }},
+    Column{"QUEUES", [](const Message& m) {
+               const auto queues = as<opi::VirtioBlk>(m).max_io_qps();
+               return queues == 0 ? std::string("one a core") : std::to_string(queues);
+           }}};
+constexpr std::array kAttachmentColumns{
+    Column{"FUNCTION",
+           [](const Message& m) { return std::to_string(as<api::Attachment>(m).host_function()); }},
+    Column{"PCI", [](const Message& m) { return as<api::Attachment>(m).pci_address(); }},
+    Column{"STATE",
+           [](const Message& m) {
+               return enum_text(api::Attachment_State_Name(as<api::Attachment>(m).state()),
+                                "STATE");
+           }},
+    Column{"VOLUME", [](const Message& m) { return as<api::Attachment>(m).volume_uuid(); }},
+    Column{"SERIAL", [](const Message& m) { return as<api::Attachment>(m).serial(); }},
+    Column{"SIZE",
+           [](const Message& m) { return core::format_size(as<api::Attachment>(m).size_bytes()); }},
+    Column{"FROM", [](const Message& m) {
+               const auto& from = as<api::Attachment>(m).discovery();
+               return format_endpoint(from.traddr(), from.trsvcid());
+           }}};
+
+constexpr std::array kDisks{Kind{.name = "virtio-blk",
+                                 .plural = "virtio-blks",
+                                 .what = "a volume shown to the host as a virtio-blk disk",
+                                 .service = "opi_api.storage.v1.FrontendVirtioBlkService",
+                                 .message = "VirtioBlk",
+                                 .collection = "volumes",
+                                 .example = "vda",
+                                 .example_flags = "--function 1 --volume disk0",
+                                 .columns = kVirtioColumns,
+                                 .flags = kVirtioFlags,
+                                 .build = build_virtio,
+                                 .counters = Counters::Opi,
+                                 .pattern = "virtioBlks"},
+                            Kind{.name = "attachment",
+                                 .plural = "attachments",
+                                 .what = "a remote volume that is a disk of the host",
+                                 .service = "remora.v1.RemoraService",
+                                 .message = "Attachment",
+                                 .collection = "attachments",
+                                 .example = "3",
+                                 .columns = kAttachmentColumns,
+                                 .uuid_is_name = true,
+                                 .remove = remove_attachment}};
+
+}  // namespace
+
+std::span<const Kind> disk_kinds() {
+    return kDisks;
+}
+
+}  // namespace remora::cli

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+// NVMe over TCP, both sides: subsystems shown to others, and remote ones that are used here.
+#include <array>
+
+#include "cli/endpoint.h"
+#include "cli/kinds.h"
+#include "cli/output.h"
+#include "storage/backend_nvme.pb.h"
+#include "storage/frontend_nvme.pb.h"
+
+namespace remora::cli {
+
+namespace {
+
+namespace opi = opi_api::storage::v1;
+
+constexpr Flag kHostNqn{"--hostnqn", "NQN", "Who this machine says it is (default: its own NQN)"};
+
+constexpr std::array kSubsystemFlags{
+    Flag{"--nqn", "NQN", "The name hosts ask for: nqn.YYYY-MM.domain:rest", FlagType::Text, true},
+    Flag{"--hostnqn", "NQN", "The one host that may connect (default: any)"},
+    Flag{"--serial", "TEXT", "Serial number, at most 20 characters"},
+    Flag{"--model", "TEXT", "Model number, at most 40 characters"}};
+constexpr std::array kControllerFlags{Flag{
+    "--listen", "ADDRESS:PORT", "Where hosts reach the subsystem, over TCP", FlagType::Text, true}};
+constexpr std::array kNamespaceFlags{
+    Flag{"--volume", "REF", "The volume to show: an id, a name or a UUID", FlagType::Text, true},
+    Flag{"--nsid", "N", "Its number in the subsystem (default: the lowest that is free)",
+         FlagType::Number},
+    Flag{"--uuid", "UUID", "The identity that hosts see (default: the volume's)"}};
+constexpr std::array kRemoteFlags{
+    Flag{"--multipath", "POLICY", "What several paths are used for", FlagType::Text, false,
+         "disable", "disable|failover|multipath"},
+    Flag{"--queues", "N", "I/O queues a path (default: one a core)", FlagType::Number},
+    Flag{"--queue-size", "N", "Entries a queue (default: the daemon's)", FlagType::Number},
+    Flag{"--header-digest", "", "CRC32C over PDU headers", FlagType::Switch},
+    Flag{"--data-digest", "", "CRC32C over PDU data", FlagType::Switch}};
+constexpr std::array kPathFlags{
+    Flag{"--address", "ADDRESS:PORT", "Where the subsystem is, over TCP", FlagType::Text, true},
+    Flag{"--nqn", "NQN", "The subsystem that must answer there", FlagType::Text, true}, kHostNqn};
+
+opi::NvmeAddressFamily family_of(const Endpoint& endpoint) {
+    return endpoint.ipv6 ? opi::NVME_ADDRESS_FAMILY_IPV6 : opi::NVME_ADDRESS_FAMILY_IPV4;
+}
+
+void build_subsystem(const Values& values, Message& resource) {
+    auto& spec = *as<opi::NvmeSubsystem>(resource).mutable_spec();
+    spec.set_nqn(values.text("--nqn"));
+    spec.set_hostnqn(values.text("--hostnqn"));
+    spec.set_serial_number(values.text("--serial"));
+    spec.set_model_number(values.text("--model"));
+}
+
+void build_controller(const Values& values, Message& resource) {
+    const Endpoint endpoint = take(parse_endpoint("--listen", values.text("--listen")));
+    auto& spec = *as<opi::NvmeController>(resource).mutable_spec();
+    spec.set_trtype(opi::NVME_TRANSPORT_TYPE_TCP);
+    spec.mutable_fabrics_id()->set_traddr(endpoint.traddr);
+    spec.mutable_fabrics_id()->set_trsvcid(std::to_string(endpoint.port));
+    spec.mutable_fabrics_id()->set_adrfam(family_of(endpoint));
+}
+
+void build_namespace(const Values& values, Message& resource) {
+    auto& spec = *as<opi::NvmeNamespace>(resource).mutable_spec();
+    spec.set_volume_name_ref(values.text("--volume"));
+    spec.set_host_nsid(values.number("--nsid"));
+    spec.set_uuid(values.text("--uuid"));
+}
+
+void build_remote(const Values& values, Message& resource) {
+    auto& controller = as<opi::NvmeRemoteController>(resource);
+    const std::string& policy = values.text("--multipath");
+    controller.set_multipath(policy == "multipath"  ? opi::NVME_MULTIPATH_MULTIPATH
+                             : policy == "failover" ? opi::NVME_MULTIPATH_FAILOVER
+                                                    : opi::NVME_MULTIPATH_DISABLE);
+    controller.set_io_queues_count(values.number("--queues"));
+    controller.set_queue_size(values.number("--queue-size"));
+    if (values.given("--header-digest") || values.given("--data-digest")) {
+        controller.mutable_tcp()->set_hdgst(values.given("--header-digest"));
+        controller.mutable_tcp()->set_ddgst(values.given("--data-digest"));
+    }
+}
+
+void build_path(const Values& values, Message& resource) {
+    const Endpoint endpoint = take(parse_endpoint("--address", values.text("--address")));
+    auto& path = as<opi::NvmePath>(resource);
+    path.set_trtype(opi::NVME_TRANSPORT_TYPE_TCP);
+    path.set_traddr(endpoint.traddr);
+    auto& fabrics = *path.mutable_fabrics();
+    fabrics.set_trsvcid(endpoint.port);
+    fabrics.set_subnqn(values.text("--nqn"));
+    fabrics.set_adrfam(family_of(endpoint));
+    fabrics.set_hostnqn(values.text("--hostnqn"));
+}
+
+constexpr std::array kSubsystemColumns{
+    Column{"NQN", [](const Message& m) { return as<opi::NvmeSubsystem>(m).spec().nqn(); }},
+    Column{"HOST",
+           [](const Message& m) {
+               const auto& host = as<opi::NvmeSubsystem>(m).spec().hostnqn();
+               return host.empty() ? std::string("any") : host;
+           }},
+    Column{"SERIAL",
+           [](const Message& m) { return as<opi::NvmeSubsystem>(m).spec().serial_number(); }},
+    Column{"MODEL",
+           [](const Message& m) { return as<opi::NvmeSubsystem>(m).spec().model_number(); }}};
+constexpr std::array kControllerColumns{
+    Column{"LISTEN",
+           [](const Message& m) {
+               const auto& at = as<opi::NvmeController>(m).spec().fabrics_id();
+               return at.traddr().empty() ? "" : format_endpoint(at.traddr(), at.trsvcid());
+           }},
+    Column{"TRANSPORT",
+           [](const Message& m) {
+               return enum_text(
+                   opi::NvmeTransportType_Name(as<opi::NvmeController>(m).spec().trtype()),
+                   "NVME_TRANSPORT_TYPE");
+           }},
+    Column{"ACTIVE", [](const Message& m) {
+               return std::string(as<opi::NvmeController>(m).status().active() ? "yes" : "no");
+           }}};
+constexpr std::array kNamespaceColumns{
+    Column{"NSID",
+           [](const Message& m) {
+               return std::to_string(as<opi::NvmeNamespace>(m).spec().host_nsid());
+           }},
+    Column{"VOLUME",
+           [](const Message& m) { return as<opi::NvmeNamespace>(m).spec().volume_name_ref(); }},
+    Column{"UUID", [](const Message& m) { return as<opi::NvmeNamespace>(m).spec().uuid(); }},
+    Column{"STATE", [](const Message& m) {
+               return enum_text(opi::NvmeNamespaceStatus_OperState_Name(
+                                    as<opi::NvmeNamespace>(m).status().oper_state()),
+                                "OPER_STATE");
+           }}};
+constexpr std::array kRemoteColumns{
+    Column{"MULTIPATH",
+           [](const Message& m) {
+               return enum_text(
+                   opi::NvmeMultipath_Name(as<opi::NvmeRemoteController>(m).multipath()),
+                   "NVME_MULTIPATH");
+           }},
+    Column{"DIGESTS", [](const Message& m) {
+               const auto& tcp = as<opi::NvmeRemoteController>(m).tcp();
+               return std::string(tcp.hdgst() && tcp.ddgst() ? "header, data"
+                                  : tcp.hdgst()              ? "header"
+                                  : tcp.ddgst()              ? "data"
+                                                             : "none");
+           }}};
+constexpr std::array kPathColumns{
+    Column{"ADDRESS",
+           [](const Message& m) {
+               const auto& path = as<opi::NvmePath>(m);
+               return format_endpoint(path.traddr(), std::to_string(path.fabrics().trsvcid()));
+           }},
+    Column{"NQN", [](const Message& m) { return as<opi::NvmePath>(m).fabrics().subnqn(); }},
+    Column{"HOST", [](const Message& m) { return as<opi::NvmePath>(m).fabrics().hostnqn(); }}};
+constexpr std::array kRemoteNamespaceColumns{
+    Column{"NSID",
+           [](const Message& m) { return std::to_string(as<opi::NvmeRemoteNamespace>(m).nsid()); }},
+    Column{"UUID", [](const Message& m) { return as<opi::NvmeRemoteNamespace>(m).uuid(); }},
+    Column{"NGUID", [](const Message& m) { return as<opi::NvmeRemoteNamespace>(m).nguid(); }}};
+
+constexpr std::string_view kFrontend = "opi_api.storage.v1.FrontendNvmeService";
+constexpr std::string_view kBackend = "opi_api.storage.v1.NvmeRemoteControllerService";
+
+constexpr std::array kNvme{
+    Kind{.name = "subsystem",
+         .plural = "subsystems",
+         .what = "a set of namespaces shown to others under one NQN",
+         .service = kFrontend,
+         .message = "NvmeSubsystem",
+         .collection = "nvmeSubsystems",
+         .example = "lab",
+         .example_flags = "--nqn nqn.2026-11.example.remora:lab",
+         .columns = kSubsystemColumns,
+         .flags = kSubsystemFlags,
+         .build = build_subsystem,
+         .counters = Counters::Opi},
+    Kind{.name = "controller",
+         .plural = "controllers",
+         .what = "a listener through which hosts reach a subsystem",
+         .service = kFrontend,
+         .message = "NvmeController",
+         .collection = "nvmeControllers",
+         .parent = "nvmeSubsystems",
+         .example = "lab/tcp",
+         .example_flags = "--listen 127.0.0.1:4420",
+         .columns = kControllerColumns,
+         .flags = kControllerFlags,
+         .build = build_controller,
+         .counters = Counters::Opi},
+    Kind{.name = "namespace",
+         .plural = "namespaces",
+         .what = "a volume shown in a subsystem",
+         .service = kFrontend,
+         .message = "NvmeNamespace",
+         .collection = "nvmeNamespaces",
+         .parent = "nvmeSubsystems",
+         .example = "lab/disk0",
+         .example_flags = "--volume disk0 --uuid 11111111-2222-4333-8444-555555555555",
+         .columns = kNamespaceColumns,
+         .flags = kNamespaceFlags,
+         .build = build_namespace,
+         .counters = Counters::Opi},
+    Kind{.name = "remote-controller",
+         .plural = "remote-controllers",
+         .what = "a remote NVMe subsystem that is used here",
+         .service = kBackend,
+         .message = "NvmeRemoteController",
+         .collection = "nvmeRemoteControllers",
+         .example = "array",
+         .example_flags = "--multipath disable",
+         .columns = kRemoteColumns,
+         .flags = kRemoteFlags,
+         .build = build_remote,
+         .counters = Counters::Opi},
+    Kind{.name = "path",
+         .plural = "paths",
+         .what = "a way to a remote controller's subsystem",
+         .service = kBackend,
+         .message = "NvmePath",
+         .collection = "nvmePaths",
+         .parent = "nvmeRemoteControllers",
+         .example = "array/p0",
+         .example_flags = "--address 127.0.0.1:4420 --nqn nqn.2026-11.example.remora:lab",
+         .columns = kPathColumns,
+         .flags = kPathFlags,
+         .build = build_path,
+         .counters = Counters::Opi},
+    Kind{.name = "remote-namespace",
+         .plural = "remote-namespaces",
+         .what = "a volume that a remote controller found",
+         .service = kBackend,
+         .message = "NvmeRemoteNamespace",
+         .collection = "nvmeRemoteNamespaces",
+         .parent = "nvmeRemoteControllers",
+         .example = "array/1",
+         .columns = kRemoteNamespaceColumns,
+         .counters = Counters::Volume,
+         .pattern = "nvmeRemoteNamespaces",
+         .list_needs_parent = true,
+         .can_delete = false}};
+
+}  // namespace
+
+std::span<const Kind> nvme_kinds() {
+    return kNvme;
+}
+
+}  // namespace remora::cli

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/attachments.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "control/references.h"
+#include "control/remotes.h"
+#include "control/validate_disk.h"
+#include "control/validate_nvme.h"
+#include "control/validate_volume.h"
+#include "core/log.h"
+
+namespace remora::control {
+
+using core::ErrorKind;
+using core::fail;
+using core::Result;
+using Attachment = api::Attachment;
+
+namespace {
+
+/// What the guest sees as the disk's serial number (virtio-blk get-id, 20 bytes).
+std::string serial_of(const core::Uuid& uuid) {
+    std::string digits = uuid.text();
+    std::erase(digits, '-');
+    return digits.substr(0, 20);
+}
+
+/// The remote controller that was started for the attachment, with its path, as resources.
+void put_shared_remote(const Context& context,
+                       const std::string& attachment,
+                       const std::string& hostnqn,
+                       const FoundVolume& found,
+                       Transaction& transaction) {
+    Object<opi::NvmeRemoteController> remote;
+    remote.resource.set_name(
+        canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, found.remote_id));
+    remote.resource.set_multipath(opi::NVME_MULTIPATH_DISABLE);
+    remote.known.set_attachment(attachment);
+    Object<opi::NvmePath> path;
+    path.resource.set_name(remote.resource.name() + "/nvmePaths/path0");
+    path.resource.set_trtype(opi::NVME_TRANSPORT_TYPE_TCP);
+    const reactor::Endpoint& endpoint = found.entry.endpoint;
+    path.resource.set_traddr(endpoint.address);
+    opi::FabricsPath& fabrics = *path.resource.mutable_fabrics();
+    fabrics.set_trsvcid(endpoint.port);
+    fabrics.set_subnqn(found.entry.subnqn);
+    fabrics.set_adrfam(endpoint.address.find(':') == std::string::npos
+                           ? opi::NVME_ADDRESS_FAMILY_IPV4
+                           : opi::NVME_ADDRESS_FAMILY_IPV6);
+    fabrics.set_hostnqn(hostnqn);
+    path.known.set_attachment(attachment);
+    if (const auto status = context.node.remote_status(found.remote_id)) {
+        keep_known_namespaces(*status, path.known);
+    }
+    transaction.put(remote);
+    transaction.put(path);
+}
+
+}  // namespace
+
+Result<Attachments::Wanted> Attachments::read(const api::AttachVolumeRequest& request) const {
+    if (auto complete = check_required(request); !complete) {
+        return std::unexpected(complete.error());
+    }
+    Wanted wanted;
+    const auto uuid = read_uuid("volume_uuid", request.volume_uuid());
+    if (!uuid) {
+        return std::unexpected(uuid.error());
+    }
+    wanted.volume = *uuid;
+    auto endpoint = read_endpoint("discovery", request.discovery().traddr(),
+                                  request.discovery().trsvcid(), false);
+    if (!endpoint) {
+        return std::unexpected(endpoint.error());
+    }
+    wanted.discovery = std::move(*endpoint);
+    if (!request.hostnqn().empty()) {
+        if (auto host = check_nqn("hostnqn", request.hostnqn()); !host) {
+            return std::unexpected(host.error());
+        }
+    }
+    wanted.hostnqn = request.hostnqn();
+    if (request.has_host_function()) {
+        if (auto function = check_function(request.host_function(), context_.host.function_count());
+            !function) {
+            return std::unexpected(function.error());
+        }
+        wanted.function = static_cast<std::uint32_t>(request.host_function());
+    }
+    return wanted;
+}
+
+Result<void> Attachments::check_function_free(std::uint32_t function) const {
+    const auto* holder = disk_on_function(context_.model, function);
+    if (holder == nullptr) {
+        return {};
+    }
+    const std::string& attachment = holder->known.attachment();
+    if (attachment.empty()) {
+        return fail(ErrorKind::AlreadyExists,
+                    "host function " + std::to_string(function) + " is in use by virtioBlks/" +
+                        std::string(last_segment(holder->resource.name())));
+    }
+    const auto* other = context_.model.find<Attachment>(attachment);
+    return fail(ErrorKind::AlreadyExists,
+                "host function " + std::to_string(function) + " is in use by " + attachment +
+                    ", the volume " + (other == nullptr ? "?" : other->resource.volume_uuid()) +
+                    "; detach it first or choose another function");
+}
+
+Result<std::uint32_t> Attachments::lowest_free_function() const {
+    const std::uint32_t places = std::min(context_.host.function_count(), platform::kMaxFunctions);
+    for (std::uint32_t function = 0; function < places; ++function) {
+        if (disk_on_function(context_.model, function) == nullptr &&
+            context_.locks.is_free(function_key(function))) {
+            return function;
+        }
+    }
+    return fail(ErrorKind::ResourceExhausted, "all " + std::to_string(places) +
+                                                  " host functions are in use; detach a disk "
+                                                  "first");
+}
+
+Task<Result<Attachment>> Attachments::attach(const api::AttachVolumeRequest& request) {
+    auto wanted = read(request);
+    if (!wanted) {
+        co_return std::unexpected(wanted.error());
+    }
+    std::vector<std::string> keys{uuid_key(wanted->volume)};
+    if (wanted->function) {
+        keys.push_back(function_key(*wanted->function));
+    }
+    auto held = co_await context_.lock(std::move(keys));
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    co_return co_await attach_locked(*wanted);
+}
+
+Task<Result<Attachment>> Attachments::attach_locked(Wanted wanted) {
+    if (const auto* existing = find_attachment(context_.model, wanted.volume)) {
+        if (auto same = check_same(*existing, wanted); !same) {
+            co_return std::unexpected(same.error());
+        }
+        co_return co_await again(*existing);
+    }
+    if (wanted.function) {
+        if (auto free = check_function_free(*wanted.function); !free) {
+            co_return std::unexpected(free.error());
+        }
+    } else if (auto some = lowest_free_function(); !some) {
+        co_return std::unexpected(some.error());
+    }
+    auto found = co_await finder_.find(wanted.discovery, wanted.hostnqn, wanted.volume);
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    Result<std::uint32_t> function = 0U;
+    LockTable::Held function_lock;
+    if (wanted.function) {
+        function = *wanted.function;
+    } else {
+        function = lowest_free_function();
+        if (function) {
+            // It is free, so this does not wait.
+            auto taken = co_await context_.lock({function_key(*function)});
+            function_lock = taken ? std::move(*taken) : LockTable::Held();
+        }
+    }
+    Result<Object<opi::VirtioBlk>> disk = std::unexpected(core::Error{});
+    if (function) {
+        disk = store_pending(wanted, *found, *function);
+    } else {
+        disk = std::unexpected(function.error());
+    }
+    if (!disk) {
+        if (found->started) {
+            (void)co_await context_.node.delete_remote(found->remote_id);
+        }
+        co_return std::unexpected(disk.error());
+    }
+    co_return co_await raise(attachment_name(*function), std::move(*disk));
+}
+
+/// Whether what is asked for is what the volume's attachment is.
+Result<void> Attachments::check_same(const Object<Attachment>& existing, const Wanted& wanted) {
+    const Attachment& has = existing.resource;
+    if (existing.known.intent() != state::INTENT_READY) {
+        return fail(ErrorKind::FailedPrecondition, "the volume " + wanted.volume.text() +
+                                                       " is still being detached from "
+                                                       "host function " +
+                                                       std::to_string(has.host_function()) +
+                                                       "; try again");
+    }
+    if (wanted.function && *wanted.function != static_cast<std::uint32_t>(has.host_function())) {
+        return fail(ErrorKind::AlreadyExists,
+                    "the volume " + wanted.volume.text() + " is attached to host function " +
+                        std::to_string(has.host_function()) + " already; detach it first");
+    }
+    if (has.discovery().traddr() != wanted.discovery.address ||
+        has.discovery().trsvcid() != std::to_string(wanted.discovery.port) ||
+        has.hostnqn() != wanted.hostnqn) {
+        return fail(ErrorKind::AlreadyExists,
+                    "the volume " + wanted.volume.text() + " is attached as " + has.name() +
+                        " through " + has.discovery().traddr() + ":" + has.discovery().trsvcid() +
+                        (has.hostnqn().empty() ? "" : " by " + has.hostnqn()) +
+                        "; detach it first");
+    }
+    return {};
+}
+
+/// The same request again: the same disk, plugged in again if the host has lost it.
+Task<Result<Attachment>> Attachments::again(const Object<Attachment>& existing) {
+    const std::string name = existing.resource.name();
+    const auto* disk = context_.model.find<opi::VirtioBlk>(existing.resource.virtio_blk());
+    if (disk != nullptr) {
+        const auto function = function_of(disk->resource);
+        const auto address = co_await context_.host.plug(disks_.plug_request(disk->resource));
+        if (!address) {
+            co_return std::unexpected(address.error());
+        }
+        context_.pci_addresses[function] = *address;
+    }
+    const auto* found = context_.model.find<Attachment>(name);
+    if (found == nullptr) {
+        co_return fail(ErrorKind::Aborted, name + " was detached meanwhile");
+    }
+    co_return shown(*found);
+}
+
+Result<Object<opi::VirtioBlk>> Attachments::store_pending(const Wanted& wanted,
+                                                          const FoundVolume& found,
+                                                          std::uint32_t function) {
+    const std::string name = attachment_name(function);
+    const std::string controller =
+        canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, found.remote_id);
+
+    Object<opi::VirtioBlk> disk;
+    disk.resource.set_name("volumes/attached-" + std::to_string(function));
+    if (context_.model.find<opi::VirtioBlk>(disk.resource.name()) != nullptr) {
+        return fail(ErrorKind::AlreadyExists,
+                    "a virtio-blk device was made by hand under the name " + disk.resource.name() +
+                        ", which attachments use; delete it");
+    }
+    const auto users = users_of_volume(context_.model, found.space.volume);
+    if (!users.empty()) {
+        return fail(ErrorKind::FailedPrecondition,
+                    "the volume " + wanted.volume.text() + " is in use by " + join_names(users));
+    }
+    disk.resource.mutable_pcie_id()->mutable_port_id()->set_value(0);
+    disk.resource.mutable_pcie_id()->mutable_physical_function()->set_value(
+        static_cast<std::int32_t>(function));
+    disk.resource.mutable_pcie_id()->mutable_virtual_function()->set_value(0);
+    disk.resource.set_volume_name_ref(found.space.volume);
+    disk.known.set_intent(state::INTENT_PENDING);
+    disk.known.set_attachment(name);
+    disk.known.set_volume(found.space.volume);
+
+    Object<Attachment> attachment;
+    attachment.known.set_intent(state::INTENT_PENDING);
+    Attachment& out = attachment.resource;
+    out.set_name(name);
+    out.mutable_discovery()->set_traddr(wanted.discovery.address);
+    out.mutable_discovery()->set_trsvcid(std::to_string(wanted.discovery.port));
+    out.set_volume_uuid(wanted.volume.text());
+    out.set_host_function(static_cast<std::int32_t>(function));
+    out.set_hostnqn(wanted.hostnqn);
+    out.set_subsystem_nqn(found.entry.subnqn);
+    out.set_nsid(found.space.nsid);
+    out.set_size_bytes(found.space.geometry.size_bytes());
+    out.set_block_size(found.space.geometry.block_size);
+    out.set_serial(serial_of(wanted.volume));
+    out.set_remote_controller(controller);
+    out.set_virtio_blk(disk.resource.name());
+    out.set_socket_path(disks_.socket_path(disk.resource));
+
+    Transaction transaction(context_.model);
+    transaction.put(attachment);
+    transaction.put(disk);
+    if (found.started) {
+        put_shared_remote(context_, name, wanted.hostnqn, found, transaction);
+    } else {
+        keep_remote_namespaces(context_, controller, transaction);
+    }
+    if (auto stored = transaction.commit(); !stored) {
+        return std::unexpected(stored.error());
+    }
+    return disk;
+}
+
+Task<Result<Attachment>> Attachments::raise(std::string name, Object<opi::VirtioBlk> disk) {
+    const auto address = co_await disks_.raise(disk);
+    Result<void> outcome;
+    if (address) {
+        outcome = set_intent(name, state::INTENT_READY);
+    } else {
+        outcome = std::unexpected(address.error());
+    }
+    if (outcome) {
+        co_return shown(*context_.model.find<Attachment>(name));
+    }
+    // Still pending in the store: should undoing fail too, the reconciler goes on trying. It also
+    // sees to what a plug whose end is unknown may have left on the host.
+    context_.unfinished = true;
+    if (auto undone = co_await dismantle(name, address.has_value()); !undone) {
+        log::warn("undoing an attachment did not succeed yet", log::kv("name", name),
+                  log::kv("reason", undone.error().message));
+    }
+    co_return std::unexpected(outcome.error());
+}
+
+Attachment Attachments::shown(const Object<Attachment>& object) const {
+    Attachment out = object.resource;
+    out.set_state(Attachment::STATE_ATTACHED);
+    if (object.known.intent() != state::INTENT_READY) {
+        out.set_state(object.known.intent() == state::INTENT_PENDING ? Attachment::STATE_PENDING
+                                                                     : Attachment::STATE_DETACHING);
+    }
+    const auto address =
+        context_.pci_addresses.find(static_cast<std::uint32_t>(out.host_function()));
+    if (address != context_.pci_addresses.end()) {
+        out.set_pci_address(address->second);
+    }
+    return out;
+}
+
+Task<Result<Attachment>> Attachments::get(const api::GetAttachmentRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    if (const auto uuid = core::Uuid::parse(request.name())) {
+        if (const auto* found = find_attachment(context_.model, *uuid)) {
+            co_return shown(*found);
+        }
+    }
+    const auto found = lookup<Attachment>(context_.model, request.name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    co_return shown(**found);
+}
+
+Task<Result<api::ListAttachmentsResponse>> Attachments::list(
+    const api::ListAttachmentsRequest& request) {
+    api::ListAttachmentsResponse response;
+    auto next = list_page<Attachment>(
+        context_.model, request.page_size(), request.page_token(),
+        [](const std::string&) { return true; },
+        [&](const Object<Attachment>& object) { *response.add_attachments() = shown(object); });
+    if (!next) {
+        co_return std::unexpected(next.error());
+    }
+    response.set_next_page_token(*next);
+    co_return response;
+}
+
+}  // namespace remora::control

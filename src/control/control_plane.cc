@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/control_plane.h"
+
+#include <utility>
+
+#include "core/log.h"
+
+namespace remora::control {
+
+ControlPlane::ControlPlane(
+    Store& store, node::Node& node, platform::HostPlatform& host, core::Prng prng, Options options)
+    : context_(store, node, host, prng, std::move(options)) {}
+
+Task<core::Result<void>> ControlPlane::start() {
+    if (auto loaded = context_.model.load(); !loaded) {
+        co_return loaded;
+    }
+    // Lower things first: what stands on a volume finds it there.
+    co_await volumes.rebuild();
+    co_await remotes.rebuild();
+    co_await subsystems.rebuild();
+    co_await virtio_blks.rebuild();
+    // The host may not be there (yet); that keeps nobody from being served.
+    reconciler_.start();
+    status.set_ready(true);
+    co_return core::Result<void>();
+}
+
+Task<> ControlPlane::stop() {
+    status.set_ready(false);
+    co_await gate_.close();
+    co_await reconciler_.stop();
+    co_await context_.host.stop();
+}
+
+}  // namespace remora::control

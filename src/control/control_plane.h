@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// ControlPlane: desired state and the calls that change it, on one reactor. It knows no gRPC: the
+// services are thin adapters over it (grpc/), and a simulation can drive it as it is.
+//
+// Made, used and destroyed on the control reactor.
+#pragma once
+
+#include "control/attachments.h"
+#include "control/context.h"
+#include "control/disks.h"
+#include "control/reconciler.h"
+#include "control/remotes.h"
+#include "control/status.h"
+#include "control/subsystems.h"
+#include "control/virtio_blks.h"
+#include "control/volumes.h"
+#include "reactor/gate.h"
+
+namespace remora::control {
+
+class ControlPlane {
+  public:
+    ControlPlane(Store& store,
+                 node::Node& node,
+                 platform::HostPlatform& host,
+                 core::Prng prng,
+                 Options options);
+    ControlPlane(const ControlPlane&) = delete;
+    ControlPlane& operator=(const ControlPlane&) = delete;
+
+    /// Loads the desired state and builds it anew. Once, before any call. Errors: DataLoss.
+    Task<core::Result<void>> start();
+    /// Lets no further call in and returns when the last has ended.
+    Task<> stop();
+
+    /// Every call runs inside this gate.
+    reactor::Gate& gate() { return gate_; }
+
+  private:
+    Context context_;
+    Disks disks_{context_};
+    reactor::Gate gate_;
+
+  public:
+    Volumes volumes{context_};
+    Subsystems subsystems{context_};
+    Remotes remotes{context_};
+    VirtioBlks virtio_blks{context_, disks_};
+    Attachments attachments{context_, disks_};
+    Status status{context_, disks_, attachments};
+
+  private:
+    Reconciler reconciler_{context_, disks_, virtio_blks, attachments};
+};
+
+}  // namespace remora::control

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/daemon.h"
+
+#include <filesystem>
+#include <future>
+#include <openssl/rand.h>
+#include <type_traits>
+#include <utility>
+
+#include "control/control_plane.h"
+#include "control/grpc_server.h"
+#include "control/identity.h"
+#include "control/sqlite_store.h"
+#include "core/log.h"
+#include "node/local_node.h"
+#include "node/runtime.h"
+#include "platform/null_platform.h"
+#include "platform/qemu_platform.h"
+#include "reactor/call.h"
+
+namespace remora::control {
+
+using core::ErrorKind;
+using core::fail;
+using core::Result;
+
+namespace {
+
+constexpr core::Nanos kStopLimit = std::chrono::seconds(8);
+/// A socket's path has 108 bytes with its final zero (unix(7)); ids may have 63.
+constexpr std::size_t kLongestSocketDirectory = 107 - 1 - kMaxIdLength;
+
+/// Runs `body` on the reactor and waits for its result. `body` returns a Task or a plain value.
+template <typename Body>
+auto run_on(reactor::Reactor& reactor, Body body) {
+    using Value = typename reactor::detail::CallValue<std::invoke_result_t<Body&>>::Type;
+    struct Job {
+        static reactor::Task<> run(Body* body, std::promise<Value>* promise) {
+            if constexpr (!reactor::detail::IsTask<std::invoke_result_t<Body&>>::value) {
+                promise->set_value((*body)());
+                co_return;
+            } else {
+                promise->set_value(co_await (*body)());
+            }
+        }
+    };
+    std::promise<Value> promise;
+    auto future = promise.get_future();
+    reactor::Gate gate;
+    reactor.post_function([&] { (void)gate.spawn(&Job::run, &body, &promise); });
+    future.wait();
+    // The gate is left after the value was set: one more turn and nobody is inside.
+    std::promise<void> left;
+    reactor.post_function([&] { left.set_value(); });
+    left.get_future().wait();
+    return future.get();
+}
+
+Task<bool> finish(ControlPlane& plane) {
+    co_await plane.stop();
+    co_return true;
+}
+
+Result<std::uint64_t> random_seed() {
+    std::uint64_t seed = 0;
+    if (RAND_bytes(reinterpret_cast<unsigned char*>(&seed), sizeof seed) != 1) {
+        return fail(ErrorKind::Internal, "the machine gives no random numbers");
+    }
+    return seed;
+}
+
+Result<std::string> make_socket_directory(const DaemonOptions& options) {
+    const std::string given = options.socket_directory.empty() ? options.state_directory + "/vhost"
+                                                               : options.socket_directory;
+    std::error_code trouble;
+    std::string directory = std::filesystem::absolute(given, trouble).string();
+    std::filesystem::create_directories(directory, trouble);
+    if (trouble) {
+        return fail(ErrorKind::FailedPrecondition,
+                    "cannot make the socket directory " + directory + ": " + trouble.message());
+    }
+    if (directory.size() > kLongestSocketDirectory) {
+        log::warn("socket directory is long: devices with long ids will be refused",
+                  log::kv("directory", directory));
+    }
+    return directory;
+}
+
+Result<std::unique_ptr<platform::HostPlatform>> make_platform(const DaemonOptions& options) {
+    if (options.qmp.empty()) {
+        if (!options.functions.empty()) {
+            return fail(ErrorKind::InvalidArgument,
+                        "--functions says where a QEMU has its places: give --qmp as well");
+        }
+        return std::make_unique<platform::NullPlatform>();
+    }
+    if (options.functions.empty()) {
+        return fail(ErrorKind::InvalidArgument,
+                    "--qmp needs --functions, to say which PCI places carry the host functions");
+    }
+    auto monitor = reactor::Endpoint::parse(options.qmp);
+    if (!monitor) {
+        return fail("--qmp", monitor.error());
+    }
+    auto places = platform::parse_functions(options.functions);
+    if (!places) {
+        return std::unexpected(places.error());
+    }
+    return std::make_unique<platform::QemuPlatform>(std::move(*monitor), std::move(*places));
+}
+
+}  // namespace
+
+struct Daemon::Parts {
+    std::unique_ptr<SqliteStore> store;
+    std::unique_ptr<node::Runtime> runtime;
+    // The next three live on the control reactor.
+    std::unique_ptr<platform::HostPlatform> platform;
+    std::unique_ptr<node::LocalNode> node;
+    std::unique_ptr<ControlPlane> plane;
+    std::unique_ptr<GrpcServer> server;
+    bool stopped = false;
+};
+
+Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Daemon::~Daemon() {
+    if (!parts_->stopped && !stop()) {
+        // Requests of guests still point into the data plane: it must not be freed under them.
+        (void)parts_.release();
+    }
+}
+
+Result<std::unique_ptr<Daemon>> Daemon::start(const DaemonOptions& options) {
+    const auto sockets = make_socket_directory(options);
+    if (!sockets) {
+        return std::unexpected(sockets.error());
+    }
+    auto platform = make_platform(options);
+    if (!platform) {
+        return std::unexpected(platform.error());
+    }
+    const auto seed = random_seed();
+    if (!seed) {
+        return std::unexpected(seed.error());
+    }
+    core::Prng prng(*seed);
+    auto store = SqliteStore::open(options.state_directory);
+    if (!store) {
+        return std::unexpected(store.error());
+    }
+    const auto identity = load_identity(**store, prng);
+    if (!identity) {
+        return std::unexpected(identity.error());
+    }
+    auto runtime = node::Runtime::start(
+        {options.cores, options.spin, static_cast<std::size_t>(options.memory_bytes), prng.next()});
+    if (!runtime) {
+        return std::unexpected(runtime.error());
+    }
+    auto parts = std::make_unique<Parts>();
+    parts->store = std::move(*store);
+    parts->runtime = std::move(*runtime);
+    parts->platform = std::move(*platform);
+    Parts& all = *parts;
+    // From here on the daemon takes itself apart when something fails.
+    std::unique_ptr<Daemon> daemon(new Daemon(std::move(parts)));
+
+    node::LocalNodeOptions node_options;
+    node_options.identity = {identity->host_nqn, identity->host_id};
+    node_options.path_timeout = options.path_timeout;
+    Options plane_options;
+    plane_options.socket_directory = *sockets;
+    plane_options.reactors = static_cast<std::uint32_t>(all.runtime->data().size());
+    reactor::Reactor& control = all.runtime->control();
+    run_on(control, [&] {
+        all.node = std::make_unique<node::LocalNode>(all.runtime->data(), control, node_options);
+        all.plane = std::make_unique<ControlPlane>(*all.store, *all.node, *all.platform,
+                                                   core::Prng(prng.next()), plane_options);
+        return true;
+    });
+    auto server = GrpcServer::start(options.grpc_address, control, *all.plane);
+    if (!server) {
+        return std::unexpected(server.error());
+    }
+    all.server = std::move(*server);
+    auto rebuilt = run_on(control, [&] { return all.plane->start(); });
+    if (!rebuilt) {
+        return std::unexpected(rebuilt.error());
+    }
+    all.server->set_serving(true);
+    return daemon;
+}
+
+const std::string& Daemon::grpc_address() const {
+    return parts_->server->address();
+}
+
+bool Daemon::stop() {
+    Parts& all = *parts_;
+    all.stopped = true;
+    if (all.server != nullptr) {
+        all.server->stop();
+    }
+    if (all.node == nullptr) {
+        return true;
+    }
+    // First the calls under way, then the data plane; what is freed is freed on its reactor.
+    run_on(all.runtime->control(), [&] { return finish(*all.plane); });
+    if (!run_on(all.runtime->control(), [&] { return all.node->stop(kStopLimit); })) {
+        return false;
+    }
+    run_on(all.runtime->control(), [&] {
+        all.plane.reset();
+        all.node.reset();
+        all.platform.reset();
+        return true;
+    });
+    return true;
+}
+
+}  // namespace remora::control

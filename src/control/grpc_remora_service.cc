@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/grpc_services.h"
+#include "remora/v1/remora.grpc.pb.h"
+
+namespace remora::control {
+
+namespace {
+
+class Service final : public api::RemoraService::Service {
+  public:
+    explicit Service(Dispatcher& dispatcher) : dispatcher_(dispatcher) {}
+
+    REMORA_RPC(
+        AttachVolume, api::AttachVolumeRequest, api::Attachment, attachments, &Attachments::attach);
+    REMORA_RPC(DetachVolume, api::DetachVolumeRequest, Empty, attachments, &Attachments::detach);
+    REMORA_RPC(
+        GetAttachment, api::GetAttachmentRequest, api::Attachment, attachments, &Attachments::get);
+    REMORA_RPC(ListAttachments,
+               api::ListAttachmentsRequest,
+               api::ListAttachmentsResponse,
+               attachments,
+               &Attachments::list);
+    REMORA_RPC(
+        GetStatus, api::GetStatusRequest, api::GetStatusResponse, status, &Status::get_status);
+    REMORA_RPC(GetVolumeStats,
+               api::GetVolumeStatsRequest,
+               api::VolumeStats64,
+               status,
+               &Status::volume_stats);
+    REMORA_RPC(RunBenchmark,
+               api::RunBenchmarkRequest,
+               api::RunBenchmarkResponse,
+               status,
+               &Status::run_benchmark);
+
+  private:
+    Dispatcher& dispatcher_;
+};
+
+}  // namespace
+
+void add_remora_service(Dispatcher& dispatcher, Services& services) {
+    services.push_back(std::make_unique<Service>(dispatcher));
+}
+
+}  // namespace remora::control

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/grpc_server.h"
+
+#include <cstdint>
+#include <utility>
+
+#include <grpc/support/log.h>
+#include <grpc/support/time.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include "control/grpc_services.h"
+#include "core/log.h"
+
+namespace remora::control {
+
+namespace {
+
+/// Calls under way at once, each with a thread of the server.
+constexpr int kMostThreads = 128;
+constexpr std::int64_t kStopSeconds = 5;
+
+/// gRPC writes to stderr in a form of its own; what matters of it comes back as an error anyway.
+void quiet_grpc(gpr_log_func_args* said) {
+    log::debug("grpc", log::kv("text", said->message));
+}
+
+}  // namespace
+
+struct GrpcServer::Parts {
+    Parts(reactor::Reactor& control, ControlPlane& plane) : dispatcher(control, plane) {}
+
+    Dispatcher dispatcher;
+    Services services;
+    std::unique_ptr<grpc::Server> server;
+};
+
+GrpcServer::GrpcServer(std::unique_ptr<Parts> parts, std::string address)
+    : parts_(std::move(parts)), address_(std::move(address)) {}
+
+GrpcServer::~GrpcServer() {
+    stop();
+}
+
+core::Result<std::unique_ptr<GrpcServer>> GrpcServer::start(const std::string& address,
+                                                            reactor::Reactor& control,
+                                                            ControlPlane& plane) {
+    gpr_set_log_function(&quiet_grpc);
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    auto parts = std::make_unique<Parts>(control, plane);
+    add_backend_services(parts->dispatcher, parts->services);
+    add_frontend_services(parts->dispatcher, parts->services);
+    add_remora_service(parts->dispatcher, parts->services);
+
+    grpc::ServerBuilder builder;
+    // Without this two daemons could listen on one port and share its clients at random.
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    grpc::ResourceQuota quota("remorad");
+    quota.SetMaxThreads(kMostThreads);
+    builder.SetResourceQuota(quota);
+    int port = 0;
+    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
+    for (const auto& service : parts->services) {
+        builder.RegisterService(service.get());
+    }
+    parts->server = builder.BuildAndStart();
+    if (parts->server == nullptr || port == 0) {
+        return core::fail(core::ErrorKind::FailedPrecondition,
+                          "cannot listen for gRPC on " + address +
+                              "; it is no address of this machine, or in use");
+    }
+    parts->server->GetHealthCheckService()->SetServingStatus(false);
+    const std::string host = address.substr(0, address.rfind(':'));
+    return std::unique_ptr<GrpcServer>(
+        new GrpcServer(std::move(parts), host + ":" + std::to_string(port)));
+}
+
+void GrpcServer::set_serving(bool serving) {
+    parts_->dispatcher.set_ready(serving);
+    parts_->server->GetHealthCheckService()->SetServingStatus(serving);
+}
+
+void GrpcServer::stop() {
+    if (parts_->server == nullptr) {
+        return;
+    }
+    set_serving(false);
+    parts_->server->Shutdown(gpr_time_add(gpr_now(GPR_CLOCK_REALTIME),
+                                          gpr_time_from_seconds(kStopSeconds, GPR_TIMESPAN)));
+    parts_->server->Wait();
+    parts_->server.reset();
+}
+
+}  // namespace remora::control

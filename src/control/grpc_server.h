@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// GrpcServer: the listening server with all services, health and reflection.
+//
+// Health says NOT_SERVING, and every call UNAVAILABLE, until set_serving(true). Made and stopped
+// on the main thread; its own threads only carry calls to the control reactor and back.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/result.h"
+#include "reactor/reactor.h"
+
+namespace remora::control {
+
+class ControlPlane;
+
+class GrpcServer {
+  public:
+    /// `address` is ADDR:PORT; port 0 = one is picked. Errors: FailedPrecondition when the address
+    /// cannot be listened on.
+    static core::Result<std::unique_ptr<GrpcServer>> start(const std::string& address,
+                                                           reactor::Reactor& control,
+                                                           ControlPlane& plane);
+    GrpcServer(const GrpcServer&) = delete;
+    GrpcServer& operator=(const GrpcServer&) = delete;
+    ~GrpcServer();
+
+    /// ADDR:PORT with the port that was picked.
+    [[nodiscard]] const std::string& address() const { return address_; }
+    void set_serving(bool serving);
+    /// Takes no further calls, gives those under way a few seconds, ends the threads.
+    void stop();
+
+  private:
+    struct Parts;
+    GrpcServer(std::unique_ptr<Parts> parts, std::string address);
+
+    std::unique_ptr<Parts> parts_;
+    std::string address_;
+};
+
+}  // namespace remora::control

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/model.h"
+
+namespace remora::control {
+
+using core::ErrorKind;
+using core::fail;
+using core::Result;
+
+template <typename M>
+Result<void> Model::load_one(const StoredObject& stored) {
+    Object<M> object;
+    if (!object.known.ParseFromString(stored.body) ||
+        !object.resource.ParseFromString(object.known.resource())) {
+        return fail(ErrorKind::DataLoss, "the stored " + std::string(KindTraits<M>::kNoun) + " " +
+                                             stored.name + " cannot be read");
+    }
+    object.known.clear_resource();
+    std::get<Table<M>>(tables_)[stored.name] = std::move(object);
+    return {};
+}
+
+Result<void> Model::load() {
+    const auto objects = store_.load();
+    if (!objects) {
+        return std::unexpected(objects.error());
+    }
+    for (const StoredObject& stored : *objects) {
+        Result<void> loaded;
+        switch (stored.kind) {
+            case Kind::MallocVolume:
+                loaded = load_one<opi::MallocVolume>(stored);
+                break;
+            case Kind::NullVolume:
+                loaded = load_one<opi::NullVolume>(stored);
+                break;
+            case Kind::AioVolume:
+                loaded = load_one<opi::AioVolume>(stored);
+                break;
+            case Kind::NvmeSubsystem:
+                loaded = load_one<opi::NvmeSubsystem>(stored);
+                break;
+            case Kind::NvmeController:
+                loaded = load_one<opi::NvmeController>(stored);
+                break;
+            case Kind::NvmeNamespace:
+                loaded = load_one<opi::NvmeNamespace>(stored);
+                break;
+            case Kind::NvmeRemoteController:
+                loaded = load_one<opi::NvmeRemoteController>(stored);
+                break;
+            case Kind::NvmePath:
+                loaded = load_one<opi::NvmePath>(stored);
+                break;
+            case Kind::VirtioBlk:
+                loaded = load_one<opi::VirtioBlk>(stored);
+                break;
+            case Kind::Attachment:
+                loaded = load_one<api::Attachment>(stored);
+                break;
+            case Kind::Identity:
+                break;
+        }
+        if (!loaded) {
+            return loaded;
+        }
+    }
+    return {};
+}
+
+Result<void> Transaction::commit() {
+    if (auto stored = model_.store_.commit(changes_); !stored) {
+        return stored;
+    }
+    for (const auto& effect : effects_) {
+        effect();
+    }
+    changes_.clear();
+    effects_.clear();
+    return {};
+}
+
+}  // namespace remora::control

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Model: the desired state in memory, one table a kind, always what the store holds.
+//
+// Nothing changes a table but Transaction::commit(), which stores first: so what a reader sees is
+// durable. Owned by the control plane; control reactor only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "control/names.h"
+#include "control/store.h"
+#include "core/result.h"
+#include "remora/state/v1/state.pb.h"
+#include "remora/v1/remora.pb.h"
+#include "storage/backend_aio.pb.h"
+#include "storage/backend_malloc.pb.h"
+#include "storage/backend_null.pb.h"
+#include "storage/backend_nvme.pb.h"
+#include "storage/frontend_nvme.pb.h"
+#include "storage/frontend_virtio_blk.pb.h"
+
+namespace remora::control {
+
+namespace opi = opi_api::storage::v1;
+namespace api = ::remora::v1;
+namespace state = ::remora::state::v1;
+
+/// One object: the resource as clients see it and what only we know. `known.resource` is unused.
+template <typename M>
+struct Object {
+    M resource;
+    state::Record known;
+};
+
+template <typename M>
+using Table = std::map<std::string, Object<M>, NaturalLess>;
+
+/// What differs between kinds, in one place.
+template <typename M>
+struct KindTraits;
+
+#define REMORA_KIND(message, kind_value, noun_text, canonical_text, alias_text) \
+    template <>                                                                 \
+    struct KindTraits<message> {                                                \
+        static constexpr Kind kKind = Kind::kind_value;                         \
+        static constexpr std::string_view kNoun = noun_text;                    \
+        static constexpr Collection kCollection{canonical_text, alias_text};    \
+    }
+REMORA_KIND(opi::MallocVolume, MallocVolume, "malloc volume", "volumes", "mallocVolumes");
+REMORA_KIND(opi::NullVolume, NullVolume, "null volume", "volumes", "nullVolumes");
+REMORA_KIND(opi::AioVolume, AioVolume, "aio volume", "volumes", "aioVolumes");
+REMORA_KIND(opi::NvmeSubsystem, NvmeSubsystem, "NVMe subsystem", "nvmeSubsystems", "");
+REMORA_KIND(opi::NvmeController, NvmeController, "NVMe controller", "nvmeControllers", "");
+REMORA_KIND(opi::NvmeNamespace, NvmeNamespace, "NVMe namespace", "nvmeNamespaces", "");
+REMORA_KIND(opi::NvmeRemoteController,
+            NvmeRemoteController,
+            "remote controller",
+            "nvmeRemoteControllers",
+            "");
+REMORA_KIND(opi::NvmePath, NvmePath, "path", "nvmePaths", "");
+REMORA_KIND(opi::VirtioBlk, VirtioBlk, "virtio-blk device", "volumes", "virtioBlks");
+REMORA_KIND(api::Attachment, Attachment, "attachment", "attachments", "");
+#undef REMORA_KIND
+
+class Model {
+  public:
+    explicit Model(Store& store) : store_(store) {}
+    Model(const Model&) = delete;
+    Model& operator=(const Model&) = delete;
+
+    /// Fills the tables from the store. Once, at start. Errors: DataLoss.
+    core::Result<void> load();
+
+    template <typename M>
+    [[nodiscard]] const Table<M>& table() const {
+        return std::get<Table<M>>(tables_);
+    }
+    /// Null when there is none.
+    template <typename M>
+    [[nodiscard]] const Object<M>* find(const std::string& name) const {
+        const auto found = table<M>().find(name);
+        return found == table<M>().end() ? nullptr : &found->second;
+    }
+
+  private:
+    friend class Transaction;
+    template <typename M>
+    core::Result<void> load_one(const StoredObject& stored);
+
+    Store& store_;
+    std::tuple<Table<opi::MallocVolume>,
+               Table<opi::NullVolume>,
+               Table<opi::AioVolume>,
+               Table<opi::NvmeSubsystem>,
+               Table<opi::NvmeController>,
+               Table<opi::NvmeNamespace>,
+               Table<opi::NvmeRemoteController>,
+               Table<opi::NvmePath>,
+               Table<opi::VirtioBlk>,
+               Table<api::Attachment>>
+        tables_;
+};
+
+/// Changes that become durable and visible together.
+class Transaction {
+  public:
+    explicit Transaction(Model& model) : model_(model) {}
+
+    template <typename M>
+    void put(Object<M> object) {
+        state::Record record = object.known;
+        record.set_resource(object.resource.SerializeAsString());
+        changes_.push_back(
+            {Change::Action::Put,
+             {KindTraits<M>::kKind, object.resource.name(), record.SerializeAsString()}});
+        effects_.emplace_back([&model = model_, object = std::move(object)] {
+            std::get<Table<M>>(model.tables_)[object.resource.name()] = object;
+        });
+    }
+    template <typename M>
+    void erase(const std::string& name) {
+        changes_.push_back({Change::Action::Erase, {KindTraits<M>::kKind, name, {}}});
+        effects_.emplace_back(
+            [&model = model_, name] { std::get<Table<M>>(model.tables_).erase(name); });
+    }
+
+    /// Stores, then changes the tables; on an error nothing has changed.
+    core::Result<void> commit();
+
+  private:
+    Model& model_;
+    std::vector<Change> changes_;
+    std::vector<std::function<void()>> effects_;
+};
+
+}  // namespace remora::control

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+// NVMe controllers of OPI's API: over TCP one is a listener of its subsystem.
+#include <algorithm>
+
+#include "control/child_calls.h"
+#include "control/references.h"
+#include "control/subsystems.h"
+#include "control/validate_nvme.h"
+
+namespace remora::control {
+
+using core::ErrorKind;
+using core::fail;
+using core::Result;
+using reactor::Endpoint;
+
+namespace {
+
+using Controller = opi::NvmeController;
+
+/// The sizes a client states are kept and shown; a connection negotiates its own.
+const FieldRules kRules{
+    {"spec.max_nsq", "spec.max_ncq", "spec.sqes", "spec.cqes", "spec.max_namespaces"},
+    {"status", "spec.nvme_controller_id"},
+    "hosts are connected there; delete the controller and create another"};
+
+/// One listener of a subsystem an address: two would share it and go together.
+Result<void> check_address_free(const Model& model,
+                                const std::string& subsystem,
+                                const Endpoint& endpoint) {
+    for (const auto& [name, other] : model.table<Controller>()) {
+        const auto taken = endpoint_of(other.resource);
+        if (endpoint.port != 0 && name.starts_with(subsystem + "/") && taken &&
+            *taken == endpoint) {
+            return fail(ErrorKind::AlreadyExists, "spec.fabrics_id: " + subsystem + " listens on " +
+                                                      endpoint.text() + " already, as " + name);
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+Task<Result<Controller>> Subsystems::create_controller(
+    const opi::CreateNvmeControllerRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto id = choose_id("nvme_controller_id", request.nvme_controller_id(), context_.prng);
+    if (!id) {
+        co_return std::unexpected(id.error());
+    }
+    if (auto valid = validate(request.nvme_controller()); !valid) {
+        co_return std::unexpected(valid.error());
+    }
+    const auto endpoint = endpoint_of(request.nvme_controller());
+    const auto parent = parent_name<opi::NvmeSubsystem>(context_.model, request.parent());
+    if (!parent) {
+        co_return std::unexpected(parent.error());
+    }
+    Controller controller = request.nvme_controller();
+    controller.set_name(*parent + "/nvmeControllers/" + *id);
+    auto held = co_await context_.lock({lock_key<opi::NvmeSubsystem>(*parent)});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    const auto* subsystem = context_.model.find<opi::NvmeSubsystem>(*parent);
+    if (subsystem == nullptr) {
+        co_return fail(ErrorKind::NotFound, *parent + " was deleted meanwhile");
+    }
+    if (const auto* existing = context_.model.find<Controller>(controller.name())) {
+        if (endpoint->port == 0) {
+            // Any port will do: then the one that was picked is what was asked for.
+            *controller.mutable_spec()->mutable_fabrics_id()->mutable_trsvcid() =
+                existing->resource.spec().fabrics_id().trsvcid();
+        }
+        co_return answer_existing(existing->resource, controller,
+                                  {"status", "spec.nvme_controller_id"});
+    }
+    if (auto free = check_address_free(context_.model, *parent, *endpoint); !free) {
+        co_return std::unexpected(free.error());
+    }
+    const std::string nqn = subsystem->resource.spec().nqn();
+    const auto listening = co_await context_.node.add_listener(nqn, *endpoint);
+    if (!listening) {
+        co_return std::unexpected(listening.error());
+    }
+    // The port that was picked is the one to come back to after a restart.
+    controller.mutable_spec()->mutable_fabrics_id()->set_trsvcid(std::to_string(listening->port));
+    controller.mutable_spec()->set_nvme_controller_id(-1);
+    controller.clear_status();
+    controller.mutable_status()->set_active(true);
+    Transaction transaction(context_.model);
+    transaction.put(Object<Controller>{controller, {}});
+    if (auto stored = transaction.commit(); !stored) {
+        (void)co_await context_.node.remove_listener(nqn, *listening);
+        co_return std::unexpected(stored.error());
+    }
+    co_return controller;
+}
+
+Task<Result<Empty>> Subsystems::delete_controller(const opi::DeleteNvmeControllerRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    if (auto checked = check_name("name", request.name()); !checked) {
+        co_return std::unexpected(checked.error());
+    }
+    const auto parts = split_child("nvmeControllers", request.name());
+    auto held = co_await context_.lock(
+        {lock_key<opi::NvmeSubsystem>(parts ? parts->first : request.name())});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    const auto found = lookup<Controller>(context_.model, request.name());
+    if (!found) {
+        if (found.error().kind == ErrorKind::NotFound && request.allow_missing()) {
+            co_return Empty();
+        }
+        co_return std::unexpected(found.error());
+    }
+    const Controller before = (*found)->resource;
+    const auto* subsystem = context_.model.find<opi::NvmeSubsystem>(parent_of(before.name()));
+    const auto endpoint = endpoint_of(before);
+    const std::string nqn = subsystem == nullptr ? "" : subsystem->resource.spec().nqn();
+    if (endpoint) {
+        const auto removed = co_await context_.node.remove_listener(nqn, *endpoint);
+        if (!removed && removed.error().kind != ErrorKind::NotFound) {
+            co_return std::unexpected(removed.error());
+        }
+    }
+    Transaction transaction(context_.model);
+    transaction.erase<Controller>(before.name());
+    if (auto stored = transaction.commit(); !stored) {
+        if (endpoint) {
+            (void)co_await context_.node.add_listener(nqn, *endpoint);
+        }
+        co_return std::unexpected(stored.error());
+    }
+    co_return Empty();
+}
+
+Task<Result<Controller>> Subsystems::update_controller(
+    const opi::UpdateNvmeControllerRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto first = lookup<Controller>(context_.model, request.nvme_controller().name());
+    if (!first) {
+        co_return std::unexpected(first.error());
+    }
+    const std::string name = (*first)->resource.name();
+    auto held = co_await context_.lock({lock_key<opi::NvmeSubsystem>(parent_of(name))});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    const auto* found = context_.model.find<Controller>(name);
+    if (found == nullptr) {
+        co_return fail(ErrorKind::NotFound, name + " was deleted meanwhile");
+    }
+    Object<Controller> updated = *found;
+    if (auto applied = apply_update(updated.resource, request.nvme_controller(),
+                                    request.update_mask(), kRules);
+        !applied) {
+        co_return std::unexpected(applied.error());
+    }
+    Transaction transaction(context_.model);
+    transaction.put(updated);
+    if (auto stored = transaction.commit(); !stored) {
+        co_return std::unexpected(stored.error());
+    }
+    co_return updated.resource;
+}
+
+Task<Result<opi::ListNvmeControllersResponse>> Subsystems::list_controllers(
+    const opi::ListNvmeControllersRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto prefix = list_prefix<opi::NvmeSubsystem>(context_.model, request.parent());
+    if (!prefix) {
+        co_return std::unexpected(prefix.error());
+    }
+    opi::ListNvmeControllersResponse response;
+    auto next = list_page<Controller>(
+        context_.model, request.page_size(), request.page_token(),
+        [&](const std::string& name) { return name.starts_with(*prefix); },
+        [&](const Object<Controller>& object) {
+            *response.add_nvme_controllers() = object.resource;
+        });
+    if (!next) {
+        co_return std::unexpected(next.error());
+    }
+    response.set_next_page_token(*next);
+    co_return response;
+}
+
+Task<Result<Controller>> Subsystems::get_controller(const opi::GetNvmeControllerRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Controller>(context_.model, request.name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    co_return (*found)->resource;
+}
+
+Task<Result<opi::StatsNvmeControllerResponse>> Subsystems::stats_controller(
+    const opi::StatsNvmeControllerRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Controller>(context_.model, request.name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    auto sum = co_await sum_of_namespaces(parent_of((*found)->resource.name()));
+    if (!sum) {
+        co_return std::unexpected(sum.error());
+    }
+    opi::StatsNvmeControllerResponse response;
+    *response.mutable_stats() = *sum;
+    co_return response;
+}
+
+}  // namespace remora::control

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+// NVMe namespaces of OPI's API: a volume shown in a subsystem.
+#include <cstring>
+
+#include "control/child_calls.h"
+#include "control/references.h"
+#include "control/subsystems.h"
+#include "control/validate_nvme.h"
+#include "control/validate_volume.h"
+
+namespace remora::control {
+
+using core::ErrorKind;
+using core::fail;
+using core::Result;
+
+namespace {
+
+using Namespace = opi::NvmeNamespace;
+
+const FieldRules kRules{
+    {}, {"status"}, "hosts see the volume under it; delete the namespace and create another"};
+
+std::string hex(const std::array<unsigned char, 16>& bytes) {
+    constexpr std::string_view kHex = "0123456789abcdef";
+    std::string text;
+    for (const unsigned char byte : bytes) {
+        text.push_back(kHex[byte >> 4U]);
+        text.push_back(kHex[byte & 0xfU]);
+    }
+    return text;
+}
+
+/// The request in the spellings that are stored, so that equal things compare equal.
+Namespace comparable(Namespace asked,
+                     const Object<Namespace>& existing,
+                     const std::string& volume) {
+    opi::NvmeNamespaceSpec& spec = *asked.mutable_spec();
+    if (existing.known.volume() == volume) {
+        spec.set_volume_name_ref(existing.resource.spec().volume_name_ref());
+    }
+    if (const auto uuid = core::Uuid::parse(spec.uuid())) {
+        spec.set_uuid(uuid->text());
+    }
+    if (!spec.nguid().empty()) {
+        spec.set_nguid(hex(*read_nguid(spec.nguid())));
+    }
+    return asked;
+}
+
+/// What the server says about a namespace it has made.
+void fill_in(Namespace& space, std::uint32_t nsid, const core::Uuid& volume) {
+    opi::NvmeNamespaceSpec& spec = *space.mutable_spec();
+    spec.set_host_nsid(static_cast<std::int32_t>(nsid));
+    const auto uuid = core::Uuid::parse(spec.uuid());
+    spec.set_uuid(uuid ? uuid->text() : volume.text());
+    if (!spec.nguid().empty()) {
+        spec.set_nguid(hex(*read_nguid(spec.nguid())));
+    }
+    space.mutable_status()->set_state(opi::NvmeNamespaceStatus::STATE_ENABLED);
+    space.mutable_status()->set_oper_state(opi::NvmeNamespaceStatus::OPER_STATE_ONLINE);
+}
+
+}  // namespace
+
+Task<Result<std::uint32_t>> Subsystems::build_namespace(const Object<Namespace>& object,
+                                                        const std::string& nqn) {
+    const opi::NvmeNamespaceSpec& spec = object.resource.spec();
+    node::NamespaceSpec wanted;
+    wanted.nqn = nqn;
+    wanted.nsid = static_cast<std::uint32_t>(spec.host_nsid());
+    wanted.volume = object.known.volume();
+    wanted.uuid = core::Uuid::parse(spec.uuid()).value_or(core::Uuid{});
+    wanted.nguid = read_nguid(spec.nguid()).value_or(std::array<unsigned char, 16>{});
+    wanted.eui64 = static_cast<std::uint64_t>(spec.eui64());
+    co_return co_await context_.node.add_namespace(wanted);
+}
+
+Task<Result<Namespace>> Subsystems::create_namespace(
+    const opi::CreateNvmeNamespaceRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto id = choose_id("nvme_namespace_id", request.nvme_namespace_id(), context_.prng);
+    if (!id) {
+        co_return std::unexpected(id.error());
+    }
+    if (auto valid = validate(request.nvme_namespace()); !valid) {
+        co_return std::unexpected(valid.error());
+    }
+    const auto parent = parent_name<opi::NvmeSubsystem>(context_.model, request.parent());
+    if (!parent) {
+        co_return std::unexpected(parent.error());
+    }
+    Object<Namespace> space{request.nvme_namespace(), {}};
+    space.resource.set_name(*parent + "/nvmeNamespaces/" + *id);
+    const std::string reference = space.resource.spec().volume_name_ref();
+    const auto target = resolve_volume(context_, reference);
+    if (!target) {
+        co_return std::unexpected(target.error());
+    }
+    auto held = co_await context_.lock({lock_key<opi::NvmeSubsystem>(*parent), target->lock});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    const auto* subsystem = context_.model.find<opi::NvmeSubsystem>(*parent);
+    if (subsystem == nullptr) {
+        co_return fail(ErrorKind::NotFound, *parent + " was deleted meanwhile");
+    }
+    if (const auto* existing = context_.model.find<Namespace>(space.resource.name())) {
+        co_return answer_existing(
+            existing->resource, comparable(space.resource, *existing, target->volume), {"status"});
+    }
+    const std::string nqn = subsystem->resource.spec().nqn();
+    // The wait for the locks may have outlived the volume.
+    const auto again = resolve_volume(context_, reference);
+    if (!again || again->volume != target->volume) {
+        co_return fail(ErrorKind::NotFound, "the volume " + reference + " was deleted meanwhile");
+    }
+    const auto disks = disks_on_volume(context_.model, target->volume);
+    if (!disks.empty()) {
+        co_return fail(
+            ErrorKind::FailedPrecondition,
+            "the volume " + reference + " is the local host's disk " + join_names(disks));
+    }
+    space.known.set_volume(target->volume);
+    const auto nsid = co_await build_namespace(space, nqn);
+    if (!nsid) {
+        co_return std::unexpected(nsid.error());
+    }
+    fill_in(space.resource, *nsid, target->uuid);
+    Transaction transaction(context_.model);
+    transaction.put(space);
+    if (auto stored = transaction.commit(); !stored) {
+        (void)co_await context_.node.remove_namespace(nqn, *nsid);
+        co_return std::unexpected(stored.error());
+    }
+    co_return space.resource;
+}
+
+Task<Result<Empty>> Subsystems::delete_namespace(const opi::DeleteNvmeNamespaceRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    if (auto checked = check_name("name", request.name()); !checked) {
+        co_return std::unexpected(checked.error());
+    }
+    const auto parts = split_child("nvmeNamespaces", request.name());
+    auto held = co_await context_.lock(
+        {lock_key<opi::NvmeSubsystem>(parts ? parts->first : request.name())});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    const auto found = lookup<Namespace>(context_.model, request.name());
+    if (!found) {
+        if (found.error().kind == ErrorKind::NotFound && request.allow_missing()) {
+            co_return Empty();
+        }
+        co_return std::unexpected(found.error());
+    }
+    const Object<Namespace> before = **found;
+    const auto* subsystem =
+        context_.model.find<opi::NvmeSubsystem>(parent_of(before.resource.name()));
+    const std::string nqn = subsystem == nullptr ? "" : subsystem->resource.spec().nqn();
+    const auto removed = co_await context_.node.remove_namespace(
+        nqn, static_cast<std::uint32_t>(before.resource.spec().host_nsid()));
+    if (!removed && removed.error().kind != ErrorKind::NotFound) {
+        co_return std::unexpected(removed.error());
+    }
+    Transaction transaction(context_.model);
+    transaction.erase<Namespace>(before.resource.name());
+    if (auto stored = transaction.commit(); !stored) {
+        (void)co_await build_namespace(before, nqn);
+        co_return std::unexpected(stored.error());
+    }
+    co_return Empty();
+}
+
+Task<Result<Namespace>> Subsystems::update_namespace(
+    const opi::UpdateNvmeNamespaceRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Namespace>(context_.model, request.nvme_namespace().name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    Namespace updated = (*found)->resource;
+    if (auto applied =
+            apply_update(updated, request.nvme_namespace(), request.update_mask(), kRules);
+        !applied) {
+        co_return std::unexpected(applied.error());
+    }
+    co_return updated;
+}
+
+Task<Result<opi::ListNvmeNamespacesResponse>> Subsystems::list_namespaces(
+    const opi::ListNvmeNamespacesRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto prefix = list_prefix<opi::NvmeSubsystem>(context_.model, request.parent());
+    if (!prefix) {
+        co_return std::unexpected(prefix.error());
+    }
+    opi::ListNvmeNamespacesResponse response;
+    auto next = list_page<Namespace>(
+        context_.model, request.page_size(), request.page_token(),
+        [&](const std::string& name) { return name.starts_with(*prefix); },
+        [&](const Object<Namespace>& object) {
+            *response.add_nvme_namespaces() = object.resource;
+        });
+    if (!next) {
+        co_return std::unexpected(next.error());
+    }
+    response.set_next_page_token(*next);
+    co_return response;
+}
+
+Task<Result<Namespace>> Subsystems::get_namespace(const opi::GetNvmeNamespaceRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Namespace>(context_.model, request.name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    co_return (*found)->resource;
+}
+
+Task<Result<opi::StatsNvmeNamespaceResponse>> Subsystems::stats_namespace(
+    const opi::StatsNvmeNamespaceRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Namespace>(context_.model, request.name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    const auto counted = co_await context_.node.volume_stats((*found)->known.volume());
+    if (!counted) {
+        co_return std::unexpected(counted.error());
+    }
+    opi::StatsNvmeNamespaceResponse response;
+    *response.mutable_stats() = to_opi_stats(*counted);
+    co_return response;
+}
+
+}  // namespace remora::control

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+// Paths of remote controllers, and the namespaces that appeared through them.
+#include <array>
+#include <charconv>
+
+#include "control/child_calls.h"
+#include "control/references.h"
+#include "control/remotes.h"
+#include "control/validate_nvme.h"
+
+namespace remora::control {
+
+using core::ErrorKind;
+using core::fail;
+using core::Result;
+
+namespace {
+
+using Controller = opi::NvmeRemoteController;
+using Path = opi::NvmePath;
+
+const FieldRules kRules{{}, {}, "it is connected; delete the path and create another"};
+
+std::string hex(const std::array<unsigned char, 16>& bytes) {
+    constexpr std::string_view kHex = "0123456789abcdef";
+    std::string text;
+    for (const unsigned char byte : bytes) {
+        text.push_back(kHex[byte >> 4U]);
+        text.push_back(kHex[byte & 0xfU]);
+    }
+    return text;
+}
+
+opi::NvmeRemoteNamespace to_api(const std::string& controller, const node::RemoteNamespace& space) {
+    opi::NvmeRemoteNamespace out;
+    out.set_name(controller + "/nvmeRemoteNamespaces/" + std::to_string(space.nsid));
+    out.set_nsid(static_cast<std::int32_t>(space.nsid));
+    if (space.nguid != std::array<unsigned char, 16>{}) {
+        out.set_nguid(hex(space.nguid));
+    }
+    out.set_eui64(static_cast<std::int64_t>(space.eui64));
+    if (!space.uuid.is_nil()) {
+        out.set_uuid(space.uuid.text());
+    }
+    return out;
+}
+
+}  // namespace
+
+Task<Result<Path>> Remotes::create_path(const opi::CreateNvmePathRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto id = choose_id("nvme_path_id", request.nvme_path_id(), context_.prng);
+    if (!id) {
+        co_return std::unexpected(id.error());
+    }
+    if (auto valid = validate(request.nvme_path()); !valid) {
+        co_return std::unexpected(valid.error());
+    }
+    const auto parent = parent_name<Controller>(context_.model, request.parent());
+    if (!parent) {
+        co_return std::unexpected(parent.error());
+    }
+    Object<Path> path{request.nvme_path(), {}};
+    path.resource.set_name(*parent + "/nvmePaths/" + *id);
+    auto held = co_await context_.lock({lock_key<Controller>(*parent)});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    const auto* controller = context_.model.find<Controller>(*parent);
+    if (controller == nullptr) {
+        co_return fail(ErrorKind::NotFound, *parent + " was deleted meanwhile");
+    }
+    if (const auto* existing = context_.model.find<Path>(path.resource.name())) {
+        co_return answer_existing(existing->resource, path.resource);
+    }
+    if (auto free = check_not_attached("remote controller", *parent, controller->known); !free) {
+        co_return std::unexpected(free.error());
+    }
+    if (const auto* other = path_of(context_.model, *parent)) {
+        co_return fail(ErrorKind::FailedPrecondition,
+                       "the remote controller " + *parent + " has the path " +
+                           other->resource.name() + "; more than one is not supported");
+    }
+    const node::RemoteSpec spec = remote_spec(controller->resource, path);
+    if (auto started = co_await context_.node.create_remote(spec); !started) {
+        co_return std::unexpected(started.error());
+    }
+    auto live = co_await context_.node.wait_remote(spec.name, context_.options.connect_limit);
+    const auto status = context_.node.remote_status(spec.name);
+    if (!live || !status) {
+        (void)co_await context_.node.delete_remote(spec.name);
+        co_return fail("connecting to " + spec.subnqn + " at " + spec.endpoint.text(),
+                       live ? core::Error{ErrorKind::Internal, "it vanished"} : live.error());
+    }
+    keep_known_namespaces(*status, path.known);
+    Transaction transaction(context_.model);
+    transaction.put(path);
+    if (auto stored = transaction.commit(); !stored) {
+        (void)co_await context_.node.delete_remote(spec.name);
+        co_return std::unexpected(stored.error());
+    }
+    co_return path.resource;
+}
+
+Task<Result<Empty>> Remotes::delete_path(const opi::DeleteNvmePathRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    if (auto checked = check_name("name", request.name()); !checked) {
+        co_return std::unexpected(checked.error());
+    }
+    const auto parts = split_child("nvmePaths", request.name());
+    auto held =
+        co_await context_.lock({lock_key<Controller>(parts ? parts->first : request.name())});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    const auto found = lookup<Path>(context_.model, request.name());
+    if (!found) {
+        if (found.error().kind == ErrorKind::NotFound && request.allow_missing()) {
+            co_return Empty();
+        }
+        co_return std::unexpected(found.error());
+    }
+    const Object<Path> before = **found;
+    if (auto free = check_not_attached("path", before.resource.name(), before.known); !free) {
+        co_return std::unexpected(free.error());
+    }
+    const std::string controller = parent_of(before.resource.name());
+    const std::string remote_id(last_segment(controller));
+    const auto users = users_of_remote(context_.model, remote_id);
+    if (!users.empty()) {
+        co_return fail(ErrorKind::FailedPrecondition, "the path " + before.resource.name() +
+                                                          " is the only way to volumes used by " +
+                                                          join_names(users) +
+                                                          "; delete that first");
+    }
+    const auto removed = co_await context_.node.delete_remote(remote_id);
+    if (!removed && removed.error().kind != ErrorKind::NotFound) {
+        co_return std::unexpected(removed.error());
+    }
+    Transaction transaction(context_.model);
+    transaction.erase<Path>(before.resource.name());
+    if (auto stored = transaction.commit(); !stored) {
+        if (const auto* kept = context_.model.find<Controller>(controller)) {
+            (void)co_await context_.node.create_remote(remote_spec(kept->resource, before));
+        }
+        co_return std::unexpected(stored.error());
+    }
+    co_return Empty();
+}
+
+Task<Result<Path>> Remotes::update_path(const opi::UpdateNvmePathRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Path>(context_.model, request.nvme_path().name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    Path updated = (*found)->resource;
+    if (auto applied = apply_update(updated, request.nvme_path(), request.update_mask(), kRules);
+        !applied) {
+        co_return std::unexpected(applied.error());
+    }
+    co_return updated;
+}
+
+Task<Result<opi::ListNvmePathsResponse>> Remotes::list_paths(
+    const opi::ListNvmePathsRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto prefix = list_prefix<Controller>(context_.model, request.parent());
+    if (!prefix) {
+        co_return std::unexpected(prefix.error());
+    }
+    opi::ListNvmePathsResponse response;
+    auto next = list_page<Path>(
+        context_.model, request.page_size(), request.page_token(),
+        [&](const std::string& name) { return name.starts_with(*prefix); },
+        [&](const Object<Path>& object) { *response.add_nvme_paths() = object.resource; });
+    if (!next) {
+        co_return std::unexpected(next.error());
+    }
+    response.set_next_page_token(*next);
+    co_return response;
+}
+
+Task<Result<Path>> Remotes::get_path(const opi::GetNvmePathRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Path>(context_.model, request.name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    co_return (*found)->resource;
+}
+
+Task<Result<opi::StatsNvmePathResponse>> Remotes::stats_path(
+    const opi::StatsNvmePathRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Path>(context_.model, request.name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    // A controller has one path, so its numbers are the path's.
+    auto sum =
+        co_await sum_of_volumes(std::string(last_segment(parent_of((*found)->resource.name()))));
+    if (!sum) {
+        co_return std::unexpected(sum.error());
+    }
+    opi::StatsNvmePathResponse response;
+    *response.mutable_stats() = *sum;
+    co_return response;
+}
+
+Task<Result<opi::ListNvmeRemoteNamespacesResponse>> Remotes::list_namespaces(
+    const opi::ListNvmeRemoteNamespacesRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto parent = parent_name<Controller>(context_.model, request.parent());
+    if (!parent) {
+        co_return std::unexpected(parent.error());
+    }
+    const auto page = read_page("nvme_remote_namespace", request.page_size(), request.page_token());
+    if (!page) {
+        co_return std::unexpected(page.error());
+    }
+    opi::ListNvmeRemoteNamespacesResponse response;
+    const auto status = context_.node.remote_status(std::string(last_segment(*parent)));
+    if (!status) {
+        co_return response;
+    }
+    std::map<std::string, opi::NvmeRemoteNamespace, NaturalLess> sorted;
+    for (const node::RemoteNamespace& space : status->namespaces) {
+        opi::NvmeRemoteNamespace out = to_api(*parent, space);
+        sorted[out.name()] = out;
+    }
+    for (auto at = sorted.upper_bound(page->after); at != sorted.end(); ++at) {
+        const int taken = response.nvme_remote_namespaces_size();
+        if (static_cast<std::size_t>(taken) == page->size) {
+            response.set_next_page_token(page_token(
+                "nvme_remote_namespace", response.nvme_remote_namespaces(taken - 1).name()));
+            break;
+        }
+        *response.add_nvme_remote_namespaces() = at->second;
+    }
+    co_return response;
+}
+
+Task<Result<opi::NvmeRemoteNamespace>> Remotes::get_namespace(
+    const opi::GetNvmeRemoteNamespaceRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    if (auto checked = check_name("name", request.name()); !checked) {
+        co_return std::unexpected(checked.error());
+    }
+    const auto parts = split_child("nvmeRemoteNamespaces", request.name());
+    if (parts && context_.model.find<Controller>(parts->first) != nullptr) {
+        const auto status = context_.node.remote_status(std::string(last_segment(parts->first)));
+        for (const node::RemoteNamespace& space :
+             status ? status->namespaces : std::vector<node::RemoteNamespace>()) {
+            if (std::to_string(space.nsid) == parts->second) {
+                co_return to_api(parts->first, space);
+            }
+        }
+    }
+    co_return fail(ErrorKind::NotFound,
+                   "there is no remote namespace named " + request.name() +
+                       "; a name is nvmeRemoteControllers/{id}/nvmeRemoteNamespaces/{nsid}");
+}
+
+}  // namespace remora::control

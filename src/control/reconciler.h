@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reconciler: keeps what the host has plugged in step with what is stored, in the background:
+// after a start, after the way to the host was lost (a new QEMU has none of the disks), and until
+// every half-done removal is finished. Control reactor only.
+#pragma once
+
+#include <cstdint>
+
+#include "control/attachments.h"
+#include "control/context.h"
+#include "control/disks.h"
+#include "control/plan.h"
+#include "control/virtio_blks.h"
+#include "reactor/gate.h"
+#include "reactor/signal.h"
+
+namespace remora::control {
+
+class Reconciler {
+  public:
+    Reconciler(Context& context, Disks& disks, VirtioBlks& virtio_blks, Attachments& attachments)
+        : context_(context), disks_(disks), virtio_blks_(virtio_blks), attachments_(attachments) {}
+
+    /// One look and what follows from it; true when the host is as it should be.
+    Task<bool> once();
+    /// Looks again whenever there is reason to, until stop().
+    void start();
+    Task<> stop();
+
+  private:
+    static Task<> run(Reconciler* self);
+    [[nodiscard]] std::vector<DesiredDisk> desired() const;
+    Task<bool> carry_out(PlugAction action);
+
+    Context& context_;
+    Disks& disks_;
+    VirtioBlks& virtio_blks_;
+    Attachments& attachments_;
+    reactor::Gate gate_;
+    reactor::Signal stop_signal_;
+    bool settled_ = false;
+    std::uint64_t seen_generation_ = 0;
+    std::string said_;  ///< The last trouble that was logged, not to be said each second.
+};
+
+}  // namespace remora::control

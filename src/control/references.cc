@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/references.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace remora::control {
+
+using core::ErrorKind;
+using core::fail;
+using core::Result;
+
+namespace {
+
+/// A local volume that the model has, before asking whether the data plane has it.
+struct Candidate {
+    std::string volume;
+    std::string lock;
+    std::string pattern_name;
+};
+
+template <typename M>
+void add_by_name(const Model& model, const std::string& id, std::vector<Candidate>& found) {
+    const std::string name = std::string(KindTraits<M>::kCollection.canonical) + "/" + id;
+    if (model.find<M>(name) != nullptr) {
+        const std::string volume = node_volume_name<M>(name);
+        found.push_back({volume, lock_key<M>(name), volume});
+    }
+}
+
+template <typename M>
+void add_by_uuid(const Model& model, const core::Uuid& uuid, std::vector<Candidate>& found) {
+    for (const auto& [name, object] : model.table<M>()) {
+        if (core::Uuid::parse(object.resource.uuid()) == uuid) {
+            const std::string volume = node_volume_name<M>(name);
+            found.push_back({volume, lock_key<M>(name), volume});
+        }
+    }
+}
+
+std::string remote_lock(const std::string& id) {
+    return lock_key<opi::NvmeRemoteController>(
+        canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, id));
+}
+
+/// Remote volumes come from what is connected, not from the model.
+void add_remote_by_uuid(const Context& context,
+                        const core::Uuid& uuid,
+                        std::vector<Candidate>& found) {
+    for (const auto& [name, object] : context.model.table<opi::NvmeRemoteController>()) {
+        const std::string id(last_segment(name));
+        const auto status = context.node.remote_status(id);
+        if (!status) {
+            continue;
+        }
+        for (const node::RemoteNamespace& space : status->namespaces) {
+            if (space.uuid == uuid) {
+                found.push_back({space.volume, remote_lock(id), space.volume});
+            }
+        }
+    }
+}
+
+void add_remote_by_name(const Context& context,
+                        const std::string& volume,
+                        std::vector<Candidate>& found) {
+    const auto parts = split_remote_volume(volume);
+    if (!parts) {
+        return;
+    }
+    const auto name =
+        canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, parts->first);
+    if (context.model.find<opi::NvmeRemoteController>(name) != nullptr) {
+        found.push_back({volume, remote_lock(parts->first), volume});
+    }
+}
+
+std::vector<Candidate> candidates(const Context& context, const std::string& reference) {
+    std::vector<Candidate> found;
+    const Model& model = context.model;
+    if (const auto uuid = core::Uuid::parse(reference)) {
+        add_by_uuid<opi::MallocVolume>(model, *uuid, found);
+        add_by_uuid<opi::NullVolume>(model, *uuid, found);
+        add_by_uuid<opi::AioVolume>(model, *uuid, found);
+        add_remote_by_uuid(context, *uuid, found);
+        if (!found.empty()) {
+            return found;
+        }
+        // A UUID may also be an id that the server chose: looked up by name below.
+    }
+    const auto slash = reference.find('/');
+    const std::string collection =
+        slash == std::string::npos ? "volumes" : reference.substr(0, slash);
+    const std::string id = slash == std::string::npos ? reference : reference.substr(slash + 1);
+    const auto is = [&](const Collection& names) {
+        return collection == names.canonical || collection == names.alias;
+    };
+    if (is(KindTraits<opi::MallocVolume>::kCollection)) {
+        add_by_name<opi::MallocVolume>(model, id, found);
+    }
+    if (is(KindTraits<opi::NullVolume>::kCollection)) {
+        add_by_name<opi::NullVolume>(model, id, found);
+    }
+    if (is(KindTraits<opi::AioVolume>::kCollection)) {
+        add_by_name<opi::AioVolume>(model, id, found);
+    }
+    if (const auto child = split_child("nvmeRemoteNamespaces", reference)) {
+        const std::string remote_id(last_segment(child->first));
+        add_remote_by_name(context, remote_id + "n" + child->second, found);
+    } else if (found.empty() && collection == "volumes") {
+        add_remote_by_name(context, id, found);
+    }
+    return found;
+}
+
+}  // namespace
+
+std::optional<std::pair<std::string, std::uint32_t>> split_remote_volume(
+    const std::string& volume) {
+    const auto at = volume.rfind('n');
+    if (at == std::string::npos || at == 0 || at + 1 == volume.size()) {
+        return std::nullopt;
+    }
+    std::uint32_t nsid = 0;
+    const char* end = volume.data() + volume.size();
+    const auto parsed = std::from_chars(volume.data() + at + 1, end, nsid);
+    if (parsed.ec != std::errc() || parsed.ptr != end || nsid == 0) {
+        return std::nullopt;
+    }
+    return std::pair{volume.substr(0, at), nsid};
+}
+
+Result<VolumeTarget> resolve_volume(const Context& context, const std::string& reference) {
+    if (auto checked = check_name("volume_name_ref", reference); !checked) {
+        return std::unexpected(checked.error());
+    }
+    const std::vector<Candidate> found = candidates(context, reference);
+    if (found.empty()) {
+        return fail(ErrorKind::NotFound,
+                    "there is no volume \"" + reference +
+                        "\"; name one by its id, volumes/{id}, its UUID, or {remote "
+                        "controller}n{nsid}");
+    }
+    if (found.size() > 1) {
+        std::vector<std::string> names;
+        names.reserve(found.size());
+        for (const Candidate& candidate : found) {
+            names.push_back(candidate.pattern_name);
+        }
+        return fail(ErrorKind::InvalidArgument, "\"" + reference + "\" names several volumes (" +
+                                                    join_names(names) + "); use one of these");
+    }
+    const auto info = context.node.find_volume(found.front().volume);
+    if (!info) {
+        return fail(ErrorKind::FailedPrecondition,
+                    "the volume \"" + reference +
+                        "\" is not usable now: its back end could not be opened, or its remote "
+                        "controller has not seen it yet");
+    }
+    VolumeTarget target{found.front().volume, found.front().lock, {}, info->uuid, info->geometry};
+    if (const auto parts = split_remote_volume(target.volume);
+        parts && target.volume.find('/') == std::string::npos) {
+        target.remote =
+            canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, parts->first);
+    }
+    return target;
+}
+
+std::vector<std::string> disks_on_volume(const Model& model, const std::string& volume) {
+    std::vector<std::string> names;
+    for (const auto& [name, object] : model.table<opi::VirtioBlk>()) {
+        if (object.known.volume() == volume) {
+            names.push_back(object.known.attachment().empty()
+                                ? "virtioBlks/" + std::string(last_segment(name))
+                                : object.known.attachment());
+        }
+    }
+    return names;
+}
+
+std::vector<std::string> users_of_volume(const Model& model, const std::string& volume) {
+    std::vector<std::string> names = disks_on_volume(model, volume);
+    for (const auto& [name, object] : model.table<opi::NvmeNamespace>()) {
+        if (object.known.volume() == volume) {
+            names.push_back(name);
+        }
+    }
+    return names;
+}
+
+std::vector<std::string> users_of_remote(const Model& model, const std::string& remote_id) {
+    std::vector<std::string> names;
+    const auto of_remote = [&](const std::string& volume) {
+        const auto parts = split_remote_volume(volume);
+        return volume.find('/') == std::string::npos && parts && parts->first == remote_id;
+    };
+    for (const auto& [name, object] : model.table<opi::VirtioBlk>()) {
+        if (of_remote(object.known.volume())) {
+            names.push_back(object.known.attachment().empty()
+                                ? "virtioBlks/" + std::string(last_segment(name))
+                                : object.known.attachment());
+        }
+    }
+    for (const auto& [name, object] : model.table<opi::NvmeNamespace>()) {
+        if (of_remote(object.known.volume())) {
+            names.push_back(name);
+        }
+    }
+    return names;
+}
+
+std::uint32_t function_of(const opi::VirtioBlk& disk) {
+    return static_cast<std::uint32_t>(disk.pcie_id().physical_function().value());
+}
+
+const Object<opi::VirtioBlk>* disk_on_function(const Model& model, std::uint32_t function) {
+    for (const auto& [name, object] : model.table<opi::VirtioBlk>()) {
+        if (function_of(object.resource) == function) {
+            return &object;
+        }
+    }
+    return nullptr;
+}
+
+}  // namespace remora::control

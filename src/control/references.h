@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// What refers to what: how clients name a volume, and who would be hurt if something went away.
+// Reads the model and the data plane's actual state; changes nothing.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/context.h"
+
+namespace remora::control {
+
+/// The data plane's name of a local volume: kinds share its one name space, so it has the kind.
+template <typename M>
+std::string node_volume_name(const std::string& name) {
+    return std::string(KindTraits<M>::kCollection.alias) + "/" + std::string(last_segment(name));
+}
+
+struct VolumeTarget {
+    std::string volume;  ///< The data plane's name.
+    std::string lock;    ///< Held by whoever starts or ends a use of it.
+    std::string remote;  ///< The remote controller's name; empty for a local volume.
+    core::Uuid uuid;
+    block::Geometry geometry;
+};
+
+/// Takes a bare id, `volumes/{id}`, the annotated pattern, a UUID, `{remote controller}n{nsid}` or
+/// `nvmeRemoteControllers/{c}/nvmeRemoteNamespaces/{nsid}`. Errors: InvalidArgument (form, or two
+/// volumes of that name), NotFound, FailedPrecondition (it exists but could not be built).
+core::Result<VolumeTarget> resolve_volume(const Context& context, const std::string& reference);
+
+/// Names of the namespaces and virtio-blk devices on the data plane's volume.
+std::vector<std::string> users_of_volume(const Model& model, const std::string& volume);
+/// Names of the virtio-blk devices only.
+std::vector<std::string> disks_on_volume(const Model& model, const std::string& volume);
+/// The same for every volume of a remote controller (its id).
+std::vector<std::string> users_of_remote(const Model& model, const std::string& remote_id);
+
+/// "ctrl0n12" -> {"ctrl0", 12}.
+std::optional<std::pair<std::string, std::uint32_t>> split_remote_volume(const std::string& volume);
+
+/// The virtio-blk device on the host function; null when it is free.
+const Object<opi::VirtioBlk>* disk_on_function(const Model& model, std::uint32_t function);
+std::uint32_t function_of(const opi::VirtioBlk& disk);
+
+/// Children of a parent resource, by name.
+template <typename M>
+std::vector<std::string> children_of(const Model& model, const std::string& parent) {
+    std::vector<std::string> names;
+    const std::string prefix = parent + "/";
+    for (const auto& [name, object] : model.table<M>()) {
+        if (name.starts_with(prefix)) {
+            names.push_back(name);
+        }
+    }
+    return names;
+}
+
+}  // namespace remora::control

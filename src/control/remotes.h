@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Remotes: remote controllers, their paths and the namespaces that appeared, of OPI's API.
+//
+// A remote controller without a path is a note; its path makes it real: the data plane connects,
+// and its namespaces become volumes `{controller}n{nsid}`. One path a controller for now.
+// Control reactor only.
+#pragma once
+
+#include <google/protobuf/empty.pb.h>
+
+#include "control/context.h"
+
+namespace remora::control {
+
+using google::protobuf::Empty;
+using reactor::Task;
+
+class Remotes {
+  public:
+    explicit Remotes(Context& context) : context_(context) {}
+
+    Task<core::Result<opi::NvmeRemoteController>> create_controller(
+        const opi::CreateNvmeRemoteControllerRequest& request);
+    Task<core::Result<Empty>> delete_controller(
+        const opi::DeleteNvmeRemoteControllerRequest& request);
+    Task<core::Result<opi::NvmeRemoteController>> update_controller(
+        const opi::UpdateNvmeRemoteControllerRequest& request);
+    Task<core::Result<opi::ListNvmeRemoteControllersResponse>> list_controllers(
+        const opi::ListNvmeRemoteControllersRequest& request);
+    Task<core::Result<opi::NvmeRemoteController>> get_controller(
+        const opi::GetNvmeRemoteControllerRequest& request);
+    Task<core::Result<Empty>> reset_controller(
+        const opi::ResetNvmeRemoteControllerRequest& request);
+    Task<core::Result<opi::StatsNvmeRemoteControllerResponse>> stats_controller(
+        const opi::StatsNvmeRemoteControllerRequest& request);
+
+    Task<core::Result<opi::ListNvmeRemoteNamespacesResponse>> list_namespaces(
+        const opi::ListNvmeRemoteNamespacesRequest& request);
+    Task<core::Result<opi::NvmeRemoteNamespace>> get_namespace(
+        const opi::GetNvmeRemoteNamespaceRequest& request);
+
+    /// Returns once the path is live; one that cannot be made so leaves nothing behind.
+    Task<core::Result<opi::NvmePath>> create_path(const opi::CreateNvmePathRequest& request);
+    Task<core::Result<Empty>> delete_path(const opi::DeleteNvmePathRequest& request);
+    Task<core::Result<opi::NvmePath>> update_path(const opi::UpdateNvmePathRequest& request);
+    Task<core::Result<opi::ListNvmePathsResponse>> list_paths(
+        const opi::ListNvmePathsRequest& request);
+    Task<core::Result<opi::NvmePath>> get_path(const opi::GetNvmePathRequest& request);
+    Task<core::Result<opi::StatsNvmePathResponse>> stats_path(
+        const opi::StatsNvmePathRequest& request);
+
+    /// Starts every stored remote controller that has a path; they connect in the background, and
+    /// the volumes they had are there at once.
+    Task<> rebuild();
+
+  private:
+    Task<core::Result<opi::VolumeStats>> sum_of_volumes(std::string remote_id);
+
+    Context& context_;
+};
+
+/// What the data plane needs for a controller and its path. `known` as it was last seen.
+node::RemoteSpec remote_spec(const opi::NvmeRemoteController& controller,
+                             const Object<opi::NvmePath>& path);
+/// The namespaces of a live remote controller, to be kept with its path.
+void keep_known_namespaces(const node::RemoteStatus& status, state::Record& record);
+/// The one path of a remote controller; null without one.
+const Object<opi::NvmePath>* path_of(const Model& model, const std::string& controller);
+
+/// Puts what is now known of the namespaces of the volume's remote controller beside its path, so
+/// that the volume is there again at once after a restart. Nothing for a local volume.
+void keep_remote_namespaces(const Context& context,
+                            const std::string& remote_controller,
+                            Transaction& transaction);
+
+}  // namespace remora::control

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/status.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "control/references.h"
+#include "control/remotes.h"
+
+namespace remora::control {
+
+using core::ErrorKind;
+using core::fail;
+using core::Result;
+
+namespace {
+
+constexpr std::uint32_t kLargestIo = 1024 * 1024;
+constexpr std::uint32_t kDeepestQueue = 1024;
+constexpr std::uint32_t kLongestSeconds = 3600;
+
+std::string_view text_of(node::PathState state) {
+    switch (state) {
+        case node::PathState::Connecting:
+            return "connecting";
+        case node::PathState::Live:
+            return "live";
+        case node::PathState::Down:
+            return "down";
+    }
+    return "unknown";
+}
+
+std::string disk_state(const Object<opi::VirtioBlk>& disk, bool plugged) {
+    if (disk.known.intent() != state::INTENT_READY) {
+        return disk.known.intent() == state::INTENT_PENDING ? "pending" : "detaching";
+    }
+    if (!disk.known.attachment().empty()) {
+        return "attached";
+    }
+    return plugged ? "plugged" : "served";
+}
+
+Result<node::BenchmarkSpec> read(const api::RunBenchmarkRequest& request) {
+    node::BenchmarkSpec spec;
+    using Pattern = node::BenchmarkSpec::Pattern;
+    if (request.pattern() == api::RunBenchmarkRequest::PATTERN_READ) {
+        spec.pattern = Pattern::Read;
+    } else if (request.pattern() == api::RunBenchmarkRequest::PATTERN_WRITE) {
+        spec.pattern = Pattern::Write;
+    } else if (request.pattern() == api::RunBenchmarkRequest::PATTERN_READ_WRITE) {
+        spec.pattern = Pattern::ReadWrite;
+    } else {
+        return fail(ErrorKind::InvalidArgument,
+                    "pattern: use PATTERN_READ, PATTERN_WRITE or PATTERN_READ_WRITE");
+    }
+    if (request.io_bytes() > kLargestIo) {
+        return fail(ErrorKind::InvalidArgument,
+                    "io_bytes: " + std::to_string(request.io_bytes()) + " is more than 1 MiB");
+    }
+    if (request.queue_depth() > kDeepestQueue) {
+        return fail(ErrorKind::InvalidArgument, "queue_depth: 1 to 1024");
+    }
+    if (request.seconds() > kLongestSeconds) {
+        return fail(ErrorKind::InvalidArgument, "seconds: 1 to 3600");
+    }
+    spec.io_bytes = request.io_bytes();
+    spec.queue_depth = request.queue_depth();
+    spec.seconds = request.seconds();
+    return spec;
+}
+
+api::RunBenchmarkResponse to_api(const node::BenchmarkResult& result, std::uint32_t io_bytes) {
+    api::RunBenchmarkResponse out;
+    const double seconds = std::chrono::duration<double>(result.elapsed).count();
+    out.set_operations(result.operations);
+    out.set_errors(result.errors);
+    out.set_seconds(seconds);
+    if (seconds > 0) {
+        out.set_iops(static_cast<double>(result.operations) / seconds);
+        out.set_bytes_per_second(out.iops() * io_bytes);
+    }
+    api::LatencyNanos& latency = *out.mutable_latency();
+    latency.set_p50(result.latency_ns.percentile(0.50));
+    latency.set_p90(result.latency_ns.percentile(0.90));
+    latency.set_p99(result.latency_ns.percentile(0.99));
+    latency.set_p999(result.latency_ns.percentile(0.999));
+    latency.set_max(result.latency_ns.max());
+    return out;
+}
+
+}  // namespace
+
+std::vector<api::PathStatus> Status::path_status(const std::string& controller) const {
+    std::vector<api::PathStatus> paths;
+    const auto* path = path_of(context_.model, controller);
+    if (path == nullptr) {
+        return paths;
+    }
+    api::PathStatus out;
+    out.set_name(path->resource.name());
+    out.set_traddr(path->resource.traddr());
+    out.set_trsvcid(std::to_string(path->resource.fabrics().trsvcid()));
+    const auto status = context_.node.remote_status(std::string(last_segment(controller)));
+    out.set_state(std::string(status ? text_of(status->state) : "not started"));
+    out.set_last_error(status ? status->last_error : "");
+    paths.push_back(out);
+    return paths;
+}
+
+Task<api::HostDiskStatus> Status::disk_status(Object<opi::VirtioBlk> disk) {
+    const std::uint32_t function = function_of(disk.resource);
+    api::HostDiskStatus out;
+    out.set_host_function(static_cast<std::int32_t>(function));
+    const auto address = context_.pci_addresses.find(function);
+    const bool plugged = address != context_.pci_addresses.end();
+    out.set_pci_address(plugged ? address->second : "");
+    out.set_state(disk_state(disk, plugged));
+    out.set_virtio_blk(disk.resource.name());
+    out.set_socket_path(disks_.socket_path(disk.resource));
+    const std::string& volume = disk.known.volume();
+    out.set_volume(volume);
+    if (const auto info = context_.node.find_volume(volume)) {
+        out.set_volume_uuid(info->uuid.text());
+        out.set_size_bytes(info->geometry.size_bytes());
+    }
+    const auto parts = split_remote_volume(volume);
+    if (parts && volume.find('/') == std::string::npos) {
+        const std::string controller =
+            canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, parts->first);
+        out.set_remote_controller(controller);
+        if (const auto* path = path_of(context_.model, controller)) {
+            out.set_subsystem_nqn(path->resource.fabrics().subnqn());
+        }
+        for (const api::PathStatus& path : path_status(controller)) {
+            *out.add_paths() = path;
+        }
+    }
+    const auto front =
+        co_await context_.node.vhost_blk_status(std::string(last_segment(disk.resource.name())));
+    out.set_host_connected(front && front->connected);
+    co_return out;
+}
+
+Task<Result<api::GetStatusResponse>> Status::get_status(const api::GetStatusRequest& /*request*/) {
+    api::GetStatusResponse out;
+    out.set_version(context_.options.version);
+    out.set_ready(ready_);
+    out.set_reactors(context_.options.reactors);
+    const core::Nanos up = reactor::Reactor::current().now() - started_;
+    out.set_uptime_seconds(
+        static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(up).count()));
+    out.set_host_platform(std::string(context_.host.kind()));
+    out.set_host_platform_error(context_.host.trouble());
+    std::vector<Object<opi::VirtioBlk>> disks;
+    for (const auto& [name, object] : context_.model.table<opi::VirtioBlk>()) {
+        disks.push_back(object);
+    }
+    std::sort(disks.begin(), disks.end(), [](const auto& a, const auto& b) {
+        return function_of(a.resource) < function_of(b.resource);
+    });
+    for (const auto& disk : disks) {
+        *out.add_host_disks() = co_await disk_status(disk);
+    }
+    for (const auto& [name, object] : context_.model.table<opi::NvmeRemoteController>()) {
+        api::RemoteControllerStatus& remote = *out.add_remote_controllers();
+        remote.set_name(name);
+        for (const api::PathStatus& path : path_status(name)) {
+            *remote.add_paths() = path;
+        }
+        remote.set_state(remote.paths_size() > 0 ? remote.paths(0).state() : "no path");
+        remote.set_attachments(static_cast<std::uint32_t>(attachments_.users_of(name).size()));
+    }
+    co_return out;
+}
+
+Task<Result<api::VolumeStats64>> Status::volume_stats(const api::GetVolumeStatsRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto target = resolve_volume(context_, request.volume_name_ref());
+    if (!target) {
+        co_return std::unexpected(target.error());
+    }
+    const auto stats = co_await context_.node.volume_stats(target->volume);
+    if (!stats) {
+        co_return std::unexpected(stats.error());
+    }
+    api::VolumeStats64 out;
+    out.set_read_ops(stats->read.ops);
+    out.set_read_bytes(stats->read.bytes);
+    out.set_write_ops(stats->write.ops);
+    out.set_write_bytes(stats->write.bytes);
+    out.set_unmap_ops(stats->unmap.ops);
+    out.set_unmap_bytes(stats->unmap.bytes);
+    out.set_flush_ops(stats->flush.ops);
+    out.set_errors(stats->read.errors + stats->write.errors + stats->unmap.errors +
+                   stats->flush.errors);
+    co_return out;
+}
+
+Task<Result<api::RunBenchmarkResponse>> Status::run_benchmark(
+    const api::RunBenchmarkRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    auto spec = read(request);
+    if (!spec) {
+        co_return std::unexpected(spec.error());
+    }
+    const auto target = resolve_volume(context_, request.volume_name_ref());
+    if (!target) {
+        co_return std::unexpected(target.error());
+    }
+    if (spec->io_bytes % target->geometry.block_size != 0) {
+        co_return fail(ErrorKind::InvalidArgument,
+                       "io_bytes: " + std::to_string(spec->io_bytes) +
+                           " is not a multiple of the volume's block size " +
+                           std::to_string(target->geometry.block_size));
+    }
+    const auto users = users_of_volume(context_.model, target->volume);
+    if (spec->pattern != node::BenchmarkSpec::Pattern::Read && !users.empty()) {
+        co_return fail(ErrorKind::FailedPrecondition,
+                       "writes would destroy the data of " + join_names(users) +
+                           ", which uses the volume; use PATTERN_READ, or delete that first");
+    }
+    spec->volume = target->volume;
+    const auto result = co_await context_.node.run_benchmark(*spec);
+    if (!result) {
+        co_return std::unexpected(result.error());
+    }
+    co_return to_api(*result, spec->io_bytes);
+}
+
+}  // namespace remora::control

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+// NVMe subsystems themselves, and building everything again after a restart. Controllers and
+// namespaces are in their own files.
+#include "control/subsystems.h"
+
+#include <algorithm>
+
+#include "control/child_calls.h"
+#include "control/references.h"
+#include "control/validate_nvme.h"
+#include "core/log.h"
+
+namespace remora::control {
+
+using core::ErrorKind;
+using core::fail;
+using core::Result;
+
+namespace {
+
+using Subsystem = opi::NvmeSubsystem;
+
+const FieldRules kRules{
+    {}, {"status"}, "hosts rely on a subsystem's identity; delete it and create another"};
+
+node::SubsystemSpec node_spec(const Subsystem& subsystem) {
+    const opi::NvmeSubsystemSpec& spec = subsystem.spec();
+    return {spec.nqn(), spec.serial_number(), spec.model_number(),
+            static_cast<std::uint32_t>(spec.max_namespaces()), spec.hostnqn()};
+}
+
+Result<void> check_nqn_free(const Model& model, const Subsystem& wanted) {
+    for (const auto& [name, other] : model.table<Subsystem>()) {
+        if (other.resource.spec().nqn() == wanted.spec().nqn()) {
+            return fail(ErrorKind::AlreadyExists, "spec.nqn: " + wanted.spec().nqn() +
+                                                      " is the subsystem " + name + " already");
+        }
+    }
+    return {};
+}
+
+/// A stable serial number for a subsystem that was given none: hosts tell controllers apart by it.
+std::string default_serial(const std::string& nqn) {
+    std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a
+    for (const char c : nqn) {
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+    }
+    constexpr std::string_view kHex = "0123456789ABCDEF";
+    std::string serial = "RM";
+    for (int shift = 60; shift >= 0; shift -= 4) {
+        serial.push_back(kHex[(hash >> static_cast<unsigned>(shift)) & 0xfU]);
+    }
+    return serial;
+}
+
+}  // namespace
+
+Task<Result<Subsystem>> Subsystems::create_subsystem(
+    const opi::CreateNvmeSubsystemRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto id = choose_id("nvme_subsystem_id", request.nvme_subsystem_id(), context_.prng);
+    if (!id) {
+        co_return std::unexpected(id.error());
+    }
+    if (auto valid = validate(request.nvme_subsystem()); !valid) {
+        co_return std::unexpected(valid.error());
+    }
+    Subsystem subsystem = request.nvme_subsystem();
+    subsystem.set_name("nvmeSubsystems/" + *id);
+    opi::NvmeSubsystemSpec& spec = *subsystem.mutable_spec();
+    if (spec.serial_number().empty()) {
+        spec.set_serial_number(default_serial(spec.nqn()));
+    }
+    if (spec.model_number().empty()) {
+        spec.set_model_number("Remora");
+    }
+    subsystem.clear_status();
+    subsystem.mutable_status()->set_firmware_revision(context_.options.version);
+    auto held =
+        co_await context_.lock({lock_key<Subsystem>(subsystem.name()), "nqn " + spec.nqn()});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    if (const auto* existing = context_.model.find<Subsystem>(subsystem.name())) {
+        co_return answer_existing(existing->resource, request.nvme_subsystem(), {"status"});
+    }
+    if (auto free = check_nqn_free(context_.model, subsystem); !free) {
+        co_return std::unexpected(free.error());
+    }
+    if (auto built = co_await context_.node.create_subsystem(node_spec(subsystem)); !built) {
+        co_return std::unexpected(built.error());
+    }
+    Transaction transaction(context_.model);
+    transaction.put(Object<Subsystem>{subsystem, {}});
+    if (auto stored = transaction.commit(); !stored) {
+        (void)co_await context_.node.delete_subsystem(spec.nqn());
+        co_return std::unexpected(stored.error());
+    }
+    co_return subsystem;
+}
+
+Task<Result<Empty>> Subsystems::delete_subsystem(const opi::DeleteNvmeSubsystemRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const std::string name = canonical_name(KindTraits<Subsystem>::kCollection, request.name());
+    auto held = co_await context_.lock({lock_key<Subsystem>(name)});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    const auto found = lookup<Subsystem>(context_.model, request.name());
+    if (!found) {
+        if (found.error().kind == ErrorKind::NotFound && request.allow_missing()) {
+            co_return Empty();
+        }
+        co_return std::unexpected(found.error());
+    }
+    std::vector<std::string> children = children_of<opi::NvmeController>(context_.model, name);
+    for (std::string& space : children_of<opi::NvmeNamespace>(context_.model, name)) {
+        children.push_back(std::move(space));
+    }
+    if (!children.empty()) {
+        co_return fail(
+            ErrorKind::FailedPrecondition,
+            "the subsystem " + name + " still has " + join_names(children) + "; delete that first");
+    }
+    const Subsystem before = (*found)->resource;
+    const auto removed = co_await context_.node.delete_subsystem(before.spec().nqn());
+    if (!removed && removed.error().kind != ErrorKind::NotFound) {
+        co_return std::unexpected(removed.error());
+    }
+    Transaction transaction(context_.model);
+    transaction.erase<Subsystem>(name);
+    if (auto stored = transaction.commit(); !stored) {
+        (void)co_await context_.node.create_subsystem(node_spec(before));
+        co_return std::unexpected(stored.error());
+    }
+    co_return Empty();
+}
+
+Task<Result<Subsystem>> Subsystems::update_subsystem(
+    const opi::UpdateNvmeSubsystemRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Subsystem>(context_.model, request.nvme_subsystem().name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    Subsystem updated = (*found)->resource;
+    if (auto applied =
+            apply_update(updated, request.nvme_subsystem(), request.update_mask(), kRules);
+        !applied) {
+        co_return std::unexpected(applied.error());
+    }
+    co_return updated;
+}
+
+Task<Result<opi::ListNvmeSubsystemsResponse>> Subsystems::list_subsystems(
+    const opi::ListNvmeSubsystemsRequest& request) {
+    opi::ListNvmeSubsystemsResponse response;
+    auto next = list_page<Subsystem>(
+        context_.model, request.page_size(), request.page_token(),
+        [](const std::string&) { return true; },
+        [&](const Object<Subsystem>& object) {
+            *response.add_nvme_subsystems() = object.resource;
+        });
+    if (!next) {
+        co_return std::unexpected(next.error());
+    }
+    response.set_next_page_token(*next);
+    co_return response;
+}
+
+Task<Result<Subsystem>> Subsystems::get_subsystem(const opi::GetNvmeSubsystemRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Subsystem>(context_.model, request.name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    co_return (*found)->resource;
+}
+
+Task<Result<opi::VolumeStats>> Subsystems::sum_of_namespaces(std::string subsystem) {
+    block::DeviceStats sum;
+    std::vector<std::string> volumes;
+    for (const auto& [name, object] : context_.model.table<opi::NvmeNamespace>()) {
+        const std::string& volume = object.known.volume();
+        const bool counted = std::find(volumes.begin(), volumes.end(), volume) != volumes.end();
+        if (name.starts_with(subsystem + "/") && !counted) {
+            volumes.push_back(volume);
+        }
+    }
+    for (const std::string& volume : volumes) {
+        const auto stats = co_await context_.node.volume_stats(volume);
+        if (!stats) {
+            co_return std::unexpected(stats.error());
+        }
+        sum.add(*stats);
+    }
+    co_return to_opi_stats(sum);
+}
+
+Task<Result<opi::StatsNvmeSubsystemResponse>> Subsystems::stats_subsystem(
+    const opi::StatsNvmeSubsystemRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Subsystem>(context_.model, request.name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    auto sum = co_await sum_of_namespaces((*found)->resource.name());
+    if (!sum) {
+        co_return std::unexpected(sum.error());
+    }
+    opi::StatsNvmeSubsystemResponse response;
+    *response.mutable_stats() = *sum;
+    co_return response;
+}
+
+Task<> Subsystems::rebuild() {
+    const auto say = [](const std::string& name, const core::Error& error) {
+        log::error("not rebuilt", log::kv("name", name), log::kv("reason", error.message));
+    };
+    for (const auto& [name, object] : context_.model.table<Subsystem>()) {
+        if (auto built = co_await context_.node.create_subsystem(node_spec(object.resource));
+            !built) {
+            say(name, built.error());
+        }
+    }
+    for (const auto& [name, object] : context_.model.table<opi::NvmeNamespace>()) {
+        const auto* parent = context_.model.find<Subsystem>(parent_of(name));
+        if (parent == nullptr) {
+            say(name, {ErrorKind::DataLoss, "its subsystem is not in the store"});
+            continue;
+        }
+        if (auto built = co_await build_namespace(object, parent->resource.spec().nqn()); !built) {
+            say(name, built.error());
+        }
+    }
+    for (const auto& [name, object] : context_.model.table<opi::NvmeController>()) {
+        const auto* parent = context_.model.find<Subsystem>(parent_of(name));
+        const auto endpoint = endpoint_of(object.resource);
+        if (parent == nullptr || !endpoint) {
+            say(name, {ErrorKind::DataLoss, "its stored form is not usable"});
+            continue;
+        }
+        auto listening =
+            co_await context_.node.add_listener(parent->resource.spec().nqn(), *endpoint);
+        if (!listening) {
+            say(name, listening.error());
+        }
+    }
+}
+
+}  // namespace remora::control

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rules for NVMe resources, both sides. Pure functions.
+#pragma once
+
+#include <array>
+
+#include "control/model.h"
+#include "core/result.h"
+#include "reactor/endpoint.h"
+
+namespace remora::control {
+
+/// nqn.YYYY-MM.domain[:rest], or the UUID form, at most 223 bytes (NVMe Base 2.0, section 4.5).
+core::Result<void> check_nqn(std::string_view field, const std::string& nqn);
+
+core::Result<void> validate(const opi::NvmeSubsystem& subsystem);
+core::Result<void> validate(const opi::NvmeController& controller);
+core::Result<void> validate(const opi::NvmeNamespace& space);
+core::Result<void> validate(const opi::NvmeRemoteController& controller);
+core::Result<void> validate(const opi::NvmePath& path);
+
+/// A numeric address and a port. Errors: InvalidArgument naming the field.
+core::Result<reactor::Endpoint> read_endpoint(std::string_view field,
+                                              const std::string& traddr,
+                                              const std::string& trsvcid,
+                                              bool allow_port_zero);
+/// Where a valid controller listens, where a valid path leads.
+core::Result<reactor::Endpoint> endpoint_of(const opi::NvmeController& controller);
+core::Result<reactor::Endpoint> endpoint_of(const opi::NvmePath& path);
+
+/// 32 hex digits, dashes allowed; all zero for an empty text.
+core::Result<std::array<unsigned char, 16>> read_nguid(const std::string& text);
+
+/// The one limit on rates that is implemented: none.
+core::Result<void> check_no_limits(const opi::QosLimit& least, const opi::QosLimit& most);
+
+}  // namespace remora::control

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/virtio_blks.h"
+
+#include <utility>
+
+#include "control/references.h"
+#include "control/remotes.h"
+#include "control/validate_disk.h"
+#include "core/log.h"
+
+namespace remora::control {
+
+using core::ErrorKind;
+using core::fail;
+using core::Result;
+
+namespace {
+
+using Disk = opi::VirtioBlk;
+
+const FieldRules kRules{{}, {}, "the host uses it; delete the device and create another"};
+
+std::string spoken_name(const std::string& name) {
+    return "virtioBlks/" + std::string(last_segment(name));
+}
+
+Result<void> check_free(const Context& context, const Disk& disk, const VolumeTarget& target) {
+    const std::uint32_t function = function_of(disk);
+    if (const auto* holder = disk_on_function(context.model, function)) {
+        const std::string& attachment = holder->known.attachment();
+        return fail(ErrorKind::AlreadyExists,
+                    "host function " + std::to_string(function) + " is in use by " +
+                        (attachment.empty() ? spoken_name(holder->resource.name()) : attachment));
+    }
+    const auto users = users_of_volume(context.model, target.volume);
+    if (!users.empty()) {
+        return fail(ErrorKind::FailedPrecondition,
+                    "the volume " + disk.volume_name_ref() + " is in use by " + join_names(users));
+    }
+    return {};
+}
+
+}  // namespace
+
+Task<Result<Disk>> VirtioBlks::create(const opi::CreateVirtioBlkRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto id = choose_id("virtio_blk_id", request.virtio_blk_id(), context_.prng);
+    if (!id) {
+        co_return std::unexpected(id.error());
+    }
+    const auto places = context_.host.function_count();
+    if (auto valid = validate(request.virtio_blk(), places); !valid) {
+        co_return std::unexpected(valid.error());
+    }
+    Object<Disk> disk{request.virtio_blk(), {}};
+    disk.resource.set_name("volumes/" + *id);
+    const auto target = resolve_volume(context_, disk.resource.volume_name_ref());
+    if (!target) {
+        co_return std::unexpected(target.error());
+    }
+    auto held = co_await context_.lock({lock_key<Disk>(disk.resource.name()),
+                                        function_key(function_of(disk.resource)), target->lock});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    if (const auto* existing = context_.model.find<Disk>(disk.resource.name())) {
+        if (existing->known.intent() == state::INTENT_READY) {
+            if (existing->known.volume() == target->volume) {
+                disk.resource.set_volume_name_ref(existing->resource.volume_name_ref());
+            }
+            co_return answer_existing(existing->resource, disk.resource);
+        }
+        co_return fail(ErrorKind::FailedPrecondition,
+                       spoken_name(disk.resource.name()) + " is being removed; try again");
+    }
+    const auto again = resolve_volume(context_, disk.resource.volume_name_ref());
+    if (!again || again->volume != target->volume) {
+        co_return fail(ErrorKind::NotFound,
+                       "the volume " + disk.resource.volume_name_ref() + " was deleted meanwhile");
+    }
+    if (auto free = check_free(context_, disk.resource, *again); !free) {
+        co_return std::unexpected(free.error());
+    }
+    disk.known.set_volume(again->volume);
+    disk.known.set_intent(state::INTENT_PENDING);
+    Transaction transaction(context_.model);
+    transaction.put(disk);
+    keep_remote_namespaces(context_, again->remote, transaction);
+    if (auto stored = transaction.commit(); !stored) {
+        co_return std::unexpected(stored.error());
+    }
+    co_return co_await raise(std::move(disk));
+}
+
+Task<Result<Disk>> VirtioBlks::raise(Object<Disk> disk) {
+    const auto address = co_await disks_.raise(disk);
+    Result<void> outcome;
+    if (address) {
+        disk.known.set_intent(state::INTENT_READY);
+        Transaction ready(context_.model);
+        ready.put(disk);
+        outcome = ready.commit();
+    } else {
+        outcome = std::unexpected(address.error());
+    }
+    if (!outcome) {
+        // It is still pending in the store; when undoing fails too, the reconciler goes on trying.
+        context_.unfinished = true;
+        if (auto undone = co_await lower(disk.resource.name(), address.has_value()); !undone) {
+            log::warn("undoing a device did not succeed yet", log::kv("name", disk.resource.name()),
+                      log::kv("reason", undone.error().message));
+        }
+        co_return std::unexpected(outcome.error());
+    }
+    co_return disk.resource;
+}
+
+/// Takes the device away and forgets it. The caller holds its locks. `plugged` false: the host has
+/// not got it, as far as is known, and need not be asked.
+Task<Result<void>> VirtioBlks::lower(std::string name, bool plugged) {
+    const Disk disk = context_.model.find<Disk>(name)->resource;
+    if (plugged) {
+        if (auto unplugged = co_await disks_.unplug(function_of(disk)); !unplugged) {
+            co_return unplugged;
+        }
+    }
+    if (auto ended = co_await disks_.unserve(disk); !ended) {
+        co_return ended;
+    }
+    Transaction transaction(context_.model);
+    transaction.erase<Disk>(name);
+    co_return transaction.commit();
+}
+
+Task<Result<Empty>> VirtioBlks::remove(const opi::DeleteVirtioBlkRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto first = lookup<Disk>(context_.model, request.name());
+    if (!first) {
+        if (first.error().kind == ErrorKind::NotFound && request.allow_missing()) {
+            co_return Empty();
+        }
+        co_return std::unexpected(first.error());
+    }
+    const std::string name = (*first)->resource.name();
+    auto held = co_await context_.lock(
+        {lock_key<Disk>(name), function_key(function_of((*first)->resource))});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    const auto* found = context_.model.find<Disk>(name);
+    if (found == nullptr) {
+        if (request.allow_missing()) {
+            co_return Empty();
+        }
+        co_return fail(ErrorKind::NotFound, spoken_name(name) + " was deleted meanwhile");
+    }
+    if (auto free = check_not_attached("virtio-blk device", name, found->known); !free) {
+        co_return std::unexpected(free.error());
+    }
+    Object<Disk> disk = *found;
+    disk.known.set_intent(state::INTENT_REMOVING);
+    Transaction removing(context_.model);
+    removing.put(disk);
+    if (auto stored = removing.commit(); !stored) {
+        co_return std::unexpected(stored.error());
+    }
+    if (auto lowered = co_await lower(name, true); !lowered) {
+        context_.unfinished = true;
+        // The host still has it (or may have): it stands as before, and can be deleted again.
+        const auto served =
+            co_await context_.node.vhost_blk_status(std::string(last_segment(name)));
+        if (served) {
+            disk.known.set_intent(state::INTENT_READY);
+            Transaction back(context_.model);
+            back.put(disk);
+            (void)back.commit();
+        }
+        co_return std::unexpected(lowered.error());
+    }
+    co_return Empty();
+}
+
+Task<Result<Disk>> VirtioBlks::update(const opi::UpdateVirtioBlkRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Disk>(context_.model, request.virtio_blk().name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    Disk updated = (*found)->resource;
+    if (auto applied = apply_update(updated, request.virtio_blk(), request.update_mask(), kRules);
+        !applied) {
+        co_return std::unexpected(applied.error());
+    }
+    co_return updated;
+}
+
+Task<Result<opi::ListVirtioBlksResponse>> VirtioBlks::list(
+    const opi::ListVirtioBlksRequest& request) {
+    opi::ListVirtioBlksResponse response;
+    auto next = list_page<Disk>(
+        context_.model, request.page_size(), request.page_token(),
+        [](const std::string&) { return true; },
+        [&](const Object<Disk>& object) { *response.add_virtio_blks() = object.resource; });
+    if (!next) {
+        co_return std::unexpected(next.error());
+    }
+    response.set_next_page_token(*next);
+    co_return response;
+}
+
+Task<Result<Disk>> VirtioBlks::get(const opi::GetVirtioBlkRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Disk>(context_.model, request.name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    co_return (*found)->resource;
+}
+
+Task<Result<opi::StatsVirtioBlkResponse>> VirtioBlks::stats(
+    const opi::StatsVirtioBlkRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Disk>(context_.model, request.name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    const std::string id(last_segment((*found)->resource.name()));
+    const auto counted = co_await context_.node.vhost_blk_stats(id);
+    if (!counted) {
+        co_return std::unexpected(counted.error());
+    }
+    opi::StatsVirtioBlkResponse response;
+    *response.mutable_stats() = to_opi_stats(*counted);
+    co_return response;
+}
+
+Task<> VirtioBlks::rebuild() {
+    for (const auto& [name, object] : context_.model.table<Disk>()) {
+        if (object.known.intent() != state::INTENT_READY) {
+            continue;
+        }
+        if (auto served = co_await disks_.serve(object); !served) {
+            log::error("not rebuilt", log::kv("name", spoken_name(name)),
+                       log::kv("reason", served.error().message));
+        }
+    }
+}
+
+Task<bool> VirtioBlks::finish_removals() {
+    std::vector<std::pair<std::string, std::uint32_t>> left;
+    for (const auto& [name, object] : context_.model.table<Disk>()) {
+        if (object.known.intent() != state::INTENT_READY && object.known.attachment().empty()) {
+            left.emplace_back(name, function_of(object.resource));
+        }
+    }
+    bool all = true;
+    for (const auto& [name, function] : left) {
+        auto held = co_await context_.lock({lock_key<Disk>(name), function_key(function)});
+        const auto* found = held ? context_.model.find<Disk>(name) : nullptr;
+        if (found == nullptr || found->known.intent() == state::INTENT_READY) {
+            all = all && held.has_value();
+            continue;
+        }
+        const auto lowered = co_await lower(name, true);
+        all = all && lowered.has_value();
+    }
+    co_return all;
+}
+
+}  // namespace remora::control

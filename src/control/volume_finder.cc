@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/volume_finder.h"
+
+#include <algorithm>
+#include <functional>
+#include <iterator>
+#include <set>
+#include <utility>
+
+#include "control/references.h"
+#include "reactor/call.h"
+
+namespace remora::control {
+
+using core::ErrorKind;
+using core::fail;
+using core::Result;
+using reactor::Endpoint;
+using reactor::Task;
+
+namespace {
+
+constexpr std::string_view kDiscoveryNqn = "nqn.2014-08.org.nvmexpress.discovery";
+/// Subsystems that one call looks into at most; a discovery log may have any number.
+constexpr std::size_t kMostSubsystems = 128;
+/// How long a connected controller is given to notice a namespace that was made just now.
+constexpr core::Nanos kNoticeLimit = std::chrono::seconds(1);
+constexpr core::Nanos kNoticeStep = std::chrono::milliseconds(20);
+
+std::optional<node::RemoteNamespace> space_of(const std::optional<node::RemoteStatus>& status,
+                                              const core::Uuid& volume) {
+    if (status) {
+        for (const node::RemoteNamespace& space : status->namespaces) {
+            if (space.uuid == volume) {
+                return space;
+            }
+        }
+    }
+    return std::nullopt;
+}
+
+/// A target that listens on every address may say so; then it is where we have found it.
+bool is_unspecified(const std::string& address) {
+    return address.empty() || address == "0.0.0.0" || address == "::";
+}
+
+}  // namespace
+
+std::string shared_remote_id(const std::string& subnqn, const std::string& hostnqn) {
+    std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a
+    for (const char c : subnqn + '\n' + hostnqn) {
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+    }
+    constexpr std::string_view kHex = "0123456789abcdef";
+    std::string id = "attached-";
+    for (int shift = 44; shift >= 0; shift -= 4) {
+        id.push_back(kHex[(hash >> static_cast<unsigned>(shift)) & 0xfU]);
+    }
+    return id;
+}
+
+Task<Result<VolumeFinder::Entries>> VolumeFinder::subsystems_at(Endpoint discovery,
+                                                                std::string hostnqn) {
+    auto log_page =
+        co_await context_.node.discover(discovery, hostnqn, context_.options.discovery_limit);
+    if (!log_page) {
+        co_return fail("asking the discovery endpoint " + discovery.text(), log_page.error());
+    }
+    Entries entries;
+    for (node::DiscoveryEntry& entry : *log_page) {
+        if (is_unspecified(entry.endpoint.address)) {
+            entry.endpoint.address = discovery.address;
+        }
+        const bool twice = std::any_of(entries.begin(), entries.end(), [&](const auto& other) {
+            return other.subnqn == entry.subnqn && other.endpoint == entry.endpoint;
+        });
+        if (entry.subnqn != kDiscoveryNqn && !twice && entries.size() < kMostSubsystems) {
+            entries.push_back(std::move(entry));
+        }
+    }
+    // Where we are connected already comes first: it costs nothing to look there.
+    const auto is_connected = [&](const node::DiscoveryEntry& entry) {
+        return context_.node.remote_status(shared_remote_id(entry.subnqn, hostnqn)).has_value();
+    };
+    Entries sorted;
+    std::copy_if(entries.begin(), entries.end(), std::back_inserter(sorted), is_connected);
+    std::copy_if(entries.begin(), entries.end(), std::back_inserter(sorted),
+                 std::not_fn(is_connected));
+    co_return sorted;
+}
+
+Task<Result<std::optional<node::RemoteNamespace>>> VolumeFinder::look_at(std::string remote_id,
+                                                                         bool fresh,
+                                                                         core::Uuid volume) {
+    using Found = std::optional<node::RemoteNamespace>;
+    auto live = co_await context_.node.wait_remote(remote_id, context_.options.connect_limit);
+    if (!live) {
+        co_return std::unexpected(live.error());
+    }
+    Found space = space_of(context_.node.remote_status(remote_id), volume);
+    if (space || fresh) {
+        co_return space;
+    }
+    // It was connected before, and the namespace may be newer than what it knows: the target's
+    // notice of it (Namespace Attribute Changed) is on its way.
+    const core::Nanos deadline = reactor::Reactor::current().now() + kNoticeLimit;
+    while (!space && reactor::Reactor::current().now() < deadline) {
+        co_await reactor::sleep_for(kNoticeStep);
+        space = space_of(context_.node.remote_status(remote_id), volume);
+    }
+    co_return space;
+}
+
+Task<Result<std::optional<FoundVolume>>> VolumeFinder::look_in(node::DiscoveryEntry entry,
+                                                               std::string hostnqn,
+                                                               core::Uuid volume) {
+    using Outcome = std::optional<FoundVolume>;
+    FoundVolume found;
+    found.remote_id = shared_remote_id(entry.subnqn, hostnqn);
+    found.entry = entry;
+    const std::string name =
+        canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, found.remote_id);
+    auto held = co_await context_.lock({lock_key<opi::NvmeRemoteController>(name)});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    found.lock = std::move(*held);
+    const auto* stored = context_.model.find<opi::NvmeRemoteController>(name);
+    if (stored != nullptr && stored->known.attachment().empty()) {
+        co_return fail(ErrorKind::FailedPrecondition,
+                       "the remote controller " + name +
+                           " was made by hand under a name that attachments use; delete it");
+    }
+    found.started = stored == nullptr;
+    if (found.started) {
+        node::RemoteSpec spec;
+        spec.name = found.remote_id;
+        spec.endpoint = entry.endpoint;
+        spec.subnqn = entry.subnqn;
+        spec.hostnqn = hostnqn;
+        if (auto started = co_await context_.node.create_remote(spec); !started) {
+            co_return std::unexpected(started.error());
+        }
+    }
+    auto space = co_await look_at(found.remote_id, found.started, volume);
+    if (space && *space) {
+        found.space = **space;
+        co_return Outcome(std::move(found));
+    }
+    if (found.started) {
+        (void)co_await context_.node.delete_remote(found.remote_id);
+    }
+    if (!space) {
+        co_return std::unexpected(space.error());
+    }
+    co_return Outcome();
+}
+
+Task<Result<FoundVolume>> VolumeFinder::find(Endpoint discovery,
+                                             std::string hostnqn,
+                                             core::Uuid volume) {
+    const auto entries = co_await subsystems_at(discovery, hostnqn);
+    if (!entries) {
+        co_return std::unexpected(entries.error());
+    }
+    std::set<std::string> looked_in;
+    std::optional<core::Error> trouble;
+    for (const node::DiscoveryEntry& entry : *entries) {
+        if (looked_in.contains(entry.subnqn)) {
+            continue;
+        }
+        auto outcome = co_await look_in(entry, hostnqn, volume);
+        if (!outcome) {
+            trouble = fail("connecting to " + entry.subnqn + " at " + entry.endpoint.text(),
+                           outcome.error())
+                          .error();
+            continue;
+        }
+        looked_in.insert(entry.subnqn);
+        if (*outcome) {
+            co_return std::move(**outcome);
+        }
+    }
+    if (trouble) {
+        co_return fail("the volume " + volume.text() + " was not found", *trouble);
+    }
+    co_return fail(ErrorKind::NotFound,
+                   "no subsystem that " + discovery.text() +
+                       " shows this host has a namespace "
+                       "with the UUID " +
+                       volume.text() + "; looked in " +
+                       (looked_in.empty() ? std::string("none: it shows none")
+                                          : join_names({looked_in.begin(), looked_in.end()})));
+}
+
+}  // namespace remora::control

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/crc32c.h"
+
+#include <isa-l/crc.h>
+
+namespace remora::core {
+
+void Crc32c::update(std::span<const std::byte> bytes) {
+    // ISA-L's prototype is not const-correct (the buffer is only read) and counts in int, so a
+    // huge span is fed in parts.
+    constexpr std::size_t kPart = std::size_t{1} << 30U;
+    while (!bytes.empty()) {
+        const auto part = bytes.first(bytes.size() < kPart ? bytes.size() : kPart);
+        auto* data = reinterpret_cast<unsigned char*>(const_cast<std::byte*>(part.data()));
+        state_ = crc32_iscsi(data, static_cast<int>(part.size()), state_);
+        bytes = bytes.subspan(part.size());
+    }
+}
+
+std::uint32_t crc32c(std::span<const std::byte> bytes) {
+    Crc32c crc;
+    crc.update(bytes);
+    return crc.value();
+}
+
+}  // namespace remora::core

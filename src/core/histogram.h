@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Log-linear latency histogram: 64 powers of two, 16 linear steps each, so a percentile is within
+// 1/16 of the truth. Plain counters of one reactor; sums are made by message.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+
+namespace remora::core {
+
+class Histogram {
+  public:
+    static constexpr unsigned kStepBits = 4;
+    static constexpr std::size_t kBuckets = std::size_t{64} << kStepBits;
+
+    void record(std::uint64_t value) {
+        ++counts_[index_of(value)];
+        ++total_;
+        max_ = value > max_ ? value : max_;
+    }
+
+    void add(const Histogram& other) {
+        for (std::size_t i = 0; i < kBuckets; ++i) {
+            counts_[i] += other.counts_[i];
+        }
+        total_ += other.total_;
+        max_ = other.max_ > max_ ? other.max_ : max_;
+    }
+
+    [[nodiscard]] std::uint64_t count() const { return total_; }
+    [[nodiscard]] std::uint64_t max() const { return max_; }
+
+    /// Upper edge of the bucket that holds the given part (0..1) of the values; 0 when empty.
+    [[nodiscard]] std::uint64_t percentile(double part) const {
+        const auto wanted = static_cast<std::uint64_t>(static_cast<double>(total_) * part);
+        std::uint64_t seen = 0;
+        for (std::size_t i = 0; i < kBuckets; ++i) {
+            seen += counts_[i];
+            if (seen > wanted || (seen == total_ && seen != 0)) {
+                const std::uint64_t edge = upper_edge(i);
+                return edge < max_ ? edge : max_;
+            }
+        }
+        return max_;
+    }
+
+  private:
+    static std::size_t index_of(std::uint64_t value) {
+        constexpr std::uint64_t kLinear = std::uint64_t{1} << kStepBits;
+        if (value < kLinear) {
+            return value;
+        }
+        const auto log2 = static_cast<unsigned>(std::bit_width(value)) - 1;
+        const std::uint64_t step = (value >> (log2 - kStepBits)) & (kLinear - 1);
+        return ((static_cast<std::size_t>(log2) - kStepBits + 1) << kStepBits) + step;
+    }
+    static std::uint64_t upper_edge(std::size_t index) {
+        constexpr std::uint64_t kLinear = std::uint64_t{1} << kStepBits;
+        if (index < kLinear) {
+            return index;
+        }
+        const auto shift = static_cast<unsigned>((index >> kStepBits) - 1);
+        return ((kLinear + (index & (kLinear - 1)) + 1) << shift) - 1;
+    }
+
+    std::array<std::uint64_t, kBuckets> counts_{};
+    std::uint64_t total_ = 0;
+    std::uint64_t max_ = 0;
+};
+
+}  // namespace remora::core

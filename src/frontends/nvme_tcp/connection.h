@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+// Connection: one NVMe/TCP connection, that is one queue, on one reactor for life.
+//
+//   AwaitIcReq ─ICReq─► AwaitConnect ─Connect─► Connecting ─► Live
+//        └───────┴──── protocol error ────┴───────┴──► Terminating ──► Closing ──► deleted
+//
+// Receiving: drain the socket into the reactor's staging memory, parse every PDU in place, copy
+// each payload once to its buffer (a large rest is received straight into it), submit all requests
+// as one batch. Sending: answers gather in `out_` during the turn and leave in one send of up to 64
+// PDUs. A read's buffer is held until the send has taken its bytes.
+//
+// Closing: what waits is dropped; what is in the block layer is waited for; only then the socket
+// is closed. Everything the peer sends is checked; what is wrong ends this connection alone.
+//
+// Files: connection.cc life cycle; receive.cc PDUs in; execute.cc commands; connect.cc Connect;
+// answer.cc PDUs out. NVMe/TCP Transport Specification 1.0 §3.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "block/request.h"
+#include "core/crc32c.h"
+#include "core/intrusive_list.h"
+#include "frontends/nvme_tcp/slot.h"
+#include "frontends/nvme_tcp/target.h"
+#include "nvme/spec/fabrics.h"
+#include "nvme/tcp/decoder.h"
+#include "reactor/io.h"
+#include "reactor/reactor.h"
+
+namespace remora::frontends::nvme_tcp {
+
+class Association;
+class Shard;
+struct AttachReply;
+struct OpenNamespace;
+struct Replica;
+
+class Connection final : public core::ListHook<>,
+                         private reactor::ReadyHandler,
+                         private reactor::Flushable,
+                         private reactor::Runnable,
+                         private reactor::TimerHandler,
+                         private block::Completer {
+  public:
+    Connection(Shard& shard,
+               std::uint64_t id,
+               std::unique_ptr<reactor::Stream> stream,
+               Endpoint listener);
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+    ~Connection();
+
+    void start();
+    [[nodiscard]] std::uint64_t id() const { return id_; }
+    [[nodiscard]] Replica* replica() const { return replica_; }
+    [[nodiscard]] const ConnectionStats& stats() const { return stats_; }
+    /// An I/O queue that its controller's home has to be told the end of.
+    [[nodiscard]] bool attached() const { return attached_; }
+
+    /// Ends the connection from our side. The reason goes to the log. Any state.
+    void close(const char* reason);
+    /// The pool may have a buffer again.
+    void retry_buffers();
+    /// Answers a held Asynchronous Event Request.
+    void complete_held(std::uint32_t token, std::uint16_t status, std::uint32_t dw0);
+
+  private:
+    enum class State : std::uint8_t {
+        AwaitIcReq,    ///< Nothing but an ICReq may come.
+        AwaitConnect,  ///< ICResp is on its way; one Connect may come.
+        Connecting,    ///< The Connect asks another reactor.
+        Live,          ///< A queue.
+        Terminating,   ///< A TermReq is on its way; input is thrown away.
+        Closing,       ///< Waiting for requests in flight; then deleted.
+    };
+    enum class Phase : std::uint8_t {
+        Header,       ///< Collecting the bytes before the data.
+        AwaitBuffer,  ///< The header is taken; its in-capsule data has no buffer yet.
+        Payload,
+        Digest,
+    };
+    /// The PDU that is being received.
+    struct Incoming {
+        Phase phase = Phase::Header;
+        std::uint32_t have = 0;  ///< Bytes in `header`.
+        nvme::tcp::Frame frame;
+        Slot* slot = nullptr;       ///< Whose data comes; null: it is thrown away.
+        std::byte* to = nullptr;    ///< Where the next payload byte goes; null: nowhere.
+        std::uint32_t payload = 0;  ///< Bytes of payload, then of digest, still to come.
+        core::Crc32c crc;
+        std::array<std::byte, nvme::tcp::kMaxHeaderBlock> header{};
+        std::array<std::byte, nvme::tcp::kDigestBytes> digest{};
+    };
+    using Bytes = std::span<const std::byte>;
+
+    // connection.cc
+    void on_ready(reactor::Readiness readiness) override;
+    void run() override;
+    void on_timer(reactor::Timer& timer) override;
+    void run_later();
+    void arm(Nanos delay);
+    void watch_progress();
+    void fail(nvme::tcp::Fault fault, Bytes header);
+    void peer_closed();
+    void drop_slots();
+    void end_pending_slot(Slot& slot);
+    [[nodiscard]] bool closing() const { return state_ == State::Closing; }
+    [[nodiscard]] bool accepts_input() const {
+        return state_ != State::Closing && state_ != State::Terminating;
+    }
+
+    // receive.cc
+    void receive();
+    bool receive_once();
+    void discard_input();
+    void consume(Bytes in);
+    Bytes take_header(Bytes in);
+    bool decode(const std::byte* header);
+    Bytes take_payload(Bytes in);
+    Bytes take_digest(Bytes in);
+    void payload_received(Bytes bytes);
+    void begin_pdu(Bytes block);
+    void end_pdu();
+    void on_ic_req(Bytes block);
+    void on_capsule(Bytes block);
+    void on_h2c_data(Bytes block);
+    void receive_into(Slot& slot, std::byte* to);
+    void stash(Bytes rest);
+    void resume_stashed();
+
+    // execute.cc
+    Slot* take_slot();
+    void release_slot(Slot& slot);
+    void release_buffer(Slot& slot);
+    bool acquire_buffer(Slot& slot, bool may_use_reserve);
+    void start_command(Slot& slot, std::uint32_t in_capsule);
+    std::uint16_t plan_io(Slot& slot);
+    std::uint16_t plan_admin(Slot& slot);
+    void start_transfer(Slot& slot, nvme::DataPath path);
+    void buffer_ready(Slot& slot);
+    void wait_for_buffer(Slot& slot);
+    void data_complete(Slot& slot);
+    void execute_admin(Slot& slot);
+    void execute_io(Slot& slot);
+    void execute_ranges(Slot& slot, OpenNamespace& target);
+    void submit_later(Slot& slot, OpenNamespace& target);
+    void submit_batch();
+    void complete(block::RequestBatch& batch) override;
+    void request_done(Slot& slot);
+    [[nodiscard]] bool may_ask_for_data(const Slot& slot) const;
+
+    // connect.cc
+    void start_connect(Slot& slot, std::uint32_t in_capsule);
+    void run_connect(Slot& slot);
+    void connect_admin(Slot& slot, const nvme::spec::ConnectCommand& command);
+    Task<> connect_io();
+    void refuse_connect(nvme::spec::StatusCode code, std::uint32_t dw0);
+    void refuse_parameter(std::size_t offset, bool in_data);
+    void become_live(std::uint16_t cntlid);
+
+    // answer.cc
+    void answer(Slot& slot, std::uint16_t status, std::uint32_t dw0 = 0, std::uint32_t dw1 = 0);
+    void answer_data(Slot& slot, std::uint32_t dw0, std::uint32_t dw1);
+    void send_r2t(Slot& slot);
+    void send_ic_resp(const nvme::tcp::IcReq& request);
+    std::span<std::byte> write_response(std::span<std::byte> to,
+                                        const Slot& slot,
+                                        std::uint16_t status,
+                                        std::uint32_t dw0,
+                                        std::uint32_t dw1);
+    void enqueue(OutPdu& out);
+    void flush() override;
+    bool flush_once();
+    void sent(std::size_t bytes);
+    void sent_whole(OutPdu& out);
+    std::uint16_t next_sqhd();
+
+    Shard& shard_;
+    std::uint64_t id_;
+    std::unique_ptr<reactor::Stream> stream_;
+    Endpoint listener_;
+    State state_ = State::AwaitIcReq;
+    reactor::Timer timer_;
+    bool connecting_ = false;  // a Connect asks another reactor; deletion waits for it
+    ConnectionStats stats_;
+
+    // What was negotiated.
+    nvme::tcp::DecodeRules rules_;
+    std::uint32_t c2h_header_block_ = 0;  // PDO of C2HData
+    bool flow_control_off_ = false;
+
+    // The queue.
+    std::uint16_t qid_ = 0;
+    std::uint16_t sq_head_ = 0;
+    std::uint32_t depth_ = 0;
+    std::uint32_t max_transfer_ = 0;
+    Replica* replica_ = nullptr;          // counted as a user there
+    Association* association_ = nullptr;  // admin queue only
+    bool attached_ = false;               // I/O queue: its controller's home knows it
+    std::uint16_t cntlid_ = 0;
+    Slot connect_slot_;
+    nvme::spec::ConnectData connect_data_;
+    std::unique_ptr<Slot[]> slots_;
+    core::Queue<Slot> free_;
+    std::uint32_t in_flight_ = 0;      // requests in the block layer
+    std::uint64_t awaited_bytes_ = 0;  // buffers of commands whose data the host owes
+    core::Queue<Slot> waiting_;        // for a buffer, in order
+    std::unique_ptr<std::byte[]> reserve_memory_;
+    std::span<std::byte> reserve_;
+    bool reserve_free_ = false;
+
+    Incoming incoming_;
+    bool hangup_ = false;                   // the peer ended its side: read to the end
+    bool resume_ = false;                   // run() goes on receiving
+    std::unique_ptr<std::byte[]> stashed_;  // staging bytes behind a PDU that waits for a buffer
+    std::size_t stashed_bytes_ = 0;
+    std::size_t stashed_at_ = 0;
+
+    block::RequestBatch batch_;
+    OpenNamespace* batch_target_ = nullptr;
+
+    core::Queue<OutPdu> out_;
+    std::size_t out_offset_ = 0;  // bytes of the first that are sent
+    bool blocked_ = false;        // the socket takes nothing; a writable event follows
+    OutPdu ic_resp_;
+    OutPdu term_req_;
+    std::array<std::byte, sizeof(nvme::tcp::IcResp)> ic_resp_bytes_{};
+    std::array<std::byte, sizeof(nvme::tcp::TermReq) + nvme::tcp::kTermReqMaxData>
+        term_req_bytes_{};
+    std::uint64_t progress_ = 0;  // bytes moved when the watch last looked
+};
+
+}  // namespace remora::frontends::nvme_tcp

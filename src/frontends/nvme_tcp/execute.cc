@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+// Connection: commands, from capsule to block layer and back.
+#include "frontends/nvme_tcp/association.h"
+#include "frontends/nvme_tcp/connection.h"
+#include "frontends/nvme_tcp/replica.h"
+#include "frontends/nvme_tcp/shard.h"
+#include "nvme/status_map.h"
+
+namespace remora::frontends::nvme_tcp {
+
+using nvme::DataPath;
+using nvme::Transfer;
+using nvme::spec::StatusCode;
+
+namespace {
+
+std::uint16_t refused(StatusCode code) {
+    return nvme::spec::status_field(code, true);
+}
+
+}  // namespace
+
+Slot* Connection::take_slot() {
+    Slot* slot = nullptr;
+    if (state_ == State::Live) {
+        slot = free_.pop_front();
+    } else if (connect_slot_.state == SlotState::Free) {
+        slot = &connect_slot_;
+    }
+    if (slot != nullptr) {
+        slot->state = SlotState::Receiving;
+        slot->failure = 0;
+        slot->plan = {};
+        slot->received = 0;
+        slot->range_index = 0;
+        slot->OutPdu::slot = slot;
+    }
+    return slot;
+}
+
+void Connection::release_slot(Slot& slot) {
+    release_buffer(slot);
+    slot.state = SlotState::Free;
+    if (&slot != &connect_slot_) {
+        free_.push_front(slot);
+    }
+}
+
+bool Connection::acquire_buffer(Slot& slot, bool may_use_reserve) {
+    slot.buffer = shard_.buffers().allocate(slot.plan.bytes);
+    slot.reserve = false;
+    if (slot.buffer.empty() && may_use_reserve && reserve_free_) {
+        // Data that is already in the stream blocks everything behind it, also data that other
+        // commands' buffers wait for: one buffer of its own keeps a connection moving.
+        CHECK(slot.plan.bytes <= reserve_.size());
+        slot.buffer = reserve_.first(slot.plan.bytes);
+        slot.reserve = true;
+        reserve_free_ = false;
+    }
+    return !slot.buffer.empty();
+}
+
+void Connection::release_buffer(Slot& slot) {
+    if (slot.buffer.empty()) {
+        return;
+    }
+    if (slot.reserve) {
+        reserve_free_ = true;
+    } else {
+        shard_.buffers().release(slot.buffer);
+    }
+    slot.buffer = {};
+    shard_.buffer_released();
+}
+
+void Connection::start_command(Slot& slot, std::uint32_t in_capsule) {
+    const std::uint16_t status = qid_ == 0 ? plan_admin(slot) : plan_io(slot);
+    if (status != 0) {
+        slot.plan = {};
+        answer(slot, status);
+        return;
+    }
+    const auto path =
+        nvme::decode_sgl(slot.command, slot.plan.transfer, slot.plan.bytes, in_capsule);
+    if (!path) {
+        slot.plan = {};
+        answer(slot, path.error());
+        return;
+    }
+    start_transfer(slot, *path);
+}
+
+std::uint16_t Connection::plan_admin(Slot& slot) {
+    const nvme::AdminPlan plan = association_->controller().plan(slot.command);
+    slot.plan.transfer = plan.transfer;
+    slot.plan.bytes = plan.bytes;
+    return plan.status;
+}
+
+std::uint16_t Connection::plan_io(Slot& slot) {
+    if (slot.command.opcode == nvme::spec::kFabricsOpcode) {
+        const bool connect = nvme::spec::fabrics_type(slot.command) ==
+                             static_cast<std::uint8_t>(nvme::spec::FabricsType::Connect);
+        return refused(connect ? StatusCode::CommandSequenceError : StatusCode::InvalidOpcode);
+    }
+    slot.nsid = slot.command.nsid;
+    const OpenNamespace* target = replica_->find(slot.nsid);
+    if (target == nullptr) {
+        return refused(StatusCode::InvalidNamespace);
+    }
+    const auto plan = nvme::decode_io(slot.command, *target, max_transfer_);
+    if (!plan) {
+        return plan.error();
+    }
+    slot.plan = *plan;
+    slot.incarnation = target->incarnation;
+    return 0;
+}
+
+void Connection::start_transfer(Slot& slot, DataPath path) {
+    if (path == DataPath::InCapsule) {
+        if (acquire_buffer(slot, true)) {
+            receive_into(slot, slot.buffer.data());
+        } else {
+            ++stats_.buffer_waits;
+            incoming_.slot = &slot;
+            incoming_.phase = Phase::AwaitBuffer;
+            shard_.wait_for_buffer(*this);
+        }
+        return;
+    }
+    if (slot.plan.bytes == 0) {
+        data_complete(slot);
+    } else if (waiting_.empty() && may_ask_for_data(slot) && acquire_buffer(slot, false)) {
+        buffer_ready(slot);
+    } else {
+        wait_for_buffer(slot);
+    }
+}
+
+/// Bounds the memory that waits for one host's data to a part of the pool.
+bool Connection::may_ask_for_data(const Slot& slot) const {
+    return slot.plan.transfer != Transfer::FromHost || awaited_bytes_ == 0 ||
+           awaited_bytes_ + slot.plan.bytes <= shard_.buffers().capacity() / 4;
+}
+
+void Connection::wait_for_buffer(Slot& slot) {
+    ++stats_.buffer_waits;
+    slot.state = SlotState::WaitingBuffer;
+    waiting_.push_back(slot);
+    shard_.wait_for_buffer(*this);
+}
+
+void Connection::retry_buffers() {
+    if (!accepts_input()) {
+        return;
+    }
+    while (Slot* slot = waiting_.front()) {
+        if (!may_ask_for_data(*slot) || !acquire_buffer(*slot, false)) {
+            break;
+        }
+        waiting_.pop_front();
+        buffer_ready(*slot);
+    }
+    if (incoming_.phase == Phase::AwaitBuffer && acquire_buffer(*incoming_.slot, true)) {
+        receive_into(*incoming_.slot, incoming_.slot->buffer.data());
+        incoming_.phase = Phase::Payload;
+        resume_stashed();
+        receive();  // submits the batch, too
+    } else {
+        submit_batch();
+    }
+    if (accepts_input() && (!waiting_.empty() || incoming_.phase == Phase::AwaitBuffer)) {
+        shard_.wait_for_buffer(*this);
+    }
+}
+
+void Connection::buffer_ready(Slot& slot) {
+    if (slot.plan.transfer == Transfer::FromHost) {
+        send_r2t(slot);
+    } else {
+        data_complete(slot);
+    }
+}
+
+/// Everything the command needs is in memory.
+void Connection::data_complete(Slot& slot) {
+    if (slot.failure != 0) {
+        answer(slot, slot.failure);
+    } else if (qid_ == 0) {
+        execute_admin(slot);
+    } else {
+        execute_io(slot);
+    }
+}
+
+void Connection::execute_admin(Slot& slot) {
+    slot.state = SlotState::Held;  // complete_held() may come before execute() returns
+    const nvme::AdminResult result =
+        association_->controller().execute(slot.command, slot.buffer, slot.index);
+    if (!result.pending) {
+        answer(slot, result.status, result.dw0, result.dw1);
+    }
+}
+
+void Connection::complete_held(std::uint32_t token, std::uint16_t status, std::uint32_t dw0) {
+    CHECK(token < depth_);
+    Slot& slot = slots_[token];
+    CHECK(slot.state == SlotState::Held);
+    if (accepts_input()) {
+        answer(slot, status, dw0);
+    } else {
+        release_slot(slot);
+    }
+}
+
+void Connection::execute_io(Slot& slot) {
+    OpenNamespace* target = replica_->find(slot.nsid);
+    if (target == nullptr || target->incarnation != slot.incarnation) {
+        answer(slot, refused(StatusCode::InvalidNamespace));
+        return;
+    }
+    if (slot.plan.range_bytes > 0) {
+        execute_ranges(slot, *target);
+        return;
+    }
+    slot.opcode = slot.plan.opcode;
+    slot.force_unit_access = slot.plan.force_unit_access;
+    slot.lba = slot.plan.lba;
+    slot.block_count = slot.plan.blocks;
+    slot.segment = {slot.buffer.data(), slot.buffer.size()};
+    slot.data = slot.buffer.empty() ? std::span<const core::Segment>()
+                                    : std::span<const core::Segment>(&slot.segment, 1);
+    submit_later(slot, *target);
+}
+
+/// Dataset Management: one range after the other with the slot's one request.
+void Connection::execute_ranges(Slot& slot, OpenNamespace& target) {
+    // Giving up blocks is advice: without discard there is nothing to do (NVM Command Set 1.0,
+    // Dataset Management).
+    if ((slot.command.cdw11 & nvme::spec::kDsmDeallocate) == 0 || !target.geometry.can_discard) {
+        answer(slot, 0);
+        return;
+    }
+    const auto range = nvme::next_range(slot.buffer.first(slot.plan.range_bytes), slot.range_index,
+                                        target.geometry, slot.lba, slot.block_count);
+    if (!range || !*range) {
+        answer(slot, range ? std::uint16_t{0} : range.error());
+        return;
+    }
+    slot.opcode = block::Opcode::Discard;
+    slot.force_unit_access = false;
+    slot.data = {};
+    submit_later(slot, target);
+}
+
+void Connection::submit_later(Slot& slot, OpenNamespace& target) {
+    // Checked again: the volume may have changed while the data was on its way.
+    const block::Status valid = block::validate(slot, target.geometry);
+    if (valid != block::Status::Ok) {
+        answer(slot, nvme::to_nvme(valid, slot.opcode != block::Opcode::Read));
+        return;
+    }
+    slot.status = block::Status::Ok;
+    slot.nvme_status = 0;
+    slot.push_frame(*this);
+    slot.state = SlotState::Executing;
+    slot.target = &target;
+    target.enter();
+    ++in_flight_;
+    if (batch_target_ != &target) {
+        submit_batch();
+        batch_target_ = &target;
+    }
+    batch_.push_back(slot);
+}
+
+void Connection::submit_batch() {
+    if (!batch_.empty()) {
+        block::RequestBatch batch = std::move(batch_);
+        std::exchange(batch_target_, nullptr)->channel->submit(batch);
+        CHECK(batch.empty());
+    }
+}
+
+void Connection::complete(block::RequestBatch& batch) {
+    while (block::Request* request = batch.pop_front()) {
+        auto& slot = static_cast<Slot&>(*request);
+        slot.pop_frame();
+        CHECK(in_flight_ > 0);
+        --in_flight_;
+        std::exchange(slot.target, nullptr)->leave();
+        request_done(slot);
+    }
+    submit_batch();
+    if (closing() && in_flight_ == 0) {
+        run_later();
+    }
+}
+
+void Connection::request_done(Slot& slot) {
+    if (!accepts_input()) {
+        release_slot(slot);
+    } else if (slot.plan.range_bytes > 0 && slot.status == block::Status::Ok) {
+        execute_io(slot);
+    } else {
+        answer(slot, nvme::to_nvme(slot));
+    }
+}
+
+}  // namespace remora::frontends::nvme_tcp

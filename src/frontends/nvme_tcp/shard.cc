@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "frontends/nvme_tcp/shard.h"
+
+#include <algorithm>
+
+#include "core/log.h"
+#include "nvme/spec/fabrics.h"
+#include "reactor/call.h"
+
+namespace remora::frontends::nvme_tcp {
+
+using nvme::spec::StatusCode;
+
+namespace {
+
+/// Others use the pool, too, and tell nobody when they give back: look again after this.
+constexpr Nanos kBufferRetry = std::chrono::milliseconds(1);
+
+AttachReply bad_parameter(std::size_t offset) {
+    return {nvme::spec::status_field(StatusCode::ConnectInvalidParameters, true),
+            nvme::spec::connect_invalid_parameter(offset, true)};
+}
+
+}  // namespace
+
+Shard::Shard(block::ReactorContext context,
+             std::uint32_t index,
+             std::uint32_t shard_count,
+             const TargetLimits& limits)
+    : context_(context),
+      index_(index),
+      shard_count_(shard_count),
+      limits_(limits),
+      retry_timer_(*this) {}
+
+Shard::~Shard() {
+    CHECK(empty() && replicas_.empty());
+}
+
+Replica& Shard::replica(const std::string& nqn) {
+    const auto at = replicas_.find(nqn);
+    CHECK(at != replicas_.end());
+    return *at->second;
+}
+
+Replica* Shard::find_replica(std::string_view nqn) const {
+    const auto at = replicas_.find(nqn);
+    return at == replicas_.end() || at->second->closing ? nullptr : at->second.get();
+}
+
+// --- Configuration ---
+
+void Shard::add_replica(const nvme::SubsystemIdentity& identity) {
+    const bool added = replicas_.emplace(identity.nqn, std::make_unique<Replica>(identity)).second;
+    CHECK(added);
+}
+
+void Shard::set_listener(const std::string& nqn, const Endpoint& at, bool present) {
+    if (present) {
+        replica(nqn).listeners.insert(at);
+    } else {
+        replica(nqn).listeners.erase(at);
+    }
+}
+
+void Shard::set_directory(nvme::Directory directory) {
+    directory_ = std::move(directory);
+    for (const auto& [cntlid, association] : associations_) {
+        if (association->replica() == nullptr) {
+            association->controller().discovery_changed();
+        }
+    }
+}
+
+Result<void> Shard::add_namespace(const std::string& nqn,
+                                  const nvme::Namespace& from,
+                                  std::uint64_t incarnation,
+                                  block::Device& device) {
+    auto channel = device.open_channel();
+    if (!channel) {
+        return core::fail("open a channel of '" + device.name() + "'", channel.error());
+    }
+    auto added = std::make_unique<OpenNamespace>();
+    static_cast<nvme::Namespace&>(*added) = from;
+    added->incarnation = incarnation;
+    added->channel = std::move(*channel);
+    Replica& to = replica(nqn);
+    to.subsystem.add(*added);
+    to.namespaces.emplace(from.nsid, std::move(added));
+    return {};
+}
+
+void Shard::detach_namespace(const std::string& nqn, std::uint32_t nsid) {
+    replica(nqn).subsystem.remove(nsid);
+}
+
+Task<> Shard::close_namespace(std::string nqn, std::uint32_t nsid) {
+    Replica& from = replica(nqn);
+    const auto at = from.namespaces.find(nsid);
+    CHECK(at != from.namespaces.end());
+    OpenNamespace& closing = *at->second;
+    // The device bounds how long its requests take.
+    while (closing.in_flight > 0) {
+        co_await closing.idle.wait_until(core::kNever);
+    }
+    from.namespaces.erase(nsid);
+}
+
+void Shard::set_geometry(const std::string& nqn,
+                         std::uint32_t nsid,
+                         const block::Geometry& geometry) {
+    OpenNamespace* changed = replica(nqn).find(nsid);
+    CHECK(changed != nullptr);
+    changed->geometry = geometry;
+}
+
+void Shard::announce_namespace(const std::string& nqn, std::uint32_t nsid) {
+    const Replica* changed = &replica(nqn);
+    for (const auto& [cntlid, association] : associations_) {
+        if (association->replica() == changed && !association->ended()) {
+            association->controller().namespace_changed(nsid);
+        }
+    }
+}
+
+void Shard::close_replica(const std::string& nqn) {
+    Replica& closed = replica(nqn);
+    closed.closing = true;
+    for (const auto& [cntlid, association] : associations_) {
+        if (association->replica() == &closed) {
+            association->end("subsystem deleted");
+        }
+    }
+    for (const auto& [id, connection] : connections_) {
+        if (connection->replica() == &closed) {
+            connection->close("subsystem deleted");
+        }
+    }
+}
+
+Task<> Shard::remove_replica(std::string nqn) {
+    Replica& removed = replica(nqn);
+    // Ends with the last request of its connections, which their devices bound.
+    while (removed.users > 0) {
+        co_await removed.unused.wait_until(core::kNever);
+    }
+    for (const auto& [nsid, open] : removed.namespaces) {
+        CHECK(open->in_flight == 0);
+    }
+    replicas_.erase(nqn);
+}
+
+void Shard::adopt(reactor::Handle connection, const Endpoint& at) {
+    if (stopping_ || connections_.size() >= limits_.connections) {
+        log::warn("connection refused: too many", log::kv("limit", limits_.connections));
+        reactor().io().close(connection);
+        return;
+    }
+    auto stream = reactor().io().adopt_stream(connection);
+    if (!stream) {
+        log::warn("connection lost at accept", log::kv("error", stream.error().message));
+        return;
+    }
+    ++accepted_;
+    const std::uint64_t id = next_connection_++;
+    const auto added =
+        connections_.emplace(id, std::make_unique<Connection>(*this, id, std::move(*stream), at));
+    added.first->second->start();
+}
+
+void Shard::close_all() {
+    stopping_ = true;
+    for (const auto& [id, connection] : connections_) {
+        connection->close("stopping");
+    }
+}
+
+Task<> Shard::wait_empty() {
+    while (!empty()) {
+        co_await emptied_.wait_until(core::kNever);
+    }
+    co_await tasks_.close();
+}
+
+Task<> Shard::settle() {
+    // A message from here to each peer runs after all that were sent there before.
+    for (Shard* other : peers_) {
+        co_await reactor::call_on(other->reactor(), [] {});
+    }
+}
+
+void Shard::add_stats(TargetStats& stats) const {
+    stats.accepted += accepted_;
+    stats.protocol_errors += protocol_errors_;
+    stats.keep_alive_timeouts += keep_alive_timeouts_;
+    for (const auto& [cntlid, association] : associations_) {
+        stats.controllers += association->ended() ? 0U : 1U;
+    }
+    for (const auto& [id, connection] : connections_) {
+        stats.connections.push_back(connection->stats());
+    }
+}
+
+// --- Other shards ---
+
+AttachReply Shard::attach_queue(const AttachRequest& request) {
+    using nvme::spec::ConnectData;
+    const auto at = associations_.find(request.cntlid);
+    if (at == associations_.end() || at->second->ended() || at->second->replica() == nullptr) {
+        return bad_parameter(offsetof(ConnectData, cntlid));
+    }
+    Association& association = *at->second;
+    const nvme::ControllerOptions& owner = association.controller().options();
+    if (association.replica()->nqn() != request.subnqn) {
+        return bad_parameter(offsetof(ConnectData, subnqn));
+    }
+    if (owner.hostnqn != request.hostnqn) {
+        return bad_parameter(offsetof(ConnectData, hostnqn));
+    }
+    if (owner.host_id != request.host_id) {
+        return bad_parameter(offsetof(ConnectData, host_id));
+    }
+    AttachReply reply;
+    reply.status =
+        association.controller().check_io_connect(request.qid, request.sqsize, reply.dw0);
+    if (reply.status == 0 &&
+        !association.add_queue(request.qid, request.shard, request.connection)) {
+        reply.status = nvme::spec::status_field(StatusCode::CommandSequenceError, true);
+    }
+    return reply;
+}
+
+void Shard::queue_gone(std::uint16_t cntlid, std::uint16_t qid, std::uint64_t connection) {
+    const auto at = associations_.find(cntlid);
+    if (at != associations_.end()) {
+        at->second->remove_queue(qid, connection);
+    }
+}
+
+void Shard::close_connection(std::uint64_t id, const char* reason) {
+    const auto at = connections_.find(id);
+    if (at != connections_.end()) {
+        at->second->close(reason);
+    }
+}
+
+// --- Connections and associations ---
+
+Association* Shard::make_association(Connection& admin,
+                                     Replica* replica,
+                                     nvme::ControllerOptions options) {
+    if (stopping_ || associations_.size() >= limits_.controllers) {
+        return nullptr;
+    }
+    // The id says where the controller lives. Ids are taken in turn, so that a late message or
+    // Connect of an old association does not meet a new one.
+    const std::uint32_t slots =
+        std::min(limits_.controllers * 4U, nvme::spec::kMaxControllerId / shard_count_);
+    std::uint16_t cntlid = 0;
+    do {
+        cntlid = static_cast<std::uint16_t>(1U + next_controller_ * shard_count_ + index_);
+        next_controller_ = (next_controller_ + 1) % slots;
+    } while (associations_.contains(cntlid));
+    CHECK(home_of(cntlid) == index_ && cntlid <= nvme::spec::kMaxControllerId);
+    options.cntlid = cntlid;
+    options.max_io_queues = limits_.io_queues;
+    options.max_queue_entries = limits_.queue_depth;
+    options.in_capsule_bytes = limits_.in_capsule_bytes;
+    options.transfer_shift = static_cast<std::uint8_t>(limits_.transfer_shift);
+    auto made =
+        std::make_unique<Association>(*this, admin, replica, &directory_, std::move(options));
+    return associations_.emplace(cntlid, std::move(made)).first->second.get();
+}
+
+void Shard::remove(Connection& connection) {
+    const std::uint64_t id = connection.id();
+    Replica* used = connection.replica();
+    if (connection.attached()) {
+        Shard& home = peer(home_of(connection.stats().cntlid));
+        const std::uint16_t cntlid = connection.stats().cntlid;
+        const std::uint16_t qid = connection.stats().qid;
+        home.reactor().post_function(
+            [&home, cntlid, qid, id] { home.queue_gone(cntlid, qid, id); });
+    }
+    connections_.erase(id);
+    if (used != nullptr) {
+        used->drop_user();
+    }
+    if (empty()) {
+        emptied_.notify();
+    }
+}
+
+void Shard::wait_for_buffer(Connection& connection) {
+    if (!connection.core::ListHook<>::linked()) {
+        waiters_.push_back(connection);
+    }
+    if (!retry_timer_.armed()) {
+        reactor().arm(retry_timer_, reactor().now() + kBufferRetry);
+    }
+}
+
+void Shard::on_timer(reactor::Timer& /*timer*/) {
+    run_later();
+}
+
+void Shard::run() {
+    sweep_associations();
+    serve_waiters();
+}
+
+void Shard::sweep_associations() {
+    const bool were = !associations_.empty();
+    std::erase_if(associations_, [](const auto& entry) { return entry.second->idle(); });
+    if (were && empty()) {
+        emptied_.notify();
+    }
+}
+
+void Shard::serve_waiters() {
+    // Each gets one try, in order; who still waits queues up again.
+    core::List<Connection> batch;
+    batch.splice_back(waiters_);
+    while (Connection* waiter = batch.pop_front()) {
+        waiter->retry_buffers();
+    }
+}
+
+}  // namespace remora::frontends::nvme_tcp

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// Shard: everything of the target that lives on one data reactor: replicas of the subsystems, the
+// controllers whose admin queues are here, and the connections.
+//
+// All members run on the shard's reactor. Target and other shards reach it with call_on and
+// Reactor::post_function.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "block/reactor_context.h"
+#include "core/intrusive_list.h"
+#include "frontends/nvme_tcp/association.h"
+#include "frontends/nvme_tcp/connection.h"
+#include "frontends/nvme_tcp/replica.h"
+#include "frontends/nvme_tcp/target.h"
+#include "nvme/discovery.h"
+#include "reactor/gate.h"
+#include "reactor/signal.h"
+
+namespace remora::frontends::nvme_tcp {
+
+/// What an I/O queue's Connect asks of the controller's home.
+struct AttachRequest {
+    std::uint16_t cntlid = 0;
+    std::uint16_t qid = 0;
+    std::uint16_t sqsize = 0;
+    std::string subnqn;
+    std::string hostnqn;
+    std::array<std::uint8_t, 16> host_id{};
+    std::uint32_t shard = 0;
+    std::uint64_t connection = 0;
+};
+struct AttachReply {
+    std::uint16_t status = 0;
+    std::uint32_t dw0 = 0;
+};
+
+class Shard final : private reactor::Runnable, private reactor::TimerHandler {
+  public:
+    Shard(block::ReactorContext context,
+          std::uint32_t index,
+          std::uint32_t shard_count,
+          const TargetLimits& limits);
+    Shard(const Shard&) = delete;
+    Shard& operator=(const Shard&) = delete;
+    /// After stop(), with nothing left.
+    ~Shard();
+
+    reactor::Reactor& reactor() { return context_.reactor; }
+    memory::BufferPool& buffers() { return context_.buffers; }
+    [[nodiscard]] std::uint32_t index() const { return index_; }
+    [[nodiscard]] const TargetLimits& limits() const { return limits_; }
+    /// All shards, in order; set once, before the first connection.
+    void set_peers(std::vector<Shard*> peers) { peers_ = std::move(peers); }
+    Shard& peer(std::uint32_t index) { return *peers_[index]; }
+    [[nodiscard]] std::uint32_t home_of(std::uint16_t cntlid) const {
+        return (cntlid - 1U) % shard_count_;
+    }
+
+    // --- Configuration, called for the target ---
+    void add_replica(const nvme::SubsystemIdentity& identity);
+    void set_listener(const std::string& nqn, const Endpoint& at, bool present);
+    void set_directory(nvme::Directory directory);
+    Result<void> add_namespace(const std::string& nqn,
+                               const nvme::Namespace& from,
+                               std::uint64_t incarnation,
+                               block::Device& device);
+    /// Takes it out of the table; close_namespace() gives its channel back.
+    void detach_namespace(const std::string& nqn, std::uint32_t nsid);
+    Task<> close_namespace(std::string nqn, std::uint32_t nsid);
+    void set_geometry(const std::string& nqn, std::uint32_t nsid, const block::Geometry& geometry);
+    /// Tells this shard's controllers.
+    void announce_namespace(const std::string& nqn, std::uint32_t nsid);
+    /// Disconnects every host of the subsystem...
+    void close_replica(const std::string& nqn);
+    /// ...and waits until the last is gone, then forgets it.
+    Task<> remove_replica(std::string nqn);
+    void adopt(reactor::Handle connection, const Endpoint& at);
+    void close_all();
+    Task<> wait_empty();
+    /// Returns when every message this shard has sent to a shard has run.
+    Task<> settle();
+    void add_stats(TargetStats& stats) const;
+
+    // --- For other shards ---
+    AttachReply attach_queue(const AttachRequest& request);
+    void queue_gone(std::uint16_t cntlid, std::uint16_t qid, std::uint64_t connection);
+    void close_connection(std::uint64_t id, const char* reason);
+
+    // --- For connections and associations ---
+    /// Null when there is none, or it is being deleted.
+    [[nodiscard]] Replica* find_replica(std::string_view nqn) const;
+    /// Null when this reactor's controllers are used up.
+    Association* make_association(Connection& admin,
+                                  Replica* replica,
+                                  nvme::ControllerOptions options);
+    /// Deletes the association when nothing of it is left; from the run queue.
+    void association_changed() { run_later(); }
+    /// Deletes the connection, which is closed and idle.
+    void remove(Connection& connection);
+    void wait_for_buffer(Connection& connection);
+    /// A buffer went back to the pool.
+    void buffer_released() {
+        if (!waiters_.empty()) {
+            run_later();
+        }
+    }
+    /// For background work of connections; closed by wait_empty().
+    reactor::Gate& tasks() { return tasks_; }
+    void count_protocol_error() { ++protocol_errors_; }
+    void count_keep_alive_timeout() { ++keep_alive_timeouts_; }
+
+  private:
+    void run() override;
+    void on_timer(reactor::Timer& timer) override;
+    void run_later() {
+        if (!linked()) {
+            reactor().run_soon(*this);
+        }
+    }
+    void serve_waiters();
+    void sweep_associations();
+    [[nodiscard]] bool empty() const { return connections_.empty() && associations_.empty(); }
+    Replica& replica(const std::string& nqn);
+
+    block::ReactorContext context_;
+    std::uint32_t index_;
+    std::uint32_t shard_count_;
+    TargetLimits limits_;
+    std::vector<Shard*> peers_;
+    std::map<std::string, std::unique_ptr<Replica>, std::less<>> replicas_;
+    nvme::Directory directory_;
+    std::map<std::uint16_t, std::unique_ptr<Association>> associations_;
+    std::uint32_t next_controller_ = 0;
+    std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;
+    std::uint64_t next_connection_ = 1;
+    core::List<Connection> waiters_;
+    reactor::Timer retry_timer_;
+    reactor::Signal emptied_;
+    reactor::Gate tasks_;
+    bool stopping_ = false;
+    std::uint64_t accepted_ = 0;
+    std::uint64_t protocol_errors_ = 0;
+    std::uint64_t keep_alive_timeouts_ = 0;
+};
+
+}  // namespace remora::frontends::nvme_tcp

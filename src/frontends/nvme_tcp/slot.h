@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Slot: one command of a queue from its capsule to its answer. A connection has a fixed array of
+// them, as many as the queue has entries, so what a host can have under way is bounded.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "block/request.h"
+#include "core/intrusive_list.h"
+#include "core/segment.h"
+#include "nvme/commands.h"
+#include "nvme/spec/command.h"
+
+namespace remora::frontends::nvme_tcp {
+
+struct OpenNamespace;
+struct Slot;
+
+/// What one sendmsg takes whole or in parts: header, data, tail. Queued on its connection.
+struct OutPdu : core::QueueHook<OutPdu> {
+    std::array<core::Segment, 3> parts{};
+    std::uint8_t part_count = 0;
+    std::uint8_t pdu_count = 1;
+    Slot* slot = nullptr;  ///< Null for ICResp and TermReq.
+
+    void clear() {
+        part_count = 0;
+        pdu_count = 1;
+    }
+    void append(std::span<std::byte> bytes) { parts[part_count++] = {bytes.data(), bytes.size()}; }
+    [[nodiscard]] std::size_t bytes() const {
+        return core::total_size(std::span(parts).first(part_count));
+    }
+};
+
+enum class SlotState : std::uint8_t {
+    Free,
+    Receiving,      ///< Its in-capsule data is arriving, or waits for a buffer.
+    WaitingBuffer,  ///< On the connection's list of those that wait for the pool.
+    R2tQueued,      ///< Its R2T is in the out queue: the host cannot know it yet.
+    AwaitingData,   ///< The R2T is sent; H2CData PDUs fill the buffer.
+    Executing,      ///< In the block layer, or a Connect under way.
+    Held,           ///< An Asynchronous Event Request that waits for an event.
+    Answering,      ///< Its answer is in the out queue.
+};
+
+struct Slot : block::Request, OutPdu, core::QueueHook<Slot> {
+    static constexpr unsigned kIndexBits = 10;
+    static constexpr std::size_t kMaxSlots = std::size_t{1} << kIndexBits;
+    /// PDU header, digest and the pad a host may ask for (HPDA).
+    static constexpr std::size_t kHeaderBytes = 128;
+    /// Data digest, then a CapsuleResp with its digest.
+    static constexpr std::size_t kTailBytes = 4 + 24 + 4;
+
+    SlotState state = SlotState::Free;
+    bool reserve = false;  ///< `buffer` is the connection's reserve, not the pool's.
+    std::uint16_t index = 0;
+    std::uint16_t generation = 0;  ///< Part of the transfer tag: old tags never match.
+    std::uint16_t failure = 0;     ///< Status field found out while data was still to come.
+    nvme::spec::Command command;
+    nvme::IoPlan plan;
+    OpenNamespace* target = nullptr;  ///< Counted in flight there while Executing.
+    std::uint32_t nsid = 0;
+    std::uint64_t incarnation = 0;  ///< Of the namespace the command was checked against.
+    std::span<std::byte> buffer;
+    core::Segment segment;
+    std::uint32_t received = 0;   ///< Bytes of H2CData.
+    std::size_t range_index = 0;  ///< Dataset Management: next range.
+    // Zero behind what is written: the pad goes out as it is.
+    std::array<std::byte, kHeaderBytes> header{};
+    std::array<std::byte, kTailBytes> tail{};
+
+    [[nodiscard]] std::uint16_t transfer_tag() const {
+        return static_cast<std::uint16_t>((generation << kIndexBits) | index);
+    }
+};
+
+}  // namespace remora::frontends::nvme_tcp

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// Target: listeners and what discovery tells.
+#include <algorithm>
+
+#include "frontends/nvme_tcp/shard.h"
+#include "frontends/nvme_tcp/target.h"
+#include "frontends/nvme_tcp/target_detail.h"
+#include "reactor/call.h"
+
+namespace remora::frontends::nvme_tcp {
+
+using core::ErrorKind;
+using core::fail;
+
+namespace {
+
+Result<void> check_listen_address(const Endpoint& at) {
+    const bool wildcard = at.address == "0.0.0.0" || at.address == "::" || at.address.empty();
+    if (at.family != Endpoint::Family::Tcp || wildcard) {
+        return fail(ErrorKind::InvalidArgument,
+                    "cannot listen on '" + at.text() +
+                        "': a listener needs the address that hosts connect to, such as "
+                        "192.0.2.1:4420");
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<Listener*> Target::open_listener(const Endpoint& at) {
+    if (const auto known = listeners_.find(at); known != listeners_.end()) {
+        return known->second.get();
+    }
+    if (listeners_.size() >= limits_.listeners) {
+        return fail(ErrorKind::ResourceExhausted,
+                    "there are " + std::to_string(limits_.listeners) + " listeners, the limit");
+    }
+    auto opened = Listener::open(*this, control_, at, next_port_id_);
+    if (!opened) {
+        return std::unexpected(opened.error());
+    }
+    ++next_port_id_;
+    Listener* listener = opened->get();
+    listeners_.emplace(listener->local(), std::move(*opened));
+    return listener;
+}
+
+Task<Result<Endpoint>> Target::do_add_listener(std::string nqn, Endpoint at) {
+    auto subsystem = find(nqn);
+    if (!subsystem) {
+        co_return std::unexpected(subsystem.error());
+    }
+    if (auto good = check_listen_address(at); !good) {
+        co_return std::unexpected(good.error());
+    }
+    auto listener = open_listener(at);
+    if (!listener) {
+        co_return std::unexpected(listener.error());
+    }
+    const Endpoint local = (*listener)->local();
+    if (!(*subsystem)->listeners.insert(local).second) {
+        co_return local;
+    }
+    for (const auto& shard : shards_) {
+        Shard* to = shard.get();
+        co_await reactor::call_on(to->reactor(),
+                                  [to, &nqn, &local] { to->set_listener(nqn, local, true); });
+    }
+    co_await publish_discovery();
+    co_return local;
+}
+
+Task<Result<void>> Target::do_remove_listener(std::string nqn, Endpoint at) {
+    auto subsystem = find(nqn);
+    if (!subsystem) {
+        co_return std::unexpected(subsystem.error());
+    }
+    if ((*subsystem)->listeners.erase(at) == 0) {
+        co_return fail(ErrorKind::NotFound,
+                       "subsystem '" + nqn + "' has no listener at " + at.text());
+    }
+    for (const auto& shard : shards_) {
+        Shard* to = shard.get();
+        co_await reactor::call_on(to->reactor(),
+                                  [to, &nqn, &at] { to->set_listener(nqn, at, false); });
+    }
+    close_unused_listeners();
+    co_await publish_discovery();
+    co_return Result<void>();
+}
+
+void Target::close_unused_listeners() {
+    std::erase_if(listeners_, [this](const auto& entry) {
+        return std::ranges::none_of(subsystems_, [&entry](const auto& subsystem) {
+            return subsystem.second->listeners.contains(entry.first);
+        });
+    });
+}
+
+Task<> Target::publish_discovery() {
+    nvme::Directory directory;
+    directory.generation = ++generation_;
+    for (const auto& [nqn, subsystem] : subsystems_) {
+        for (const Endpoint& at : subsystem->listeners) {
+            directory.entries.push_back({.subnqn = nqn,
+                                         .endpoint = at,
+                                         .port_id = listeners_.at(at)->port_id(),
+                                         .allowed_hosts = subsystem->identity.allowed_hosts});
+        }
+    }
+    for (const auto& shard : shards_) {
+        Shard* to = shard.get();
+        co_await reactor::call_on(to->reactor(),
+                                  [to, &directory] { to->set_directory(directory); });
+    }
+}
+
+}  // namespace remora::frontends::nvme_tcp

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Queue: one virtqueue of a vhost-user-blk device, polled by its reactor.
+//
+//   poll:     take a batch of heads ─► walk, parse, translate each ─► one Channel::submit
+//   complete: status byte and used element each
+//   flush:    one publish and at most one interrupt for all that completed in the turn
+//
+// A slot per descriptor head holds the request and its segments, so the number in flight is bounded
+// by the ring and no I/O allocates. A head that comes again while its slot is busy, or an index no
+// driver could have written, breaks the ring: the owner is told and the queue stops taking work.
+// Owned by its controller; all on the controller's reactor.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "block/device.h"
+#include "frontends/vhost_user_blk/config_space.h"
+#include "reactor/io.h"
+#include "reactor/reactor.h"
+#include "virtio/blk_request.h"
+#include "virtio/split_queue.h"
+#include "virtio/vhost_user/inflight.h"
+#include "virtio/vhost_user/session.h"
+
+namespace remora::frontends::vhost_user_blk {
+
+/// Told by its queues, never from within a call of its own.
+class QueueOwner {
+  public:
+    virtual void on_queue_drained(std::uint16_t index, std::uint16_t last_avail) = 0;
+    virtual void on_queue_broken(std::uint16_t index, std::string reason) = 0;
+
+  protected:
+    ~QueueOwner() = default;
+};
+
+/// What all queues of a device share. Outlives them.
+struct QueueDevice {
+    block::Channel* channel = nullptr;
+    block::Geometry geometry;
+    std::array<std::byte, virtio::kBlkIdBytes> identity{};
+};
+
+struct QueueCounters {
+    block::DeviceStats io;
+    std::uint64_t batches = 0;         ///< Polls that found work.
+    std::uint64_t kicks = 0;           ///< Notifications from the driver.
+    std::uint64_t interrupts = 0;      ///< Notifications to the driver.
+    std::uint64_t refused_chains = 0;  ///< Broke the rules of the ring or of the request.
+    std::uint64_t resubmitted = 0;     ///< Run again after a reconnect.
+};
+
+class Queue final : private reactor::Poller,
+                    private reactor::Flushable,
+                    private reactor::Runnable,
+                    private reactor::EventHandler,
+                    private block::Completer {
+  public:
+    Queue(reactor::Reactor& reactor,
+          const QueueDevice& device,
+          QueueOwner& owner,
+          std::uint16_t index);
+    Queue(const Queue&) = delete;
+    Queue& operator=(const Queue&) = delete;
+    ~Queue();
+
+    /// Goes live. Requires that it is not running.
+    core::Result<void> start(const virtio::vhost_user::QueueSetup& setup);
+    /// See SessionDevice::stop_queue.
+    void stop(bool publish);
+    void set_call(reactor::Event* call) { call_ = call; }
+
+    [[nodiscard]] bool running() const { return running_; }
+    [[nodiscard]] std::size_t in_flight() const { return in_flight_; }
+    [[nodiscard]] const QueueCounters& counters() const { return counters_; }
+
+  private:
+    /// One descriptor head's request.
+    struct Slot : block::Request {
+        std::byte* status_byte = nullptr;  ///< Null: the chain has none.
+        std::uint64_t bytes = 0;           ///< Of data, for the counters.
+        core::Nanos submitted{};
+        std::uint32_t used_bytes = 0;  ///< What the used element says when all went well.
+        std::uint16_t head = 0;
+        bool busy = false;
+    };
+    /// A chain on its way from the ring to the channel.
+    struct Walked {
+        Slot* slot = nullptr;
+        virtio::Chain chain;
+        bool good = false;
+    };
+    enum class Admission { Submit, Finished };
+    static constexpr std::size_t kGroup = 8;
+
+    bool poll() override;
+    bool prepare_sleep() override;
+    void end_sleep() override { ring_.suppress_kicks(); }
+    void on_event() override { ++counters_.kicks; }
+    void complete(block::RequestBatch& batch) override;
+    void flush() override;
+    void run() override;
+
+    std::size_t take(std::span<std::uint16_t> heads);
+    void admit_all(std::span<const std::uint16_t> heads, bool fresh, block::RequestBatch& batch);
+    void admit_group(std::span<const std::uint16_t> heads, bool fresh, block::RequestBatch& batch);
+    Admission admit(Walked& walked);
+    Admission translate(Slot& slot, const virtio::BlkRequest& request);
+    block::Status set_range(Slot& slot, std::uint64_t sector, std::uint64_t bytes) const;
+    Admission answer_identity(Slot& slot, const virtio::BlkRequest& request);
+    Admission finish(Slot& slot, virtio::BlkStatus status, std::uint32_t used_bytes);
+    void count(const Slot& slot);
+    void give_back(Slot& slot, std::uint32_t used_bytes);
+    void break_ring(std::string reason);
+    [[nodiscard]] std::span<core::Segment> segments_of(std::uint16_t head) const {
+        return {segments_.get() + kMaxSegments * head, kMaxSegments};
+    }
+
+    reactor::Reactor& reactor_;
+    const QueueDevice& device_;
+    QueueOwner& owner_;
+    const std::uint16_t index_;
+    virtio::SplitQueue ring_;
+    virtio::vhost_user::InflightQueue inflight_;
+    const virtio::vhost_user::MemoryTable* memory_ = nullptr;
+    reactor::Event* kick_ = nullptr;
+    reactor::Event* call_ = nullptr;
+    std::unique_ptr<Slot[]> slots_;
+    std::unique_ptr<core::Segment[]> segments_;
+    std::uint16_t slot_count_ = 0;
+    std::vector<std::uint16_t> resubmit_;  // heads a dead process left in flight
+    std::size_t resubmit_next_ = 0;
+    std::size_t in_flight_ = 0;  // requests the channel holds
+    bool running_ = false;
+    bool stopping_ = false;
+    bool publishing_ = false;  // completions still go to the driver
+    bool broken_ = false;
+    QueueCounters counters_;
+};
+
+}  // namespace remora::frontends::vhost_user_blk

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/local_node.h"
+
+#include "backends/file/file_device.h"
+#include "backends/null/null_device.h"
+#include "backends/nvme_tcp/discovery.h"
+#include "backends/ram/ram_device.h"
+#include "node/benchmark.h"
+#include "reactor/call.h"
+
+namespace remora::node {
+
+using core::ErrorKind;
+
+namespace {
+
+// What a removed disk's requests may take on top of their wait for a path.
+constexpr core::Nanos kDrainMargin{std::chrono::seconds(5)};
+
+std::string namespace_user(const std::string& nqn) {
+    return "a namespace of " + nqn;
+}
+
+}  // namespace
+
+LocalNode::LocalNode(std::span<const block::ReactorContext> reactors,
+                     reactor::Reactor& control,
+                     const LocalNodeOptions& options)
+    : reactors_(reactors),
+      options_(options),
+      remotes_(volumes_, reactors, control, options.identity, options.path_timeout),
+      target_(reactors, control),
+      vhost_(volumes_, reactors, options.path_timeout + kDrainMargin) {}
+
+Task<Result<VolumeInfo>> LocalNode::create_ram(RamSpec spec) {
+    auto device =
+        backends::ram::RamDevice::create(spec.name, spec.uuid, spec.block_size, spec.block_count);
+    if (!device) {
+        co_return std::unexpected(device.error());
+    }
+    co_return volumes_.add_owned(std::move(*device));
+}
+
+Task<Result<VolumeInfo>> LocalNode::create_null(NullSpec spec) {
+    auto device =
+        backends::null::NullDevice::create(spec.name, spec.uuid, spec.block_size, spec.block_count);
+    if (!device) {
+        co_return std::unexpected(device.error());
+    }
+    co_return volumes_.add_owned(std::move(*device));
+}
+
+Task<Result<VolumeInfo>> LocalNode::create_file(FileSpec spec) {
+    backends::file::FileDeviceOptions options;
+    options.name = spec.name;
+    options.uuid = spec.uuid;
+    options.path = spec.path;
+    options.block_size = spec.block_size;
+    options.create_bytes = spec.size_bytes;
+    // The kernel gives the lock of a killed process back only when its last I/O has ended.
+    const core::Nanos deadline = reactor::Reactor::current().now() + options_.listen_limit;
+    while (true) {
+        auto device = backends::file::FileDevice::create(options);
+        if (device) {
+            co_return volumes_.add_owned(std::move(*device));
+        }
+        if (device.error().kind != ErrorKind::FailedPrecondition ||
+            reactor::Reactor::current().now() >= deadline) {
+            co_return std::unexpected(device.error());
+        }
+        co_await reactor::sleep_for(std::chrono::milliseconds(50));
+    }
+}
+
+Task<Result<void>> LocalNode::delete_volume(std::string name) {
+    if (volumes_.find(name) != nullptr && !volumes_.owned(name)) {
+        co_return core::fail(
+            ErrorKind::FailedPrecondition,
+            "volume '" + name + "' belongs to a remote controller and goes with it");
+    }
+    auto device = volumes_.remove(name);
+    if (!device) {
+        co_return std::unexpected(device.error());
+    }
+    co_await (*device)->stop();
+    co_return Result<void>{};
+}
+
+std::optional<VolumeInfo> LocalNode::find_volume(const std::string& name) const {
+    return volumes_.info(name);
+}
+
+Task<Result<block::DeviceStats>> LocalNode::volume_stats(std::string name) {
+    const std::string user = "a statistics call";
+    const auto device = volumes_.use(name, user);
+    if (!device) {
+        co_return std::unexpected(device.error());
+    }
+    block::DeviceStats total;
+    for (const block::ReactorContext& context : reactors_) {
+        const auto here =
+            co_await reactor::call_on(context.reactor, [&] { return (*device)->stats_here(); });
+        total.add(here);
+    }
+    volumes_.release(name, user);
+    co_return total;
+}
+
+Task<Result<void>> LocalNode::create_subsystem(SubsystemSpec spec) {
+    frontends::nvme_tcp::SubsystemOptions options;
+    options.nqn = spec.nqn;
+    options.serial = spec.serial;
+    options.model = spec.model;
+    options.max_namespaces = spec.max_namespaces;
+    if (!spec.allowed_host.empty()) {
+        options.allowed_hosts.push_back(spec.allowed_host);
+    }
+    co_return co_await target_.create_subsystem(std::move(options));
+}
+
+void LocalNode::release_namespace(const NamespaceKey& key) {
+    const auto at = namespace_volumes_.find(key);
+    CHECK(at != namespace_volumes_.end());
+    volumes_.release(at->second, namespace_user(key.first));
+    namespace_volumes_.erase(at);
+}
+
+Task<Result<void>> LocalNode::delete_subsystem(std::string nqn) {
+    auto deleted = co_await target_.delete_subsystem(nqn);
+    if (deleted) {
+        for (auto at = namespace_volumes_.lower_bound({nqn, 0});
+             at != namespace_volumes_.end() && at->first.first == nqn;) {
+            const NamespaceKey key = (at++)->first;
+            release_namespace(key);
+        }
+    }
+    co_return deleted;
+}
+
+Task<Result<Endpoint>> LocalNode::add_listener(std::string nqn, Endpoint at) {
+    // After a kill the kernel may still be closing the old process's socket.
+    const core::Nanos deadline = reactor::Reactor::current().now() + options_.listen_limit;
+    while (true) {
+        auto added = co_await target_.add_listener(nqn, at);
+        if (added || added.error().kind != ErrorKind::FailedPrecondition ||
+            reactor::Reactor::current().now() >= deadline) {
+            co_return added;
+        }
+        co_await reactor::sleep_for(std::chrono::milliseconds(50));
+    }
+}
+
+Task<Result<void>> LocalNode::remove_listener(std::string nqn, Endpoint at) {
+    co_return co_await target_.remove_listener(nqn, at);
+}
+
+Task<Result<std::uint32_t>> LocalNode::add_namespace(NamespaceSpec spec) {
+    const auto device = volumes_.use(spec.volume, namespace_user(spec.nqn));
+    if (!device) {
+        co_return std::unexpected(device.error());
+    }
+    frontends::nvme_tcp::NamespaceOptions options;
+    options.nsid = spec.nsid;
+    options.device = *device;
+    options.uuid = spec.uuid;
+    options.nguid = spec.nguid;
+    options.eui64 = spec.eui64;
+    const auto nsid = co_await target_.add_namespace(spec.nqn, options);
+    if (!nsid) {
+        volumes_.release(spec.volume, namespace_user(spec.nqn));
+        co_return std::unexpected(nsid.error());
+    }
+    namespace_volumes_[{spec.nqn, *nsid}] = spec.volume;
+    co_return *nsid;
+}
+
+Task<Result<void>> LocalNode::remove_namespace(std::string nqn, std::uint32_t nsid) {
+    auto removed = co_await target_.remove_namespace(nqn, nsid);
+    if (removed) {
+        release_namespace({nqn, nsid});
+    }
+    co_return removed;
+}
+
+Task<Result<std::vector<DiscoveryEntry>>> LocalNode::discover(Endpoint endpoint,
+                                                              std::string hostnqn,
+                                                              core::Nanos limit) {
+    const HostIdentity& own = remotes_.identity();
+    const core::Nanos deadline = reactor::Reactor::current().now() + limit;
+    const auto found = co_await backends::nvme_tcp::discover(
+        endpoint, hostnqn.empty() ? own.hostnqn : hostnqn, own.hostid, deadline);
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    std::vector<DiscoveryEntry> entries;
+    for (const auto& entry : *found) {
+        entries.push_back({entry.subnqn, entry.endpoint});
+    }
+    co_return entries;
+}
+
+Task<Result<void>> LocalNode::create_remote(RemoteSpec spec) {
+    co_return remotes_.create(std::move(spec));
+}
+
+Task<Result<void>> LocalNode::wait_remote(std::string name, core::Nanos limit) {
+    return remotes_.wait(std::move(name), limit);
+}
+
+Task<Result<void>> LocalNode::delete_remote(std::string name) {
+    return remotes_.remove(std::move(name));
+}
+
+Task<Result<void>> LocalNode::reset_remote(std::string name) {
+    return remotes_.reset(std::move(name));
+}
+
+std::optional<RemoteStatus> LocalNode::remote_status(const std::string& name) const {
+    return remotes_.status(name);
+}
+
+Task<Result<void>> LocalNode::create_vhost_blk(VhostBlkSpec spec) {
+    return vhost_.create(std::move(spec));
+}
+
+Task<Result<void>> LocalNode::delete_vhost_blk(std::string name) {
+    return vhost_.remove(std::move(name));
+}
+
+Task<Result<VhostBlkStatus>> LocalNode::vhost_blk_status(std::string name) {
+    return vhost_.status(std::move(name));
+}
+
+Task<Result<block::DeviceStats>> LocalNode::vhost_blk_stats(std::string name) {
+    return vhost_.stats(std::move(name));
+}
+
+Task<Result<BenchmarkResult>> LocalNode::run_benchmark(BenchmarkSpec spec) {
+    const std::string user = "a benchmark";
+    const std::string volume = spec.volume;
+    const auto device = volumes_.use(volume, user);
+    if (!device) {
+        co_return std::unexpected(device.error());
+    }
+    const block::ReactorContext& context = reactors_[next_benchmark_++ % reactors_.size()];
+    auto result = co_await reactor::call_on(context.reactor,
+                                            [&] { return run_load(spec, **device, context); });
+    volumes_.release(volume, user);
+    co_return result;
+}
+
+Task<bool> LocalNode::stop(core::Nanos limit) {
+    const bool drained = co_await vhost_.stop(limit);
+    if (!drained) {
+        co_return false;
+    }
+    co_await target_.stop();
+    while (!namespace_volumes_.empty()) {
+        const NamespaceKey key = namespace_volumes_.begin()->first;
+        release_namespace(key);
+    }
+    co_await remotes_.stop();
+    for (const std::string& name : volumes_.names()) {
+        // A benchmark still runs: its volume cannot go.
+        auto removed = volumes_.remove(name);
+        if (!removed) {
+            co_return false;
+        }
+        co_await (*removed)->stop();
+    }
+    co_return true;
+}
+
+}  // namespace remora::node

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// LocalNode: the Node of this process: the composition root that ties back ends, the NVMe/TCP
+// target, remote controllers and vhost-user disks together. Made, used and destroyed on the
+// control reactor.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "frontends/nvme_tcp/target.h"
+#include "node/node.h"
+#include "node/remotes.h"
+#include "node/vhost_disks.h"
+#include "node/volume_table.h"
+
+namespace remora::node {
+
+struct LocalNodeOptions {
+    HostIdentity identity;                               ///< Of this node as an NVMe host.
+    core::Nanos path_timeout{std::chrono::seconds(30)};  ///< A request's wait for a path.
+    core::Nanos listen_limit{
+        std::chrono::seconds(5)};  ///< For an address that is in use to free up.
+};
+
+class LocalNode final : public Node {
+  public:
+    LocalNode(std::span<const block::ReactorContext> reactors,
+              reactor::Reactor& control,
+              const LocalNodeOptions& options);
+
+    Task<Result<VolumeInfo>> create_ram(RamSpec spec) override;
+    Task<Result<VolumeInfo>> create_null(NullSpec spec) override;
+    Task<Result<VolumeInfo>> create_file(FileSpec spec) override;
+    Task<Result<void>> delete_volume(std::string name) override;
+    [[nodiscard]] std::optional<VolumeInfo> find_volume(const std::string& name) const override;
+    Task<Result<block::DeviceStats>> volume_stats(std::string name) override;
+
+    Task<Result<void>> create_subsystem(SubsystemSpec spec) override;
+    Task<Result<void>> delete_subsystem(std::string nqn) override;
+    Task<Result<Endpoint>> add_listener(std::string nqn, Endpoint at) override;
+    Task<Result<void>> remove_listener(std::string nqn, Endpoint at) override;
+    Task<Result<std::uint32_t>> add_namespace(NamespaceSpec spec) override;
+    Task<Result<void>> remove_namespace(std::string nqn, std::uint32_t nsid) override;
+
+    Task<Result<std::vector<DiscoveryEntry>>> discover(Endpoint endpoint,
+                                                       std::string hostnqn,
+                                                       core::Nanos limit) override;
+    Task<Result<void>> create_remote(RemoteSpec spec) override;
+    Task<Result<void>> wait_remote(std::string name, core::Nanos limit) override;
+    Task<Result<void>> delete_remote(std::string name) override;
+    Task<Result<void>> reset_remote(std::string name) override;
+    [[nodiscard]] std::optional<RemoteStatus> remote_status(const std::string& name) const override;
+
+    Task<Result<void>> create_vhost_blk(VhostBlkSpec spec) override;
+    Task<Result<void>> delete_vhost_blk(std::string name) override;
+    Task<Result<VhostBlkStatus>> vhost_blk_status(std::string name) override;
+    Task<Result<block::DeviceStats>> vhost_blk_stats(std::string name) override;
+
+    Task<Result<BenchmarkResult>> run_benchmark(BenchmarkSpec spec) override;
+    Task<bool> stop(core::Nanos limit) override;
+
+  private:
+    using NamespaceKey = std::pair<std::string, std::uint32_t>;  // subsystem NQN, nsid
+    void release_namespace(const NamespaceKey& key);
+
+    std::span<const block::ReactorContext> reactors_;
+    LocalNodeOptions options_;
+    VolumeTable volumes_;
+    Remotes remotes_;
+    frontends::nvme_tcp::Target target_;
+    VhostDisks vhost_;
+    std::map<NamespaceKey, std::string> namespace_volumes_;
+    std::size_t next_benchmark_ = 0;
+};
+
+}  // namespace remora::node

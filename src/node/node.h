@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// node::Node: the data plane as the control plane drives it. It builds and rewires the graph of
+// devices, front ends and remote controllers, and places them on reactors.
+//
+// Every call runs on the control reactor and is a coroutine that ends by itself (each wait inside
+// has a deadline). A call either does the whole of its job or leaves nothing behind. It holds
+// actual state only: what should exist is the control plane's store. Names are the caller's and
+// unique per kind; volumes share one name space.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "block/device.h"
+#include "core/histogram.h"
+#include "core/result.h"
+#include "core/uuid.h"
+#include "reactor/endpoint.h"
+#include "reactor/task.h"
+
+namespace remora::node {
+
+using core::Result;
+using reactor::Endpoint;
+using reactor::Task;
+
+struct RamSpec {
+    std::string name;
+    core::Uuid uuid;
+    std::uint32_t block_size = 512;
+    std::uint64_t block_count = 0;
+};
+
+struct NullSpec {
+    std::string name;
+    core::Uuid uuid;
+    std::uint32_t block_size = 512;
+    std::uint64_t block_count = 0;
+};
+
+struct FileSpec {
+    std::string name;
+    core::Uuid uuid;
+    std::string path;
+    std::uint32_t block_size = 512;
+    std::uint64_t size_bytes =
+        0;  ///< When the file is not there it is made of this size; 0: it must be there.
+};
+
+struct VolumeInfo {
+    std::string name;
+    core::Uuid uuid;
+    block::Geometry geometry;
+};
+
+struct SubsystemSpec {
+    std::string nqn;
+    std::string serial;
+    std::string model;
+    std::uint32_t max_namespaces = 0;  ///< 0: the built-in limit.
+    std::string allowed_host;          ///< Host NQN; empty: any host.
+};
+
+struct NamespaceSpec {
+    std::string nqn;         ///< Of the subsystem.
+    std::uint32_t nsid = 0;  ///< 0: the lowest free one.
+    std::string volume;
+    core::Uuid uuid;                        ///< Nil: the volume's.
+    std::array<unsigned char, 16> nguid{};  ///< All zero: none.
+    std::uint64_t eui64 = 0;                ///< 0: none.
+};
+
+/// A namespace of a remote controller that is known from before (a restart): its device exists at
+/// once, and its I/O waits for the path.
+struct KnownNamespace {
+    std::uint32_t nsid = 0;
+    core::Uuid uuid;
+    std::uint32_t block_size = 512;
+    std::uint64_t block_count = 0;
+};
+
+struct RemoteSpec {
+    std::string name;  ///< Volumes appear as `<name>n<nsid>`.
+    Endpoint endpoint;
+    std::string subnqn;
+    std::string hostnqn;          ///< Empty: this node's own.
+    std::uint32_t io_queues = 0;  ///< 0: one per reactor.
+    std::uint32_t queue_size = 128;
+    bool header_digest = false;
+    bool data_digest = false;
+    std::vector<KnownNamespace> known;
+};
+
+enum class PathState { Connecting, Live, Down };
+
+struct RemoteNamespace {
+    std::uint32_t nsid = 0;
+    std::string volume;  ///< Name of its device.
+    core::Uuid uuid;
+    std::array<unsigned char, 16> nguid{};
+    std::uint64_t eui64 = 0;
+    block::Geometry geometry;
+};
+
+struct RemoteStatus {
+    PathState state = PathState::Connecting;
+    std::string last_error;  ///< Why it is not live; empty when it is.
+    std::uint64_t reconnects = 0;
+    std::vector<RemoteNamespace> namespaces;
+};
+
+struct DiscoveryEntry {
+    std::string subnqn;
+    Endpoint endpoint;
+};
+
+struct VhostBlkSpec {
+    std::string name;
+    std::string volume;
+    std::string socket_path;
+    std::uint32_t queues = 1;
+};
+
+struct VhostBlkStatus {
+    bool connected = false;  ///< A front end (QEMU) has a session.
+    std::uint32_t active_queues = 0;
+};
+
+struct BenchmarkSpec {
+    std::string volume;
+    enum class Pattern { Read, Write, ReadWrite } pattern = Pattern::Read;  ///< Random offsets.
+    std::uint32_t io_bytes = 4096;
+    std::uint32_t queue_depth = 32;
+    std::uint32_t seconds = 5;  ///< 1..3600.
+};
+
+struct BenchmarkResult {
+    std::uint64_t operations = 0;
+    std::uint64_t errors = 0;
+    core::Nanos elapsed{};
+    core::Histogram latency_ns;
+};
+
+class Node {
+  public:
+    virtual ~Node() = default;
+
+    virtual Task<Result<VolumeInfo>> create_ram(RamSpec spec) = 0;
+    virtual Task<Result<VolumeInfo>> create_null(NullSpec spec) = 0;
+    virtual Task<Result<VolumeInfo>> create_file(FileSpec spec) = 0;
+    /// Errors: NotFound; FailedPrecondition while something uses it.
+    virtual Task<Result<void>> delete_volume(std::string name) = 0;
+    [[nodiscard]] virtual std::optional<VolumeInfo> find_volume(const std::string& name) const = 0;
+    virtual Task<Result<block::DeviceStats>> volume_stats(std::string name) = 0;
+
+    virtual Task<Result<void>> create_subsystem(SubsystemSpec spec) = 0;
+    /// With its listeners and namespaces; connected hosts are disconnected.
+    virtual Task<Result<void>> delete_subsystem(std::string nqn) = 0;
+    /// Returns where it listens (the port that was picked). Subsystems may share an endpoint.
+    virtual Task<Result<Endpoint>> add_listener(std::string nqn, Endpoint at) = 0;
+    virtual Task<Result<void>> remove_listener(std::string nqn, Endpoint at) = 0;
+    /// Returns the nsid.
+    virtual Task<Result<std::uint32_t>> add_namespace(NamespaceSpec spec) = 0;
+    virtual Task<Result<void>> remove_namespace(std::string nqn, std::uint32_t nsid) = 0;
+
+    /// Asks the discovery subsystem at `endpoint` for its log. `hostnqn` empty: this node's own.
+    virtual Task<Result<std::vector<DiscoveryEntry>>> discover(Endpoint endpoint,
+                                                               std::string hostnqn,
+                                                               core::Nanos limit) = 0;
+    /// Starts a remote controller; it connects, and reconnects for ever, in the background.
+    virtual Task<Result<void>> create_remote(RemoteSpec spec) = 0;
+    /// Waits until it is live and its namespaces are known. Errors: DeadlineExceeded, Unavailable,
+    /// PermissionDenied... with the last reason.
+    virtual Task<Result<void>> wait_remote(std::string name, core::Nanos limit) = 0;
+    /// Errors: FailedPrecondition while one of its volumes is in use.
+    virtual Task<Result<void>> delete_remote(std::string name) = 0;
+    /// Drops the connections and connects anew; I/O waits meanwhile.
+    virtual Task<Result<void>> reset_remote(std::string name) = 0;
+    [[nodiscard]] virtual std::optional<RemoteStatus> remote_status(
+        const std::string& name) const = 0;
+
+    /// Serves the volume on a vhost-user socket at `socket_path`.
+    virtual Task<Result<void>> create_vhost_blk(VhostBlkSpec spec) = 0;
+    virtual Task<Result<void>> delete_vhost_blk(std::string name) = 0;
+    virtual Task<Result<VhostBlkStatus>> vhost_blk_status(std::string name) = 0;
+    virtual Task<Result<block::DeviceStats>> vhost_blk_stats(std::string name) = 0;
+
+    virtual Task<Result<BenchmarkResult>> run_benchmark(BenchmarkSpec spec) = 0;
+
+    /// Stops everything, front ends first. True: all has ended and the node may be destroyed.
+    /// False: after `limit` something still held requests (a guest's I/O that waits for its path);
+    /// then the process ends without destroying the node, as a crash would, and the guests' rings
+    /// keep what was in flight. Call once.
+    virtual Task<bool> stop(core::Nanos limit) = 0;
+};
+
+}  // namespace remora::node

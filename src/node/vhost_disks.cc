@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/vhost_disks.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/log.h"
+#include "reactor/call.h"
+
+namespace remora::node {
+
+using core::ErrorKind;
+using core::fail;
+using frontends::vhost_user_blk::ControllerSpec;
+
+namespace {
+
+std::string user_text(const std::string& name) {
+    return "virtio-blk '" + name + "'";
+}
+
+}  // namespace
+
+Result<VhostDisks::Disk*> VhostDisks::find(const std::string& name) {
+    const auto at = disks_.find(name);
+    if (at == disks_.end()) {
+        return fail(ErrorKind::NotFound, "there is no virtio-blk '" + name + "'");
+    }
+    if (at->second->busy) {
+        return fail(ErrorKind::Aborted,
+                    "virtio-blk '" + name + "' is being made or removed; try again");
+    }
+    return at->second.get();
+}
+
+Task<Result<void>> VhostDisks::create(VhostBlkSpec spec) {
+    if (disks_.contains(spec.name)) {
+        co_return fail(ErrorKind::AlreadyExists,
+                       "a virtio-blk named '" + spec.name + "' exists already");
+    }
+    if (spec.queues == 0 || spec.queues > Controller::kMaxQueues) {
+        co_return fail(ErrorKind::InvalidArgument,
+                       "queues is " + std::to_string(spec.queues) + ", not between 1 and 64");
+    }
+    const auto device = volumes_.use(spec.volume, user_text(spec.name));
+    if (!device) {
+        co_return std::unexpected(device.error());
+    }
+    auto made = std::make_unique<Disk>();
+    made->volume = spec.volume;
+    made->place =
+        static_cast<std::size_t>(std::min_element(load_.begin(), load_.end()) - load_.begin());
+    ++load_[made->place];
+    Disk& disk = *disks_.emplace(spec.name, std::move(made)).first->second;
+
+    block::ReactorContext& context = contexts_[disk.place];
+    const ControllerSpec options{spec.name, spec.socket_path,
+                                 static_cast<std::uint16_t>(spec.queues)};
+    auto controller = co_await reactor::call_on(
+        context.reactor, [&] { return Controller::create(options, **device, context); });
+    if (!controller) {
+        --load_[disk.place];
+        volumes_.release(spec.volume, user_text(spec.name));
+        disks_.erase(spec.name);
+        co_return std::unexpected(controller.error());
+    }
+    disk.controller = std::move(*controller);
+    disk.busy = false;
+    co_return Result<void>{};
+}
+
+Task<Result<void>> VhostDisks::remove(std::string name) {
+    return drain(std::move(name), drain_limit_);
+}
+
+Task<Result<void>> VhostDisks::drain(std::string name, core::Nanos limit) {
+    const auto found = find(name);
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    Disk& disk = **found;
+    disk.busy = true;
+    const auto stopped =
+        // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): call_on keeps it
+        co_await reactor::call_on(contexts_[disk.place].reactor, [&]() -> Task<Result<void>> {
+            auto result = co_await disk.controller->stop(limit);
+            if (result) {
+                disk.controller.reset();
+            }
+            co_return result;
+        });
+    if (!stopped) {
+        disk.busy = false;
+        co_return stopped;
+    }
+    --load_[disk.place];
+    volumes_.release(disk.volume, user_text(name));
+    disks_.erase(name);
+    co_return Result<void>{};
+}
+
+// A question may be asked of a disk that is removed next: both go to its reactor by one mailbox,
+// which keeps their order.
+template <typename F>
+auto VhostDisks::ask(Disk& disk, F read) {
+    return reactor::call_on(contexts_[disk.place].reactor,
+                            [&disk, read] { return read(*disk.controller); });
+}
+
+Task<Result<VhostBlkStatus>> VhostDisks::status(std::string name) {
+    const auto disk = find(name);
+    if (!disk) {
+        co_return std::unexpected(disk.error());
+    }
+    const auto from = co_await ask(**disk, [](Controller& at) { return at.status(); });
+    co_return VhostBlkStatus{from.connected, from.active_queues};
+}
+
+Task<Result<block::DeviceStats>> VhostDisks::stats(std::string name) {
+    const auto disk = find(name);
+    if (!disk) {
+        co_return std::unexpected(disk.error());
+    }
+    const auto stats = co_await ask(**disk, [](Controller& at) { return at.stats(); });
+    co_return stats;
+}
+
+Task<bool> VhostDisks::stop(core::Nanos limit) {
+    const core::Nanos deadline = reactor::Reactor::current().now() + limit;
+    while (!disks_.empty()) {
+        const std::string name = disks_.begin()->first;
+        const core::Nanos left =
+            std::max(deadline - reactor::Reactor::current().now(), core::Nanos{0});
+        const auto removed = co_await drain(name, left);
+        if (!removed) {
+            log::info("stopping with requests in flight", log::kv("virtio_blk", name),
+                      log::kv("reason", removed.error().message));
+            co_return false;
+        }
+    }
+    co_return true;
+}
+
+}  // namespace remora::node

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// VhostDisks: the vhost-user-blk controllers of a node, each placed on one data reactor. On the
+// control reactor; the controllers live on their own.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "frontends/vhost_user_blk/controller.h"
+#include "node/node.h"
+#include "node/volume_table.h"
+
+namespace remora::node {
+
+class VhostDisks {
+  public:
+    /// `drain_limit`: how long a disk's last requests may take when it is removed (seconds over
+    /// the time a request may wait for a path).
+    VhostDisks(VolumeTable& volumes,
+               std::span<const block::ReactorContext> reactors,
+               core::Nanos drain_limit)
+        : volumes_(volumes),
+          contexts_(reactors.begin(), reactors.end()),
+          load_(reactors.size()),
+          drain_limit_(drain_limit) {}
+    VhostDisks(const VhostDisks&) = delete;
+    VhostDisks& operator=(const VhostDisks&) = delete;
+    /// After stop().
+    ~VhostDisks() { CHECK(disks_.empty()); }
+
+    Task<Result<void>> create(VhostBlkSpec spec);
+    Task<Result<void>> remove(std::string name);
+    Task<Result<VhostBlkStatus>> status(std::string name);
+    Task<Result<block::DeviceStats>> stats(std::string name);
+    /// False when a disk still held requests after `limit`; then it must live on.
+    Task<bool> stop(core::Nanos limit);
+
+  private:
+    using Controller = frontends::vhost_user_blk::Controller;
+    struct Disk {
+        std::string volume;
+        std::size_t place = 0;  // index of its reactor
+        std::unique_ptr<Controller> controller;
+        bool busy = true;  // being made or removed
+    };
+    Task<Result<void>> drain(std::string name, core::Nanos limit);
+    Result<Disk*> find(const std::string& name);
+    /// Runs `read(controller)` on the disk's reactor.
+    template <typename F>
+    auto ask(Disk& disk, F read);
+
+    VolumeTable& volumes_;
+    std::vector<block::ReactorContext> contexts_;
+    std::vector<std::size_t> load_;  // disks on each reactor
+    core::Nanos drain_limit_;
+    std::map<std::string, std::unique_ptr<Disk>> disks_;
+};
+
+}  // namespace remora::node

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// VolumeTable: every volume of the node by name, and who uses it. On the control reactor only.
+//
+// Each volume stands behind a CountedDevice. A volume of the node's own (RAM, null, file) is owned
+// here; one of a remote controller is owned by that controller and only shown here.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "block/counted_device.h"
+#include "node/node.h"
+
+namespace remora::node {
+
+class VolumeTable {
+  public:
+    VolumeTable() = default;
+    VolumeTable(const VolumeTable&) = delete;
+    VolumeTable& operator=(const VolumeTable&) = delete;
+
+    /// Errors: AlreadyExists.
+    Result<VolumeInfo> add_owned(std::unique_ptr<block::Device> device);
+    Result<void> add_shown(block::Device& device);
+    /// Forgets the volume and gives back what was owned (null for a shown one). Errors: NotFound,
+    /// FailedPrecondition naming the users.
+    Result<std::unique_ptr<block::Device>> remove(const std::string& name);
+
+    [[nodiscard]] std::optional<VolumeInfo> info(const std::string& name) const;
+    [[nodiscard]] block::CountedDevice* find(const std::string& name) const;
+    /// Owned volumes may be deleted by name; shown ones go with their controller.
+    [[nodiscard]] bool owned(const std::string& name) const;
+    [[nodiscard]] std::vector<std::string> users(const std::string& name) const;
+    [[nodiscard]] std::vector<std::string> names() const;
+
+    /// Marks the volume used by `user` (a few words for error texts). Errors: NotFound.
+    Result<block::CountedDevice*> use(const std::string& name, const std::string& user);
+    void release(const std::string& name, const std::string& user);
+
+  private:
+    struct Entry {
+        std::unique_ptr<block::Device> owned;
+        std::unique_ptr<block::CountedDevice> counted;
+        std::multiset<std::string> users;
+    };
+    Result<void> add(block::Device& device, std::unique_ptr<block::Device> owned);
+    std::map<std::string, Entry> volumes_;
+};
+
+}  // namespace remora::node

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nvme/commands.h"
+
+#include <cstring>
+
+namespace remora::nvme {
+
+namespace {
+
+using block::Geometry;
+using spec::Command;
+using spec::IoOpcode;
+using spec::StatusCode;
+
+using Planned = std::expected<IoPlan, std::uint16_t>;
+
+std::unexpected<std::uint16_t> refuse(StatusCode code) {
+    return std::unexpected(spec::status_field(code, true));
+}
+
+/// Range and write checks that Read, Write and Write Zeroes share.
+Planned plan_range(const Command& command, const Geometry& geometry, IoPlan plan) {
+    plan.lba = spec::starting_lba(command);
+    plan.blocks = spec::block_count(command);
+    // No namespace here has protection information (NVM Command Set 1.0, PRINFO).
+    if ((command.cdw12 & spec::kCdw12ProtectionMask) != 0) {
+        return refuse(StatusCode::InvalidField);
+    }
+    if (plan.lba >= geometry.block_count || plan.blocks > geometry.block_count - plan.lba) {
+        return refuse(StatusCode::LbaOutOfRange);
+    }
+    if (plan.opcode != block::Opcode::Read && geometry.read_only) {
+        return refuse(StatusCode::NamespaceWriteProtected);
+    }
+    return plan;
+}
+
+Planned plan_transfer(const Command& command,
+                      const Geometry& geometry,
+                      std::uint32_t max_transfer_bytes,
+                      IoPlan plan) {
+    // At most 65536 blocks of at most 4096 bytes: fits 32 bits.
+    const std::uint64_t bytes = std::uint64_t{spec::block_count(command)} * geometry.block_size;
+    if (bytes > max_transfer_bytes) {
+        return refuse(StatusCode::InvalidField);  // more than MDTS allows
+    }
+    plan.bytes = static_cast<std::uint32_t>(bytes);
+    return plan_range(command, geometry, plan);
+}
+
+Planned plan_dataset_management(const Command& command, const Geometry& geometry) {
+    IoPlan plan{.opcode = block::Opcode::Discard,
+                .range_bytes = ((command.cdw10 & 0xffU) + 1) *
+                               static_cast<std::uint32_t>(sizeof(spec::DsmRange)),
+                .transfer = Transfer::FromHost};
+    // Hosts may send a buffer for all 256 ranges whatever the number of ranges is (Linux always
+    // does): what is behind the last one is carried and not looked at.
+    constexpr auto kFullList =
+        static_cast<std::uint32_t>(spec::kDsmMaxRanges * sizeof(spec::DsmRange));
+    const std::uint32_t sent = command.sgl.length;
+    plan.bytes = sent > plan.range_bytes && sent <= kFullList ? sent : plan.range_bytes;
+    if ((command.cdw11 & spec::kDsmDeallocate) != 0 && geometry.read_only) {
+        return refuse(StatusCode::NamespaceWriteProtected);
+    }
+    return plan;
+}
+
+}  // namespace
+
+Planned decode_io(const Command& command,
+                  const Namespace& target,
+                  std::uint32_t max_transfer_bytes) {
+    const Geometry& geometry = target.geometry;
+    if (command.fuse() != 0) {
+        return refuse(StatusCode::InvalidField);
+    }
+    const bool fua = (command.cdw12 & spec::kCdw12ForceUnitAccess) != 0;
+    switch (static_cast<IoOpcode>(command.opcode)) {
+        case IoOpcode::Flush:
+            return IoPlan{.opcode = block::Opcode::Flush};
+        case IoOpcode::Read:
+            return plan_transfer(
+                command, geometry, max_transfer_bytes,
+                IoPlan{.opcode = block::Opcode::Read, .transfer = Transfer::ToHost});
+        case IoOpcode::Write:
+            return plan_transfer(command, geometry, max_transfer_bytes,
+                                 IoPlan{.opcode = block::Opcode::Write,
+                                        .force_unit_access = fua,
+                                        .transfer = Transfer::FromHost});
+        case IoOpcode::WriteZeroes:
+            if (!geometry.can_write_zeroes) {
+                return refuse(StatusCode::InvalidOpcode);
+            }
+            return plan_range(command, geometry, IoPlan{.opcode = block::Opcode::WriteZeroes});
+        case IoOpcode::DatasetManagement:
+            return plan_dataset_management(command, geometry);
+    }
+    return refuse(StatusCode::InvalidOpcode);
+}
+
+std::expected<DataPath, std::uint16_t> decode_sgl(const Command& command,
+                                                  Transfer transfer,
+                                                  std::uint32_t bytes,
+                                                  std::uint32_t in_capsule_bytes) {
+    if (transfer == Transfer::None || bytes == 0) {
+        // A capsule with data nobody asked for.
+        return in_capsule_bytes == 0 ? std::expected<DataPath, std::uint16_t>(DataPath::None)
+                                     : refuse(StatusCode::InvalidField);
+    }
+    // Fabrics commands use SGLs only (NVM Express Base 2.0, PSDT).
+    if (command.psdt() == 0) {
+        return refuse(StatusCode::InvalidField);
+    }
+    switch (command.sgl.identifier) {
+        case spec::kSglInCapsule:
+            if (transfer != Transfer::FromHost) {
+                return refuse(StatusCode::SglTypeInvalid);
+            }
+            if (command.sgl.address != 0) {
+                return refuse(StatusCode::SglOffsetInvalid);
+            }
+            if (command.sgl.length != bytes || in_capsule_bytes != bytes) {
+                return refuse(StatusCode::DataSglLengthInvalid);
+            }
+            return DataPath::InCapsule;
+        case spec::kSglTransport:
+            if (in_capsule_bytes != 0) {
+                return refuse(StatusCode::InvalidField);
+            }
+            if (command.sgl.length != bytes) {
+                return refuse(StatusCode::DataSglLengthInvalid);
+            }
+            return DataPath::Transport;
+        default:
+            return refuse(StatusCode::SglTypeInvalid);
+    }
+}
+
+std::expected<bool, std::uint16_t> next_range(std::span<const std::byte> list,
+                                              std::size_t& index,
+                                              const Geometry& geometry,
+                                              std::uint64_t& lba,
+                                              std::uint32_t& blocks) {
+    while ((index + 1) * sizeof(spec::DsmRange) <= list.size()) {
+        spec::DsmRange range;
+        std::memcpy(&range, list.data() + index * sizeof(range), sizeof(range));
+        ++index;
+        lba = range.lba;
+        blocks = range.block_count;
+        if (lba > geometry.block_count || blocks > geometry.block_count - lba) {
+            return refuse(StatusCode::LbaOutOfRange);
+        }
+        if (blocks > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+}  // namespace remora::nvme

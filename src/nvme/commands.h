@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// NVM I/O commands -> block requests: every check a command needs before it costs anything. Pure
+// functions; the transport moves the data afterwards.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <span>
+
+#include "block/request.h"
+#include "nvme/namespace.h"
+#include "nvme/spec/command.h"
+
+namespace remora::nvme {
+
+/// Which way a command's data goes.
+enum class Transfer : std::uint8_t { None, ToHost, FromHost };
+
+/// An I/O command that may be carried out once its data is here.
+struct IoPlan {
+    block::Opcode opcode = block::Opcode::Read;
+    bool force_unit_access = false;
+    std::uint32_t range_bytes = 0;  ///< Dataset Management: this much of the data says what.
+    std::uint64_t lba = 0;
+    std::uint32_t blocks = 0;
+    Transfer transfer = Transfer::None;
+    std::uint32_t bytes = 0;  ///< Of data.
+};
+
+/// The error is the status field to answer with.
+std::expected<IoPlan, std::uint16_t> decode_io(const spec::Command& command,
+                                               const Namespace& target,
+                                               std::uint32_t max_transfer_bytes);
+
+/// How the data of a command travels.
+enum class DataPath : std::uint8_t { None, InCapsule, Transport };
+
+/// Checks the command's SGL against the data it needs and the bytes its capsule carried. The error
+/// is the status field to answer with.
+std::expected<DataPath, std::uint16_t> decode_sgl(const spec::Command& command,
+                                                  Transfer transfer,
+                                                  std::uint32_t bytes,
+                                                  std::uint32_t in_capsule_bytes);
+
+/// Takes the next range worth discarding out of a Dataset Management list, starting at `index`,
+/// which moves on. False at the end; the error is a status field.
+std::expected<bool, std::uint16_t> next_range(std::span<const std::byte> list,
+                                              std::size_t& index,
+                                              const block::Geometry& geometry,
+                                              std::uint64_t& lba,
+                                              std::uint32_t& blocks);
+
+}  // namespace remora::nvme

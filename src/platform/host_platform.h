@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// HostPlatform: where a device is plugged into a host. QEMU over QMP today; vendor hardware would
+// be another implementation.
+//
+// The host's functions are numbered 0..63; which PCI place carries which is the platform's
+// configuration. Every call is a coroutine on the control reactor with a deadline inside, and is
+// idempotent: plugging what is plugged and unplugging what is gone succeed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+#include "reactor/task.h"
+
+namespace remora::platform {
+
+/// Functions a host can have at most (what the API numbers).
+constexpr std::uint32_t kMaxFunctions = 64;
+
+struct PlugRequest {
+    std::uint32_t function = 0;
+    std::string socket_path;  ///< The vhost-user socket the device is behind.
+    std::uint32_t queues = 1;
+};
+
+/// A device of ours that the host has now.
+struct PluggedDevice {
+    std::uint32_t function = 0;
+    std::string socket_path;
+    std::string pci_address;  ///< As the host sees it, "0000:02:1f.0"; empty when not known yet.
+
+    bool operator==(const PluggedDevice&) const = default;
+};
+
+class HostPlatform {
+  public:
+    virtual ~HostPlatform() = default;
+
+    /// "qemu", "none": for status and logs.
+    [[nodiscard]] virtual std::string_view kind() const = 0;
+    /// Whether there is a host to plug into. Without one sockets are served and nothing more.
+    [[nodiscard]] virtual bool can_plug() const = 0;
+    /// Functions 0..count-1 have a place.
+    [[nodiscard]] virtual std::uint32_t function_count() const = 0;
+    /// What is wrong with the way to the host now; empty when nothing is known to be.
+    [[nodiscard]] virtual std::string trouble() const = 0;
+    /// Changes each time the way to the host was lost: then what is plugged must be looked at anew.
+    [[nodiscard]] virtual std::uint64_t generation() const = 0;
+
+    /// Returns the PCI address (empty when the host has not assigned one yet). On an error nothing
+    /// is left behind. Errors: Unavailable, FailedPrecondition with the host's reason,
+    /// ResourceExhausted for a function without a place.
+    virtual reactor::Task<core::Result<std::string>> plug(PlugRequest request) = 0;
+    /// Returns when the host has let go of the device. Errors: DeadlineExceeded when it does not.
+    virtual reactor::Task<core::Result<void>> unplug(std::uint32_t function) = 0;
+    virtual reactor::Task<core::Result<std::vector<PluggedDevice>>> list() = 0;
+    /// Ends the way to the host; devices stay plugged. Once, before destruction.
+    virtual reactor::Task<> stop() = 0;
+};
+
+}  // namespace remora::platform

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "platform/qemu_platform.h"
+
+#include <array>
+#include <cstdio>
+#include <utility>
+
+#include "core/log.h"
+#include "platform/qmp_answers.h"
+#include "reactor/call.h"
+#include "reactor/reactor.h"
+
+namespace remora::platform {
+
+using core::ErrorKind;
+using core::fail;
+using core::Nanos;
+using core::Result;
+using reactor::Reactor;
+using reactor::Task;
+
+namespace {
+
+constexpr Nanos kAddressStep = std::chrono::milliseconds(20);
+constexpr Nanos kSocketBusyStep = std::chrono::milliseconds(50);
+constexpr int kSocketBusyTries = 20;
+
+/// From 9.2 on the reconnect interval is given in milliseconds; the older name is going away.
+constexpr QmpVersion kReconnectMilliseconds{9, 2};
+
+Nanos now() {
+    return Reactor::current().now();
+}
+
+std::string hex(std::uint32_t slot) {
+    std::array<char, 12> text{};
+    std::snprintf(text.data(), text.size(), "%x", slot);
+    return text.data();
+}
+
+}  // namespace
+
+QemuPlatform::QemuPlatform(reactor::Endpoint monitor,
+                           std::vector<PciPlace> places,
+                           QemuLimits limits)
+    : monitor_(std::move(monitor)), places_(std::move(places)), limits_(limits) {}
+
+QemuPlatform::~QemuPlatform() = default;
+
+std::uint32_t QemuPlatform::function_count() const {
+    return static_cast<std::uint32_t>(places_.size());
+}
+
+std::string QemuPlatform::trouble() const {
+    if (client_ != nullptr) {
+        return client_->why_closed();
+    }
+    return connect_error_;
+}
+
+Task<Result<QemuPlatform::Client>> QemuPlatform::connected() {
+    // One caller connects, the others wait for its outcome.
+    while (connecting_) {
+        reactor::Signal done;
+        waiting_for_connect_.push_back(&done);
+        co_await done.wait_until(core::kNever);  // The connecting caller has a deadline.
+    }
+    if (stopped_) {
+        co_return fail(ErrorKind::Unavailable, "the daemon is stopping");
+    }
+    if (client_ != nullptr && client_->is_open()) {
+        co_return client_;
+    }
+    connecting_ = true;
+    ++generation_;
+    auto client = std::make_shared<QmpClient>();
+    const auto opened = co_await client->open(monitor_, now() + limits_.connect);
+    connecting_ = false;
+    for (reactor::Signal* waiting : std::exchange(waiting_for_connect_, {})) {
+        waiting->notify();
+    }
+    if (!opened) {
+        client_.reset();
+        connect_error_ = opened.error().message;
+        co_return fail(ErrorKind::Unavailable, connect_error_);
+    }
+    client_ = client;
+    connect_error_.clear();
+    log::info("monitor connected", log::kv("endpoint", monitor_.text()),
+              log::kv("qemu", std::to_string(client->version().major) + "." +
+                                  std::to_string(client->version().minor)));
+    co_return client;
+}
+
+Task<Result<QemuPlatform::Json>> QemuPlatform::run(Client client,
+                                                   std::string command,
+                                                   Json arguments) {
+    co_return co_await client->execute(std::move(command), std::move(arguments),
+                                       now() + limits_.command);
+}
+
+Task<Result<bool>> QemuPlatform::has_device(Client client, std::string id) {
+    const auto list = co_await run(client, "qom-list", Json{{"path", "/machine/peripheral"}});
+    if (!list) {
+        co_return std::unexpected(list.error());
+    }
+    for (const std::string& ours : our_devices(*list)) {
+        if (ours == id) {
+            co_return true;
+        }
+    }
+    co_return false;
+}
+
+/// The path of the socket a device of ours is behind; empty when it has none. query-chardev does
+/// not tell once it is connected, the object's own address does.
+Task<Result<std::string>> QemuPlatform::socket_behind(Client client, std::string id) {
+    const auto address =
+        co_await run(client, "qom-get", Json{{"path", "/chardevs/" + id}, {"property", "addr"}});
+    if (!address && address.error().kind == ErrorKind::NotFound) {
+        co_return std::string();
+    }
+    if (!address) {
+        co_return std::unexpected(address.error());
+    }
+    co_return socket_path_of(*address);
+}
+
+/// Whether the device is there and behind that socket. One that is ours by its name and behind
+/// another socket is a stray (of a state directory that is gone) and is taken away first.
+Task<Result<bool>> QemuPlatform::has_right_device(Client client,
+                                                  std::string id,
+                                                  std::string socket_path) {
+    const auto there = co_await has_device(client, id);
+    if (!there || !*there) {
+        co_return there;
+    }
+    const auto path = co_await socket_behind(client, id);
+    if (!path) {
+        co_return std::unexpected(path.error());
+    }
+    if (*path == socket_path) {
+        co_return true;
+    }
+    if (auto removed = co_await remove_device(client, id); !removed) {
+        co_return std::unexpected(removed.error());
+    }
+    co_return false;
+}
+
+Task<Result<void>> QemuPlatform::add_socket(Client client,
+                                            std::string id,
+                                            std::string socket_path) {
+    Json data{{"addr", {{"type", "unix"}, {"data", {{"path", socket_path}}}}}, {"server", false}};
+    if (client->version() >= kReconnectMilliseconds) {
+        data["reconnect-ms"] = 1000;
+    } else {
+        data["reconnect"] = 1;
+    }
+    const Json arguments{{"id", id}, {"backend", {{"type", "socket"}, {"data", data}}}};
+    auto added = co_await run(client, "chardev-add", arguments);
+    if (!added && added.error().kind == ErrorKind::FailedPrecondition) {
+        // One may be left from a time when the device could not be made; it is ours by its name.
+        if (co_await remove_socket(client, id)) {
+            added = co_await run(client, "chardev-add", arguments);
+        }
+    }
+    if (!added) {
+        co_return fail("adding the socket " + socket_path, added.error());
+    }
+    co_return Result<void>();
+}
+
+Task<Result<void>> QemuPlatform::remove_socket(Client client, std::string id) {
+    for (int attempt = 0; attempt < kSocketBusyTries; ++attempt) {
+        const auto chardevs = co_await run(client, "query-chardev", Json::object());
+        if (!chardevs) {
+            co_return std::unexpected(chardevs.error());
+        }
+        bool there = false;
+        for (const std::string& ours : our_chardevs(*chardevs)) {
+            there = there || ours == id;
+        }
+        if (!there) {
+            co_return Result<void>();
+        }
+        const auto removed = co_await run(client, "chardev-remove", Json{{"id", id}});
+        if (removed) {
+            co_return Result<void>();
+        }
+        if (removed.error().kind != ErrorKind::FailedPrecondition) {
+            co_return std::unexpected(removed.error());
+        }
+        // Busy: QEMU lets go of it shortly after the device has gone.
+        co_await reactor::sleep_for(kSocketBusyStep);
+    }
+    co_return fail(ErrorKind::FailedPrecondition,
+                   "QEMU does not let go of the character device " + id);
+}
+
+Task<Result<std::string>> QemuPlatform::await_address(Client client, std::string id) {
+    const Nanos deadline = now() + limits_.address;
+    for (;;) {
+        const auto answer = co_await run(client, "query-pci", Json::object());
+        if (!answer) {
+            co_return std::unexpected(answer.error());
+        }
+        std::string address = pci_address(*answer, id);
+        if (!address.empty() || now() >= deadline) {
+            co_return address;
+        }
+        co_await reactor::sleep_for(kAddressStep);
+    }
+}
+
+Task<Result<std::string>> QemuPlatform::plug(PlugRequest request) {
+    if (request.function >= places_.size()) {
+        co_return fail(ErrorKind::ResourceExhausted,
+                       "host function " + std::to_string(request.function) +
+                           " has no place in the virtual machine; it has " +
+                           std::to_string(places_.size()) + " places");
+    }
+    const auto client = co_await connected();
+    if (!client) {
+        co_return std::unexpected(client.error());
+    }
+    const std::string id = device_id(request.function);
+    const auto right = co_await has_right_device(*client, id, request.socket_path);
+    if (!right) {
+        co_return std::unexpected(right.error());
+    }
+    if (*right) {
+        co_return co_await await_address(*client, id);
+    }
+    auto socket = co_await add_socket(*client, id, request.socket_path);
+    if (!socket) {
+        co_return std::unexpected(socket.error());
+    }
+    const PciPlace place = places_[request.function];
+    const auto added = co_await run(*client, "device_add",
+                                    Json{{"driver", "vhost-user-blk-pci"},
+                                         {"id", id},
+                                         {"chardev", id},
+                                         {"num-queues", request.queues},
+                                         {"bus", place.bus},
+                                         {"addr", hex(place.slot)}});
+    if (!added) {
+        // A late device_add may still have made it (our deadline, not QEMU's): take it back too.
+        if (added.error().kind == ErrorKind::DeadlineExceeded) {
+            (void)co_await remove_device(*client, id);
+        }
+        (void)co_await remove_socket(*client, id);
+        co_return fail("plugging function " + std::to_string(request.function) + " into bus " +
+                           place.bus + " slot " + std::to_string(place.slot),
+                       added.error());
+    }
+    co_return co_await await_address(*client, id);
+}
+
+Task<Result<void>> QemuPlatform::remove_device(Client client, std::string id) {
+    const Nanos deadline = now() + limits_.unplug_total;
+    // Subscribed before it is asked: the event cannot be missed.
+    QmpClient::DeletedWaiter gone(*client, id);
+    for (;;) {
+        const auto there = co_await has_device(client, id);
+        if (!there) {
+            co_return std::unexpected(there.error());
+        }
+        if (!*there) {
+            co_return Result<void>();
+        }
+        if (now() >= deadline) {
+            co_return fail(ErrorKind::DeadlineExceeded,
+                           "the guest does not let go of " + id +
+                               "; it must be running and take hot-unplug requests");
+        }
+        // "Already being unplugged" is an error here and no reason to stop waiting.
+        const auto asked = co_await run(client, "device_del", Json{{"id", id}});
+        if (!asked && asked.error().kind == ErrorKind::Unavailable) {
+            co_return std::unexpected(asked.error());
+        }
+        const auto outcome = co_await gone.wait(now() + limits_.unplug_try);
+        switch (outcome) {
+            case QmpClient::DeletedWaiter::Outcome::Deleted:
+                co_return Result<void>();
+            case QmpClient::DeletedWaiter::Outcome::ConnectionLost:
+                co_return fail(ErrorKind::Unavailable, client->why_closed());
+            case QmpClient::DeletedWaiter::Outcome::Refused:
+                // The guest said no for now (no driver yet, device busy): asked again a bit later.
+                co_await reactor::sleep_for(limits_.unplug_try / 8);
+                break;
+            case QmpClient::DeletedWaiter::Outcome::TimedOut:
+                break;
+        }
+    }
+}
+
+Task<Result<void>> QemuPlatform::unplug(std::uint32_t function) {
+    const auto client = co_await connected();
+    if (!client) {
+        co_return std::unexpected(client.error());
+    }
+    const std::string id = device_id(function);
+    auto removed = co_await remove_device(*client, id);
+    if (!removed) {
+        co_return removed;
+    }
+    co_return co_await remove_socket(*client, id);
+}
+
+Task<Result<std::vector<PluggedDevice>>> QemuPlatform::list() {
+    const auto client = co_await connected();
+    if (!client) {
+        co_return std::unexpected(client.error());
+    }
+    const auto devices = co_await run(*client, "qom-list", Json{{"path", "/machine/peripheral"}});
+    if (!devices) {
+        co_return std::unexpected(devices.error());
+    }
+    const auto pci = co_await run(*client, "query-pci", Json::object());
+    if (!pci) {
+        co_return std::unexpected(pci.error());
+    }
+    std::vector<PluggedDevice> plugged;
+    for (const std::string& id : our_devices(*devices)) {
+        auto path = co_await socket_behind(*client, id);
+        if (!path) {
+            co_return std::unexpected(path.error());
+        }
+        plugged.push_back({*function_of(id), std::move(*path), pci_address(*pci, id)});
+    }
+    co_return plugged;
+}
+
+Task<> QemuPlatform::stop() {
+    stopped_ = true;
+    while (connecting_) {
+        reactor::Signal done;
+        waiting_for_connect_.push_back(&done);
+        co_await done.wait_until(core::kNever);
+    }
+    client_.reset();
+}
+
+}  // namespace remora::platform

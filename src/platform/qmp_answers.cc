@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "platform/qmp_answers.h"
+
+#include <array>
+#include <charconv>
+#include <cstdio>
+
+namespace remora::platform {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr std::string_view kPrefix = "remora-";
+/// Bridges behind bridges that are looked into; PCI topologies are far shallower.
+constexpr int kDeepestBridge = 16;
+
+std::string text_of(const json& object, const char* key) {
+    const auto found = object.find(key);
+    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::optional<unsigned> number_of(const json& object, const char* key) {
+    const auto found = object.find(key);
+    if (found == object.end() || !found->is_number_unsigned()) {
+        return std::nullopt;
+    }
+    const auto value = found->get<std::uint64_t>();
+    return value <= 0xff ? std::optional<unsigned>(static_cast<unsigned>(value)) : std::nullopt;
+}
+
+std::string find_in(const json& devices, std::string_view id, int depth) {
+    if (!devices.is_array() || depth > kDeepestBridge) {
+        return {};
+    }
+    for (const json& device : devices) {
+        if (!device.is_object()) {
+            continue;
+        }
+        if (text_of(device, "qdev_id") == id) {
+            const auto bus = number_of(device, "bus");
+            const auto slot = number_of(device, "slot");
+            const auto function = number_of(device, "function");
+            if (!bus || !slot || !function) {
+                return {};
+            }
+            std::array<char, 24> text{};
+            std::snprintf(text.data(), text.size(), "0000:%02x:%02x.%x", *bus, *slot, *function);
+            return text.data();
+        }
+        const auto bridge = device.find("pci_bridge");
+        if (bridge == device.end() || !bridge->is_object() || !bridge->contains("devices")) {
+            continue;
+        }
+        if (std::string found = find_in(bridge->at("devices"), id, depth + 1); !found.empty()) {
+            return found;
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+std::string device_id(std::uint32_t function) {
+    return std::string(kPrefix) + std::to_string(function);
+}
+
+std::optional<std::uint32_t> function_of(std::string_view id) {
+    if (!id.starts_with(kPrefix)) {
+        return std::nullopt;
+    }
+    id.remove_prefix(kPrefix.size());
+    std::uint32_t function = 0;
+    const auto parsed = std::from_chars(id.data(), id.data() + id.size(), function);
+    if (parsed.ec != std::errc() || parsed.ptr != id.data() + id.size() ||
+        function >= kMaxFunctions) {
+        return std::nullopt;
+    }
+    return function;
+}
+
+std::vector<std::string> our_devices(const json& qom_list) {
+    std::vector<std::string> ids;
+    if (!qom_list.is_array()) {
+        return ids;
+    }
+    for (const json& property : qom_list) {
+        if (!property.is_object() || !text_of(property, "type").starts_with("child<")) {
+            continue;
+        }
+        if (std::string id = text_of(property, "name"); function_of(id)) {
+            ids.push_back(std::move(id));
+        }
+    }
+    return ids;
+}
+
+std::vector<std::string> our_chardevs(const json& query_chardev) {
+    std::vector<std::string> ids;
+    if (!query_chardev.is_array()) {
+        return ids;
+    }
+    for (const json& chardev : query_chardev) {
+        if (!chardev.is_object()) {
+            continue;
+        }
+        if (std::string id = text_of(chardev, "label"); function_of(id)) {
+            ids.push_back(std::move(id));
+        }
+    }
+    return ids;
+}
+
+std::string socket_path_of(const json& address) {
+    return address.is_object() && text_of(address, "type") == "unix" ? text_of(address, "path")
+                                                                     : std::string();
+}
+
+std::string pci_address(const json& query_pci, std::string_view id) {
+    if (!query_pci.is_array()) {
+        return {};
+    }
+    for (const json& bus : query_pci) {
+        if (!bus.is_object() || !bus.contains("devices")) {
+            continue;
+        }
+        if (std::string found = find_in(bus.at("devices"), id, 0); !found.empty()) {
+            return found;
+        }
+    }
+    return {};
+}
+
+}  // namespace remora::platform

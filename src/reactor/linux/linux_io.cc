@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "reactor/linux/linux_io.h"
+
+#include <cerrno>
+#include <fcntl.h>
+#include <poll.h>
+#include <string>
+#include <string_view>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "reactor/linux/file.h"
+#include "reactor/linux/shared_memory.h"
+#include "reactor/linux/socket.h"
+
+namespace remora::reactor {
+
+namespace {
+
+void drain_counter(int fd) {
+    std::uint64_t count = 0;
+    const ssize_t got = read(fd, &count, sizeof count);
+    static_cast<void>(got);  // EAGAIN: somebody else took it; nothing to do
+}
+
+void add_to_counter(int fd) {
+    const std::uint64_t one = 1;
+    const ssize_t put = write(fd, &one, sizeof one);
+    static_cast<void>(put);  // EAGAIN: the counter is full, so the other side is woken already
+}
+
+/// Whether /proc names it so. Without /proc nobody can tell.
+bool is_eventfd(int fd) {
+    char name[32] = {};
+    const std::string link = "/proc/self/fd/" + std::to_string(fd);
+    const ssize_t size = readlink(link.c_str(), name, sizeof name - 1);
+    return size < 0 ? errno == ENOENT && access("/proc/self/fd", F_OK) != 0
+                    : std::string_view(name) == "anon_inode:[eventfd]";
+}
+
+class LinuxEvent final : public Event, private WatchOwner {
+  public:
+    LinuxEvent(Ring& ring, int fd) : ring_(ring), fd_(fd) {}
+    LinuxEvent(const LinuxEvent&) = delete;
+    LinuxEvent& operator=(const LinuxEvent&) = delete;
+    ~LinuxEvent() override {
+        set_handler(nullptr);
+        close(fd_);
+    }
+    void signal() override { add_to_counter(fd_); }
+    void set_handler(EventHandler* handler) override {
+        handler_ = handler;
+        if (handler == nullptr && watch_ != nullptr) {
+            watch_->drop();
+            watch_ = nullptr;
+        } else if (handler != nullptr && watch_ == nullptr) {
+            watch_ = ring_.watch(*this, 0, fd_, POLLIN, true);
+        }
+    }
+
+  private:
+    void on_poll(unsigned /*tag*/, unsigned /*events*/) override {
+        drain_counter(fd_);
+        if (handler_ != nullptr) {
+            handler_->on_event();
+        }
+    }
+    Ring& ring_;
+    int fd_;
+    EventHandler* handler_ = nullptr;
+    Watch* watch_ = nullptr;
+};
+
+}  // namespace
+
+core::Result<std::unique_ptr<LinuxIo>> LinuxIo::create() {
+    auto ring = Ring::create();
+    if (!ring) {
+        return std::unexpected(ring.error());
+    }
+    const int wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (wake_fd < 0) {
+        return core::fail_errno("eventfd", errno);
+    }
+    return std::unique_ptr<LinuxIo>(new LinuxIo(std::move(*ring), wake_fd));
+}
+
+LinuxIo::LinuxIo(std::unique_ptr<Ring> ring, int wake_fd)
+    : ring_(std::move(ring)),
+      wake_fd_(wake_fd),
+      wake_watch_(ring_->watch(*this, 0, wake_fd, POLLIN, true)) {}
+
+LinuxIo::~LinuxIo() {
+    wake_watch_->drop();
+    ::close(wake_fd_);
+}
+
+void LinuxIo::on_poll(unsigned /*tag*/, unsigned /*events*/) {
+    drain_counter(wake_fd_);
+}
+
+core::Result<std::unique_ptr<Acceptor>> LinuxIo::listen(const Endpoint& at,
+                                                        AcceptHandler& handler) {
+    return make_acceptor(*ring_, at, handler);
+}
+
+std::unique_ptr<Connecting> LinuxIo::connect(const Endpoint& to, ConnectHandler& handler) {
+    return make_connecting(*ring_, to, handler);
+}
+
+core::Result<std::unique_ptr<Stream>> LinuxIo::adopt_stream(Handle connection) {
+    return make_stream(*ring_, connection);
+}
+
+core::Result<std::unique_ptr<File>> LinuxIo::open_file(const std::string& path,
+                                                       const FileOptions& options) {
+    return open_linux_file(*ring_, path, options);
+}
+
+core::Result<std::unique_ptr<Event>> LinuxIo::adopt_event(Handle handle) {
+    // The handle is a peer's: signalling a pipe nobody reads would raise SIGPIPE, and a regular
+    // file is always readable.
+    if (!is_eventfd(handle)) {
+        ::close(handle);
+        return core::fail(core::ErrorKind::InvalidArgument, "adopt event: not an eventfd");
+    }
+    const int flags = fcntl(handle, F_GETFL);
+    if (flags < 0 || fcntl(handle, F_SETFL, flags | O_NONBLOCK) != 0) {
+        const int error = errno;
+        ::close(handle);
+        return core::fail_errno("adopt event", error);
+    }
+    return std::make_unique<LinuxEvent>(*ring_, handle);
+}
+
+core::Result<std::unique_ptr<Mapping>> LinuxIo::map(Handle handle,
+                                                    std::uint64_t offset,
+                                                    std::uint64_t size) {
+    return map_shared_memory(handle, offset, size);
+}
+
+core::Result<Handle> LinuxIo::create_shared_memory(std::uint64_t size) {
+    return create_memfd(size);
+}
+
+void LinuxIo::close(Handle handle) {
+    ::close(handle);
+}
+
+bool LinuxIo::poll() {
+    return ring_->reap();
+}
+
+void LinuxIo::wait(Nanos timeout) {
+    ring_->wait(timeout);
+}
+
+void LinuxIo::wake() {
+    add_to_counter(wake_fd_);
+}
+
+}  // namespace remora::reactor

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ring: the reactor's io_uring. Used for readiness, files and the one blocking wait; socket bytes
+// go by plain recvmsg and sendmsg, which measured as fast or faster (docs/PERFORMANCE.md).
+//
+// Idle polling costs three memory reads and no system call: completion tail, the kernel's
+// task-run flag, and our own unsubmitted count (IORING_SETUP_TASKRUN_FLAG).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include <liburing.h>
+
+#include "core/intrusive_list.h"
+#include "core/result.h"
+#include "reactor/clock.h"
+
+namespace remora::reactor {
+
+/// What a completion entry is delivered to; its address is the entry's user data.
+class Completion {
+  public:
+    virtual void on_completion(int result, bool more) = 0;
+
+  protected:
+    ~Completion() = default;
+};
+
+class WatchOwner {
+  public:
+    /// The poll events that are set. Never called once the watch was dropped.
+    virtual void on_poll(unsigned tag, unsigned events) = 0;
+
+  protected:
+    ~WatchOwner() = default;
+};
+
+class Ring;
+
+/// A poll of one descriptor, on the heap because the kernel may still hold it after its owner is
+/// gone; it frees itself with its last completion. Made by Ring::watch.
+class Watch final : public Completion, public core::ListHook<Watch> {
+  public:
+    void on_completion(int result, bool more) override;
+    /// The owner lets go: no more events.
+    void drop();
+
+  private:
+    friend class Ring;
+    Watch(Ring& ring, WatchOwner& owner, unsigned tag, int fd, unsigned events, bool repeat)
+        : ring_(ring), owner_(&owner), tag_(tag), fd_(fd), events_(events), repeat_(repeat) {}
+    ~Watch() { unlink(); }
+    void arm();
+
+    Ring& ring_;
+    WatchOwner* owner_;
+    unsigned tag_;
+    int fd_;
+    unsigned events_;
+    bool repeat_;
+    bool armed_ = false;
+};
+
+class Ring {
+  public:
+    static core::Result<std::unique_ptr<Ring>> create();
+    Ring(const Ring&) = delete;
+    Ring& operator=(const Ring&) = delete;
+    ~Ring();
+
+    /// Watches `fd` for `events` (POLLIN...): edge-triggered for ever when `repeat`, else once
+    /// (then drop it). on_poll comes from reap().
+    Watch* watch(WatchOwner& owner, unsigned tag, int fd, unsigned events, bool repeat);
+    /// A free submission entry; submits what is queued when there is none.
+    io_uring_sqe* entry();
+    /// Submits what is queued and delivers what has completed. Returns whether anything had.
+    bool reap();
+    /// Blocks until a completion or for `timeout`.
+    void wait(Nanos timeout);
+
+  private:
+    friend class Watch;
+    Ring() = default;
+
+    static constexpr unsigned kEntries = 1024;
+    io_uring ring_{};
+    bool ready_ = false;
+    core::List<Watch, Watch> watches_;
+};
+
+}  // namespace remora::reactor

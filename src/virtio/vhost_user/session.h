@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// Session: one front end's connection and everything it set up: features, memory, vrings, in-flight
+// region. It drives a SessionDevice, which runs the queues. On the device's reactor throughout.
+//
+//   Open ──► Stopping ──► Closed ──► ended (the device may destroy it)
+//     └────── lost, broken ──┘
+//
+// A ring runs while it has a size, addresses inside the memory, a kick (or none by agreement) and
+// is enabled. A message that changes what a running queue stands on (memory, features, ring
+// parameters) waits until the queue has drained; later messages wait behind it. After the
+// connection is gone the memory stays mapped until the last request came back from the back end.
+//
+// A message that cannot be right closes the session. One that cannot be done now is answered with
+// an error where the front end asked for an answer (REPLY_ACK), and closes the session otherwise.
+// Spec: QEMU docs/interop/vhost-user.rst.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "reactor/io.h"
+#include "reactor/reactor.h"
+#include "virtio/ring_layout.h"
+#include "virtio/vhost_user/backend_channel.h"
+#include "virtio/vhost_user/connection.h"
+#include "virtio/vhost_user/inflight.h"
+#include "virtio/vhost_user/memory_table.h"
+
+namespace remora::virtio::vhost_user {
+
+/// What a queue runs on. All of it stays valid until the queue has said that it stopped.
+struct QueueSetup {
+    RingMemory rings;
+    std::uint16_t size = 0;
+    std::uint16_t base = 0;  ///< The available index to go on from.
+    bool event_index = false;
+    bool indirect = false;
+    const MemoryTable* memory = nullptr;
+    std::span<std::byte> inflight;   ///< Empty: not tracked.
+    reactor::Event* kick = nullptr;  ///< Null: the driver never kicks, only polling helps.
+    reactor::Event* call = nullptr;  ///< Null: the driver polls.
+};
+
+/// The device behind a session: a front end of the node. Never called from within its own calls.
+class SessionDevice {
+  public:
+    /// All feature bits on offer, without VhostUserProtocol.
+    [[nodiscard]] virtual std::uint64_t features() const = 0;
+    [[nodiscard]] virtual std::uint16_t queue_count() const = 0;
+    /// Fills the configuration space; `config` is kMaxConfigBytes zeros.
+    virtual void read_config(std::span<std::byte> config) const = 0;
+    virtual core::Result<void> start_queue(std::uint16_t index, const QueueSetup& setup) = 0;
+    /// Takes no more work, waits for what runs, then calls Session::on_queue_stopped (never from
+    /// within). With `publish` false what completes is not given to the driver. May be called
+    /// again with `publish` false while the queue drains.
+    virtual void stop_queue(std::uint16_t index, bool publish) = 0;
+    virtual void set_call(std::uint16_t index, reactor::Event* call) = 0;
+    /// The session is over and holds nothing; it may be destroyed from within this call.
+    virtual void on_session_ended() = 0;
+
+  protected:
+    ~SessionDevice() = default;
+};
+
+class Session final : private ConnectionHandler, private reactor::Runnable {
+  public:
+    Session(reactor::Reactor& reactor,
+            std::unique_ptr<reactor::Stream> stream,
+            SessionDevice& device,
+            std::string name);
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+    ~Session();
+
+    /// The queue has drained; `last_avail` is where it stopped.
+    void on_queue_stopped(std::uint16_t index, std::uint16_t last_avail);
+    /// Ends the session from the run queue: what a queue that found its ring broken calls.
+    void fail_soon(std::string reason);
+    /// Lets every queue give back what it took, then closes.
+    void shut_down();
+    /// The device's configuration space changed.
+    void on_config_changed() { channel_.send_config_change(); }
+
+    /// A front end is connected and has not hung up.
+    [[nodiscard]] bool live() const { return state_ == State::Open && !connection_.hung_up(); }
+    [[nodiscard]] std::uint32_t running_queues() const;
+    [[nodiscard]] std::uint64_t negotiated_features() const { return features_; }
+
+  private:
+    enum class State {
+        Open,      ///< Messages are handled.
+        Stopping,  ///< shut_down() was called: queues drain, no message is handled.
+        Closed,    ///< The connection is gone: queues drain, then the session ends.
+    };
+
+    /// A vring as the front end described it.
+    struct Vring {
+        std::uint16_t size = 0;
+        std::uint16_t base = 0;
+        std::optional<VringAddress> addresses;
+        std::unique_ptr<reactor::Event> kick;
+        std::unique_ptr<reactor::Event> call;
+        std::unique_ptr<reactor::Event> err;
+        bool started = false;  ///< A kick message came and no GetVringBase since.
+        bool enabled = false;
+        bool running = false;   ///< The device has it.
+        bool stopping = false;  ///< The device was told to stop it.
+    };
+
+    /// How a message went.
+    struct Outcome {
+        enum class Kind {
+            Done,     ///< Acknowledge if asked to.
+            Replied,  ///< The message's own reply is sent.
+            Wait,     ///< Handle it again when the queues have drained.
+            Refused,  ///< Cannot be done: see the class comment.
+            Fatal,    ///< No front end says this: close.
+        };
+        Kind kind = Kind::Done;
+        std::string reason;
+    };
+    static Outcome done() { return {}; }
+    static Outcome wait() { return {Outcome::Kind::Wait, {}}; }
+    static Outcome refused(std::string reason) {
+        return {Outcome::Kind::Refused, std::move(reason)};
+    }
+    static Outcome fatal(std::string reason) { return {Outcome::Kind::Fatal, std::move(reason)}; }
+    static Outcome from(const core::Result<void>& result) {
+        return result ? done() : refused(result.error().message);
+    }
+
+    bool on_message(Message& message) override;
+    void on_connection_lost(std::string reason) override;
+    void run() override;
+
+    Outcome handle(Message& message);
+    Outcome handle_vring(Message& message);
+    Outcome handle_memory(Message& message);
+    Outcome handle_inflight(Message& message);
+    Outcome get_features();
+    Outcome set_features(const Message& message);
+    Outcome set_protocol_features(const Message& message);
+    Outcome get_config(const Message& message);
+    Outcome set_vring_num(const Message& message);
+    Outcome set_vring_addr(const Message& message);
+    Outcome set_vring_base(const Message& message);
+    Outcome get_vring_base(const Message& message);
+    Outcome set_vring_event(Message& message);
+    Outcome set_vring_enable(const Message& message);
+    Outcome set_mem_table(const Message& message);
+    Outcome add_mem_reg(const Message& message);
+    Outcome rem_mem_reg(const Message& message);
+    Outcome get_inflight_fd(const Message& message);
+    Outcome set_inflight_fd(const Message& message);
+    Outcome reset(bool forget_features);
+
+    Outcome reply_u64(RequestType type, std::uint64_t value);
+    Outcome reply(RequestType type,
+                  std::span<const std::byte> payload,
+                  reactor::Handle handle = reactor::kNoHandle);
+    bool settle(const Message& message, const Outcome& outcome);
+
+    /// Whether queue `index` is not running; tells it to stop if it is.
+    bool quiesce(std::size_t index);
+    bool quiesce_all();
+    core::Result<void> start_if_ready(std::size_t index);
+    core::Result<void> start_all();
+    /// The queue a vring message is about; null when there is none such.
+    Vring* find_vring(std::uint64_t index);
+    [[nodiscard]] core::Result<RingMemory> resolve(const Vring& vring) const;
+    [[nodiscard]] bool any_stopping() const;
+    void close(const std::string& reason);
+    void end_if_drained();
+
+    reactor::Reactor& reactor_;
+    SessionDevice& device_;
+    std::string name_;  // of the device, for logs
+    Connection connection_;
+    BackendChannel channel_;
+    State state_ = State::Open;
+    std::uint64_t features_ = 0;
+    std::uint64_t protocol_features_ = 0;
+    MemoryTable memory_;
+    std::optional<InflightRegion> inflight_;
+    std::vector<Vring> vrings_;
+    bool message_waits_ = false;
+    std::optional<std::string> failure_;  // fail_soon() was called
+};
+
+}  // namespace remora::virtio::vhost_user

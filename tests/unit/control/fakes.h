@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control plane's surroundings, in memory: store, data plane, host, and a network with targets.
+//
+// Every step that has an effect goes through Steps: a test can make the Nth fail, or let the world
+// stop at the Nth (from then on nothing has an effect any more, as after kill -9: the code under
+// test may run on, its world does not notice).
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "control/store.h"
+#include "node/node.h"
+#include "platform/host_platform.h"
+
+namespace remora::test {
+
+using core::ErrorKind;
+using core::fail;
+using core::Result;
+using reactor::Task;
+
+struct Steps {
+    int taken = 0;
+    int fail_at = 0;   ///< This step fails; 0: none.
+    int crash_at = 0;  ///< This step and all after it fail; 0: none.
+
+    Result<void> take(const std::string& what) {
+        ++taken;
+        if (taken == fail_at || (crash_at != 0 && taken >= crash_at)) {
+            return fail(ErrorKind::Unavailable, "injected: " + what);
+        }
+        return {};
+    }
+};
+
+class MemoryStore final : public control::Store {
+  public:
+    explicit MemoryStore(Steps& steps) : steps_(steps) {}
+
+    Result<std::vector<control::StoredObject>> load() override {
+        std::vector<control::StoredObject> all;
+        for (const auto& [key, body] : objects_) {
+            all.push_back({key.first, key.second, body});
+        }
+        return all;
+    }
+    Result<void> commit(std::span<const control::Change> changes) override {
+        if (auto step = steps_.take("commit"); !step) {
+            return step;
+        }
+        for (const control::Change& change : changes) {
+            const std::pair key{change.object.kind, change.object.name};
+            if (change.action == control::Change::Action::Put) {
+                objects_[key] = change.object.body;
+            } else {
+                objects_.erase(key);
+            }
+        }
+        return {};
+    }
+    [[nodiscard]] std::size_t size() const { return objects_.size(); }
+
+  private:
+    Steps& steps_;
+    std::map<std::pair<control::Kind, std::string>, std::string> objects_;
+};
+
+/// Targets that can be reached, by "address:port".
+struct Network {
+    struct Space {
+        std::uint32_t nsid = 1;
+        core::Uuid uuid;
+    };
+    struct Subsystem {
+        std::string nqn;
+        std::vector<Space> spaces;
+    };
+    std::map<std::string, std::vector<Subsystem>> targets;
+
+    [[nodiscard]] const Subsystem* find(const std::string& where, const std::string& nqn) const {
+        const auto target = targets.find(where);
+        if (target == targets.end()) {
+            return nullptr;
+        }
+        for (const Subsystem& subsystem : target->second) {
+            if (subsystem.nqn == nqn) {
+                return &subsystem;
+            }
+        }
+        return nullptr;
+    }
+};
+
+class FakeNode final : public node::Node {
+  public:
+    FakeNode(Network& network, Steps& steps) : network_(network), steps_(steps) {}
+
+    std::map<std::string, node::VolumeInfo> volumes;
+    std::map<std::string, node::SubsystemSpec> subsystems;
+    std::set<std::string> listeners;  ///< "nqn address:port"
+    std::map<std::pair<std::string, std::uint32_t>, node::NamespaceSpec> namespaces;
+    std::map<std::string, node::RemoteSpec> remotes;
+    std::map<std::string, node::VhostBlkSpec> vhosts;
+    std::uint16_t next_port = 40000;
+
+    Task<Result<node::VolumeInfo>> create_ram(node::RamSpec spec) override {
+        co_return add_volume(spec.name, spec.uuid, spec.block_size, spec.block_count);
+    }
+    Task<Result<node::VolumeInfo>> create_null(node::NullSpec spec) override {
+        co_return add_volume(spec.name, spec.uuid, spec.block_size, spec.block_count);
+    }
+    Task<Result<node::VolumeInfo>> create_file(node::FileSpec spec) override {
+        if (spec.size_bytes == 0) {
+            co_return fail(ErrorKind::NotFound, "there is no file " + spec.path);
+        }
+        co_return add_volume(spec.name, spec.uuid, spec.block_size,
+                             spec.size_bytes / spec.block_size);
+    }
+    Task<Result<void>> delete_volume(std::string name) override {
+        if (auto step = steps_.take("delete_volume"); !step) {
+            co_return step;
+        }
+        co_return volumes.erase(name) == 1 ? Result<void>() : missing(name);
+    }
+    [[nodiscard]] std::optional<node::VolumeInfo> find_volume(
+        const std::string& name) const override {
+        const auto found = volumes.find(name);
+        return found == volumes.end() ? std::nullopt : std::optional(found->second);
+    }
+    Task<Result<block::DeviceStats>> volume_stats(std::string name) override {
+        if (!volumes.contains(name)) {
+            co_return std::unexpected(missing(name).error());
+        }
+        block::DeviceStats stats;
+        stats.read = {3, std::uint64_t{5} << 30U, 0, 9'000'000};
+        co_return stats;
+    }
+
+    Task<Result<void>> create_subsystem(node::SubsystemSpec spec) override {
+        if (auto step = steps_.take("create_subsystem"); !step) {
+            co_return step;
+        }
+        subsystems[spec.nqn] = spec;
+        co_return Result<void>();
+    }
+    Task<Result<void>> delete_subsystem(std::string nqn) override {
+        co_return subsystems.erase(nqn) == 1 ? Result<void>() : missing(nqn);
+    }
+    Task<Result<reactor::Endpoint>> add_listener(std::string nqn, reactor::Endpoint at) override {
+        if (auto step = steps_.take("add_listener"); !step) {
+            co_return std::unexpected(step.error());
+        }
+        at.port = at.port == 0 ? next_port++ : at.port;
+        listeners.insert(nqn + " " + at.text());
+        co_return at;
+    }
+    Task<Result<void>> remove_listener(std::string nqn, reactor::Endpoint at) override {
+        co_return listeners.erase(nqn + " " + at.text()) == 1 ? Result<void>() : missing(nqn);
+    }
+    Task<Result<std::uint32_t>> add_namespace(node::NamespaceSpec spec) override {
+        if (auto step = steps_.take("add_namespace"); !step) {
+            co_return std::unexpected(step.error());
+        }
+        if (!volumes.contains(spec.volume)) {
+            co_return std::unexpected(missing(spec.volume).error());
+        }
+        while (spec.nsid == 0 || (namespaces.contains({spec.nqn, spec.nsid}))) {
+            ++spec.nsid;
+        }
+        namespaces[{spec.nqn, spec.nsid}] = spec;
+        co_return spec.nsid;
+    }
+    Task<Result<void>> remove_namespace(std::string nqn, std::uint32_t nsid) override {
+        co_return namespaces.erase({nqn, nsid}) == 1 ? Result<void>() : missing(nqn);
+    }
+
+    Task<Result<std::vector<node::DiscoveryEntry>>> discover(reactor::Endpoint endpoint,
+                                                             std::string /*hostnqn*/,
+                                                             core::Nanos /*limit*/) override {
+        const auto target = network_.targets.find(endpoint.text());
+        if (target == network_.targets.end()) {
+            co_return fail(ErrorKind::Unavailable, endpoint.text() + ": Connection refused");
+        }
+        std::vector<node::DiscoveryEntry> entries;
+        for (const auto& subsystem : target->second) {
+            entries.push_back({subsystem.nqn, endpoint});
+        }
+        co_return entries;
+    }
+    Task<Result<void>> create_remote(node::RemoteSpec spec) override {
+        if (auto step = steps_.take("create_remote"); !step) {
+            co_return step;
+        }
+        if (remotes.contains(spec.name)) {
+            co_return fail(ErrorKind::AlreadyExists, spec.name);
+        }
+        remotes[spec.name] = spec;
+        if (const auto* subsystem = network_.find(spec.endpoint.text(), spec.subnqn)) {
+            for (const auto& space : subsystem->spaces) {
+                const std::string volume = spec.name + "n" + std::to_string(space.nsid);
+                volumes[volume] = {volume, space.uuid, geometry(512, 2048)};
+            }
+        }
+        co_return Result<void>();
+    }
+    Task<Result<void>> wait_remote(std::string name, core::Nanos /*limit*/) override {
+        if (auto step = steps_.take("wait_remote"); !step) {
+            co_return step;
+        }
+        const node::RemoteSpec& spec = remotes.at(name);
+        if (network_.find(spec.endpoint.text(), spec.subnqn) == nullptr) {
+            co_return fail(ErrorKind::NotFound, "no subsystem " + spec.subnqn);
+        }
+        co_return Result<void>();
+    }
+    Task<Result<void>> delete_remote(std::string name) override {
+        for (const auto& [id, vhost] : vhosts) {
+            if (vhost.volume.starts_with(name + "n")) {
+                co_return fail(ErrorKind::FailedPrecondition, "in use by " + id);
+            }
+        }
+        std::erase_if(volumes, [&](const auto& v) { return v.first.starts_with(name + "n"); });
+        co_return remotes.erase(name) == 1 ? Result<void>() : missing(name);
+    }
+    Task<Result<void>> reset_remote(std::string name) override {
+        co_return remotes.contains(name) ? Result<void>() : missing(name);
+    }
+    [[nodiscard]] std::optional<node::RemoteStatus> remote_status(
+        const std::string& name) const override {
+        const auto found = remotes.find(name);
+        if (found == remotes.end()) {
+            return std::nullopt;
+        }
+        node::RemoteStatus status;
+        const node::RemoteSpec& spec = found->second;
+        const auto* subsystem = network_.find(spec.endpoint.text(), spec.subnqn);
+        status.state = subsystem == nullptr ? node::PathState::Down : node::PathState::Live;
+        if (subsystem != nullptr) {
+            for (const auto& space : subsystem->spaces) {
+                node::RemoteNamespace out;
+                out.nsid = space.nsid;
+                out.volume = name + "n" + std::to_string(space.nsid);
+                out.uuid = space.uuid;
+                out.geometry = geometry(512, 2048);
+                status.namespaces.push_back(out);
+            }
+        }
+        return status;
+    }
+
+    Task<Result<void>> create_vhost_blk(node::VhostBlkSpec spec) override {
+        if (auto step = steps_.take("create_vhost_blk"); !step) {
+            co_return step;
+        }
+        vhosts[spec.name] = spec;
+        co_return Result<void>();
+    }
+    Task<Result<void>> delete_vhost_blk(std::string name) override {
+        if (auto step = steps_.take("delete_vhost_blk"); !step) {
+            co_return step;
+        }
+        co_return vhosts.erase(name) == 1 ? Result<void>() : missing(name);
+    }
+    Task<Result<node::VhostBlkStatus>> vhost_blk_status(std::string name) override {
+        if (!vhosts.contains(name)) {
+            co_return std::unexpected(missing(name).error());
+        }
+        co_return node::VhostBlkStatus{true, 1};
+    }
+    Task<Result<block::DeviceStats>> vhost_blk_stats(std::string name) override {
+        if (!vhosts.contains(name)) {
+            co_return std::unexpected(missing(name).error());
+        }
+        co_return block::DeviceStats{};
+    }
+    Task<Result<node::BenchmarkResult>> run_benchmark(node::BenchmarkSpec spec) override {
+        node::BenchmarkResult result;
+        result.operations = 1000;
+        result.elapsed = std::chrono::seconds(spec.seconds);
+        result.latency_ns.record(5000);
+        co_return result;
+    }
+    Task<bool> stop(core::Nanos /*limit*/) override { co_return true; }
+
+  private:
+    static block::Geometry geometry(std::uint32_t block_size, std::uint64_t block_count) {
+        block::Geometry out;
+        out.block_size = block_size;
+        out.block_count = block_count;
+        return out;
+    }
+    static Result<void> missing(const std::string& name) {
+        return fail(ErrorKind::NotFound, "there is no " + name);
+    }
+    Result<node::VolumeInfo> add_volume(const std::string& name,
+                                        const core::Uuid& uuid,
+                                        std::uint32_t block_size,
+                                        std::uint64_t block_count) {
+        if (auto step = steps_.take("create_volume"); !step) {
+            return std::unexpected(step.error());
+        }
+        volumes[name] = {name, uuid, geometry(block_size, block_count)};
+        return volumes[name];
+    }
+
+    Network& network_;
+    Steps& steps_;
+};
+
+/// The host: what is plugged into it outlives the daemon.
+class FakeHost final : public platform::HostPlatform {
+  public:
+    FakeHost(std::map<std::uint32_t, std::string>& plugged, Steps& steps)
+        : plugged_(plugged), steps_(steps) {}
+
+    std::uint32_t places = platform::kMaxFunctions;
+
+    [[nodiscard]] std::string_view kind() const override { return "fake"; }
+    [[nodiscard]] bool can_plug() const override { return true; }
+    [[nodiscard]] std::uint32_t function_count() const override { return places; }
+    [[nodiscard]] std::string trouble() const override { return {}; }
+    [[nodiscard]] std::uint64_t generation() const override { return 1; }
+
+    Task<Result<std::string>> plug(platform::PlugRequest request) override {
+        if (auto step = steps_.take("plug"); !step) {
+            co_return std::unexpected(step.error());
+        }
+        plugged_[request.function] = request.socket_path;
+        co_return address(request.function);
+    }
+    Task<Result<void>> unplug(std::uint32_t function) override {
+        if (auto step = steps_.take("unplug"); !step) {
+            co_return step;
+        }
+        plugged_.erase(function);
+        co_return Result<void>();
+    }
+    Task<Result<std::vector<platform::PluggedDevice>>> list() override {
+        std::vector<platform::PluggedDevice> devices;
+        for (const auto& [function, socket] : plugged_) {
+            devices.push_back({function, socket, address(function)});
+        }
+        co_return devices;
+    }
+    Task<> stop() override { co_return; }
+
+  private:
+    static std::string address(std::uint32_t function) {
+        return "0000:00:" + std::to_string(function) + ".0";
+    }
+    std::map<std::uint32_t, std::string>& plugged_;
+    Steps& steps_;
+};
+
+}  // namespace remora::test

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// PlaneFixture: a control plane over fakes on a reactor of the test's thread, with one target on
+// the network. The plane can be stopped and started anew over the same store and host.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "control/control_plane.h"
+#include "tests/support/reactor_fixture.h"
+#include "tests/unit/control/fakes.h"
+
+namespace remora::test {
+
+namespace opi = opi_api::storage::v1;
+namespace api = ::remora::v1;
+
+constexpr const char* kTarget = "10.0.0.1:4420";
+constexpr const char* kNqn = "nqn.2024-01.org.example:target";
+
+inline core::Uuid uuid_of(int number) {
+    core::Uuid uuid;
+    uuid.bytes[0] = 0x11;
+    uuid.bytes[15] = static_cast<unsigned char>(number);
+    return uuid;
+}
+
+class PlaneFixture : public ReactorFixture {
+  public:
+    PlaneFixture() {
+        std::vector<Network::Space> spaces;
+        for (int i = 1; i <= 70; ++i) {
+            spaces.push_back({static_cast<std::uint32_t>(i), uuid_of(i)});
+        }
+        network.targets[kTarget] = {{"nqn.2024-01.org.example:empty", {}}, {kNqn, spaces}};
+        start_plane();
+    }
+    ~PlaneFixture() override { stop_plane(); }
+
+    void start_plane() {
+        node = std::make_unique<FakeNode>(network, steps);
+        host = std::make_unique<FakeHost>(plugged, steps);
+        control::Options options;
+        options.socket_directory = "/run/remora";
+        options.reconcile_pause = std::chrono::milliseconds(5);
+        bool made = false;
+        reactor().post_function([&] {
+            plane = std::make_unique<control::ControlPlane>(store, *node, *host, core::Prng(7),
+                                                            options);
+            made = true;
+        });
+        turn_until([&] { return made; });
+        run([&]() -> Task<> {
+            const auto started = co_await plane->start();
+            EXPECT_TRUE(started);
+        });
+    }
+    void stop_plane() {
+        run([&]() -> Task<> { co_await plane->stop(); });
+        bool gone = false;
+        reactor().post_function([&] {
+            plane.reset();
+            gone = true;
+        });
+        turn_until([&] { return gone; });
+    }
+    void restart_plane() {
+        stop_plane();
+        steps = {};
+        start_plane();
+    }
+
+    /// Runs one call of a part of the plane to its end.
+    template <typename Part, typename Request, typename Response>
+    Result<Response> call(Part control::ControlPlane::* part,
+                          Task<Result<Response>> (Part::*method)(const Request&),
+                          const Request& request) {
+        Result<Response> result = fail(ErrorKind::Internal, "no answer");
+        run([&]() -> Task<> { result = co_await ((*plane).*part.*method)(request); });
+        return result;
+    }
+
+    static api::AttachVolumeRequest attach_request(int volume, int function) {
+        api::AttachVolumeRequest request;
+        request.mutable_discovery()->set_traddr("10.0.0.1");
+        request.mutable_discovery()->set_trsvcid("4420");
+        request.set_volume_uuid(uuid_of(volume).text());
+        if (function >= 0) {
+            request.set_host_function(function);
+        }
+        return request;
+    }
+    Result<api::Attachment> attach(int volume, int function) {
+        return call(&control::ControlPlane::attachments, &control::Attachments::attach,
+                    attach_request(volume, function));
+    }
+    Result<google::protobuf::Empty> detach(int function) {
+        api::DetachVolumeRequest request;
+        request.set_host_function(function);
+        return call(&control::ControlPlane::attachments, &control::Attachments::detach, request);
+    }
+    Result<opi::MallocVolume> create_malloc(const std::string& id, std::int64_t blocks = 1024) {
+        opi::CreateMallocVolumeRequest request;
+        request.set_malloc_volume_id(id);
+        request.mutable_malloc_volume()->set_block_size(512);
+        request.mutable_malloc_volume()->set_blocks_count(blocks);
+        return call(&control::ControlPlane::volumes, &control::Volumes::create_malloc, request);
+    }
+
+    Steps steps;
+    Network network;
+    std::map<std::uint32_t, std::string> plugged;
+    MemoryStore store{steps};
+    std::unique_ptr<FakeNode> node;
+    std::unique_ptr<FakeHost> host;
+    std::unique_ptr<control::ControlPlane> plane;
+};
+
+template <typename T>
+testing::AssertionResult failed_with(core::ErrorKind kind, const Result<T>& result) {
+    if (result) {
+        return testing::AssertionFailure() << "it succeeded";
+    }
+    if (result.error().kind != kind) {
+        return testing::AssertionFailure()
+               << core::to_string(result.error().kind) << ": " << result.error().message;
+    }
+    return testing::AssertionSuccess();
+}
+
+#define EXPECT_KIND(result, wanted) \
+    EXPECT_TRUE(::remora::test::failed_with(::remora::core::ErrorKind::wanted, result))
+
+}  // namespace remora::test

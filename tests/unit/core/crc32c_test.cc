@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Vectors of RFC 3720 (iSCSI), appendix B.4. The RFC prints the digest's bytes as sent, lowest
+// first.
+#include "core/crc32c.h"
+
+#include <array>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace remora::core {
+namespace {
+
+std::vector<std::byte> run(std::size_t size, unsigned first, int step) {
+    std::vector<std::byte> out;
+    for (std::size_t i = 0; i < size; ++i) {
+        out.push_back(static_cast<std::byte>(static_cast<int>(first) + static_cast<int>(i) * step));
+    }
+    return out;
+}
+
+TEST(Crc32c, Rfc3720_zeroes_matches) {
+    EXPECT_EQ(crc32c(run(32, 0, 0)), 0x8a9136aaU);
+}
+
+TEST(Crc32c, Rfc3720_ones_matches) {
+    EXPECT_EQ(crc32c(run(32, 0xff, 0)), 0x62a8ab43U);
+}
+
+TEST(Crc32c, Rfc3720_incrementing_matches) {
+    EXPECT_EQ(crc32c(run(32, 0, 1)), 0x46dd794eU);
+}
+
+TEST(Crc32c, Rfc3720_decrementing_matches) {
+    EXPECT_EQ(crc32c(run(32, 31, -1)), 0x113fdb5cU);
+}
+
+TEST(Crc32c, Rfc3720_readCommand_matches) {
+    constexpr std::array<unsigned char, 48> kPdu{
+        0x01, 0xc0, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x14, 0x00, 0x00, 0x00, 0x00, 0x00, 0x04, 0x00,
+        0x00, 0x00, 0x00, 0x14, 0x00, 0x00, 0x00, 0x18, 0x28, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00};
+    EXPECT_EQ(crc32c(std::as_bytes(std::span(kPdu))), 0xd9963a56U);
+}
+
+TEST(Crc32c, NoBytes_isZero) {
+    EXPECT_EQ(crc32c({}), 0U);
+}
+
+TEST(Crc32c, Update_anyCut_givesTheSameValue) {
+    const std::vector<std::byte> bytes = run(257, 3, 7);
+    const std::uint32_t whole = crc32c(bytes);
+    for (std::size_t cut = 0; cut <= bytes.size(); ++cut) {
+        Crc32c crc;
+        crc.update(std::span(bytes).first(cut));
+        crc.update(std::span(bytes).subspan(cut));
+        ASSERT_EQ(crc.value(), whole) << "cut at " << cut;
+    }
+}
+
+TEST(Crc32c, OneBitFlipped_differs) {
+    std::vector<std::byte> bytes = run(64, 0, 1);
+    const std::uint32_t before = crc32c(bytes);
+    bytes[40] ^= std::byte{0x10};
+    EXPECT_NE(crc32c(bytes), before);
+}
+
+}  // namespace
+}  // namespace remora::core

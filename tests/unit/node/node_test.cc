@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+// LocalNode on real threads: one is the storage target, the other its host.
+#include <filesystem>
+#include <future>
+#include <memory>
+#include <stdlib.h>
+#include <string>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "node/local_node.h"
+#include "node/runtime.h"
+#include "reactor/call.h"
+
+namespace remora::node {
+namespace {
+
+using namespace std::chrono_literals;
+using core::ErrorKind;
+
+const std::string kNqn = "nqn.2026-11.example.remora:node-test";
+
+/// A node with its runtime; calls are run on its control reactor and waited for.
+class Rig {
+  public:
+    explicit Rig(const std::string& name) {
+        RuntimeOptions options;
+        options.buffer_bytes = 4 * core::kMiB;
+        options.seed = 7;
+        runtime_ = std::move(*Runtime::start(options));
+        LocalNodeOptions node_options;
+        node_options.identity.hostnqn = "nqn.2026-11.example.remora:" + name;
+        node_options.path_timeout = 5s;
+        run([&]() -> Task<> {
+            node_ =
+                std::make_unique<LocalNode>(runtime_->data(), runtime_->control(), node_options);
+            co_return;
+        });
+    }
+    Rig(const Rig&) = delete;
+    Rig& operator=(const Rig&) = delete;
+    ~Rig() {
+        run([&]() -> Task<> {
+            const bool stopped = co_await node_->stop(5s);
+            EXPECT_TRUE(stopped);
+            node_.reset();
+        });
+    }
+
+    template <typename F>
+    void run(F body) {
+        std::promise<void> done;
+        auto future = done.get_future();
+        runtime_->control().post_function([&] { start(body, done); });
+        CHECK(future.wait_for(60s) == std::future_status::ready);
+    }
+    LocalNode& node() { return *node_; }
+
+  private:
+    template <typename F>
+    static reactor::detail::Detached start(F& body, std::promise<void>& done) {
+        co_await body();
+        done.set_value();
+    }
+    std::unique_ptr<Runtime> runtime_;
+    std::unique_ptr<LocalNode> node_;
+};
+
+SubsystemSpec subsystem() {
+    SubsystemSpec spec;
+    spec.nqn = kNqn;
+    return spec;
+}
+
+NamespaceSpec space_on(const std::string& volume) {
+    NamespaceSpec spec;
+    spec.nqn = kNqn;
+    spec.volume = volume;
+    return spec;
+}
+
+RemoteSpec remote_at(const Endpoint& endpoint) {
+    RemoteSpec spec;
+    spec.name = "remote";
+    spec.endpoint = endpoint;
+    spec.subnqn = kNqn;
+    return spec;
+}
+
+VhostBlkSpec disk_on(const std::string& volume, const std::string& name, const std::string& path) {
+    VhostBlkSpec spec;
+    spec.name = name;
+    spec.volume = volume;
+    spec.socket_path = path;
+    return spec;
+}
+
+class LocalNodeTest : public testing::Test {
+  protected:
+    /// A subsystem with one RAM volume of `mib` MiB at namespace 1, and a listener.
+    void serve(std::uint64_t mib) {
+        target_.run([&, mib]() -> Task<> {
+            co_await add_volume("first", mib);
+            const auto made = co_await target_.node().create_subsystem(subsystem());
+            EXPECT_TRUE(made);
+            const auto nsid = co_await target_.node().add_namespace(space_on("first"));
+            EXPECT_EQ(nsid.value_or(0), 1U);
+            const auto at =
+                co_await target_.node().add_listener(kNqn, Endpoint::tcp("127.0.0.1", 0));
+            EXPECT_TRUE(at);
+            endpoint_ = *at;
+        });
+    }
+    Task<> add_volume(std::string name, std::uint64_t mib) {
+        core::Prng prng(mib);
+        RamSpec spec;
+        spec.name = name;
+        spec.uuid = core::Uuid::random(prng);
+        spec.block_count = mib * 2048;
+        const auto made = co_await target_.node().create_ram(
+            {.name = name, .uuid = core::Uuid::random(prng), .block_count = mib * 2048});
+        EXPECT_TRUE(made);
+    }
+    void connect() {
+        host_.run([&]() -> Task<> {
+            const auto made = co_await host_.node().create_remote(remote_at(endpoint_));
+            EXPECT_TRUE(made);
+            const auto live = co_await host_.node().wait_remote("remote", 10s);
+            EXPECT_TRUE(live) << live.error().message;
+        });
+    }
+
+    Rig target_{"target"};
+    Rig host_{"host"};
+    Endpoint endpoint_;
+};
+
+TEST_F(LocalNodeTest, Remote_connected_showsVolumesThatDoIo) {
+    serve(8);
+    connect();
+    host_.run([&]() -> Task<> {
+        const auto info = host_.node().find_volume("remoten1");
+        EXPECT_TRUE(info);
+        EXPECT_EQ(info->geometry.size_bytes(), 8 * core::kMiB);
+        BenchmarkSpec load;
+        load.volume = "remoten1";
+        load.pattern = BenchmarkSpec::Pattern::ReadWrite;
+        load.seconds = 1;
+        const auto result = co_await host_.node().run_benchmark(load);
+        EXPECT_TRUE(result);
+        EXPECT_GT(result->operations, 0U);
+        EXPECT_EQ(result->errors, 0U);
+        const auto stats = co_await host_.node().volume_stats("remoten1");
+        EXPECT_TRUE(stats);
+        EXPECT_EQ(stats->read.ops + stats->write.ops, result->operations);
+    });
+    target_.run([&]() -> Task<> {
+        const auto deleted = co_await target_.node().delete_volume("first");
+        EXPECT_EQ(deleted.error().kind, ErrorKind::FailedPrecondition);
+        EXPECT_NE(deleted.error().message.find(kNqn), std::string::npos);
+    });
+}
+
+TEST_F(LocalNodeTest, Remote_namespaceNumberReused_showsTheNewVolume) {
+    serve(8);
+    connect();
+    target_.run([&]() -> Task<> {
+        const auto removed = co_await target_.node().remove_namespace(kNqn, 1);
+        EXPECT_TRUE(removed);
+        co_await add_volume("second", 16);
+        const auto nsid = co_await target_.node().add_namespace(space_on("second"));
+        EXPECT_EQ(nsid.value_or(0), 1U);
+    });
+    host_.run([&]() -> Task<> {
+        // The host hears of it by an event; until then it may still show the old one.
+        const core::Nanos deadline = reactor::Reactor::current().now() + 10s;
+        std::uint64_t size = 0;
+        while (size != 16 * core::kMiB && reactor::Reactor::current().now() < deadline) {
+            const auto live = co_await host_.node().wait_remote("remote", 10s);
+            EXPECT_TRUE(live);
+            const auto info = host_.node().find_volume("remoten1");
+            size = info ? info->geometry.size_bytes() : 0;
+            co_await reactor::sleep_for(5ms);
+        }
+        EXPECT_EQ(size, 16 * core::kMiB);
+    });
+}
+
+TEST_F(LocalNodeTest, VhostBlk_onVolume_pinsItUntilRemoved) {
+    std::string pattern = (std::filesystem::temp_directory_path() / "remora-XXXXXX").string();
+    const std::string directory = mkdtemp(pattern.data());
+    serve(8);
+    connect();
+    host_.run([&]() -> Task<> {
+        Node& node = host_.node();
+        auto made =
+            co_await node.create_vhost_blk(disk_on("remoten1", "disk", directory + "/disk"));
+        EXPECT_TRUE(made);
+        made = co_await node.create_vhost_blk(disk_on("nothing", "other", directory + "/other"));
+        EXPECT_EQ(made.error().kind, ErrorKind::NotFound);
+        auto deleted = co_await node.delete_remote("remote");
+        EXPECT_EQ(deleted.error().kind, ErrorKind::FailedPrecondition);
+        EXPECT_NE(deleted.error().message.find("'disk'"), std::string::npos);
+        const auto status = co_await node.vhost_blk_status("disk");
+        EXPECT_TRUE(status);
+        EXPECT_FALSE(status->connected);
+        deleted = co_await node.delete_vhost_blk("disk");
+        EXPECT_TRUE(deleted);
+        EXPECT_FALSE(std::filesystem::exists(directory + "/disk"));
+        deleted = co_await node.delete_remote("remote");
+        EXPECT_TRUE(deleted);
+        EXPECT_FALSE(node.find_volume("remoten1"));
+    });
+    std::filesystem::remove_all(directory);
+}
+
+}  // namespace
+}  // namespace remora::node

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+// Connect, its refusals, who may connect where, and discovery.
+#include "tests/unit/nvme_tcp_target/admin_fixture.h"
+
+namespace remora::test {
+namespace {
+
+TEST_F(TargetAdmin, Connect_wrongParameters_areNamed) {
+    run([&]() -> Task<> {
+        co_await start();
+        const auto expect = [&](ConnectOptions options, StatusCode code,
+                                std::uint32_t dw0) -> Task<> {
+            const Outcome outcome = co_await try_connect(options);
+            EXPECT_EQ(static_cast<int>(outcome.code()), static_cast<int>(code));
+            EXPECT_EQ(outcome.completion.dw0, dw0);
+            EXPECT_NE(outcome.status & spec::kDoNotRetry, 0);
+        };
+        constexpr std::uint32_t kInData = 1U << 16U;
+        ConnectOptions options;
+        options.subnqn = "nqn.2026-01.test:other";
+        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 256U);
+        options.subnqn = "";
+        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 256U);
+        options.subnqn = std::string(256, 'n');  // does not end inside the field
+        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 256U);
+        options = {};
+        options.hostnqn = "";
+        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 512U);
+        options = {};
+        options.cntlid = 5;
+        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 16U);
+        options = {};
+        options.sqsize = 0;
+        co_await expect(options, StatusCode::ConnectInvalidParameters, 44);
+        options.sqsize = 1024;
+        co_await expect(options, StatusCode::ConnectInvalidParameters, 44);
+        options = {};
+        options.record_format = 1;
+        co_await expect(options, StatusCode::ConnectIncompatibleFormat, 0);
+        co_await stop();
+    });
+}
+
+TEST_F(TargetAdmin, ConnectIo_wrongAssociation_isRefused) {
+    run([&]() -> Task<> {
+        co_await start();
+        auto admin = co_await admin_queue();
+        const auto expect = [&](ConnectOptions options, StatusCode code,
+                                std::uint32_t dw0) -> Task<> {
+            const Outcome outcome = co_await try_connect(options);
+            EXPECT_EQ(static_cast<int>(outcome.code()), static_cast<int>(code));
+            EXPECT_EQ(outcome.completion.dw0, dw0);
+        };
+        constexpr std::uint32_t kInData = 1U << 16U;
+        ConnectOptions good;
+        good.qid = 1;
+        good.cntlid = admin->cntlid;
+        ConnectOptions options = good;
+        options.cntlid = static_cast<std::uint16_t>(admin->cntlid + 1);
+        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 16U);
+        options.cntlid = 0xffff;
+        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 16U);
+        options.cntlid = 0;
+        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 16U);
+        options = good;
+        options.hostnqn = "nqn.2026-01.test:thief";
+        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 512U);
+        options = good;
+        options.host_id = 9;
+        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 0U);
+        options = good;
+        options.qid = 65;
+        co_await expect(options, StatusCode::ConnectInvalidParameters, 42);
+        auto io = co_await io_queue(admin->cntlid, 1);
+        co_await expect(good, StatusCode::CommandSequenceError, 0);  // the queue exists
+
+        // Once the queue is gone its id is free again.
+        io.reset();
+        StatusCode code = StatusCode::CommandSequenceError;
+        while (code == StatusCode::CommandSequenceError) {
+            const Outcome again = co_await try_connect(good);
+            code = again.code();
+        }
+        EXPECT_EQ(code, StatusCode::Success);
+        co_await stop();
+    });
+}
+
+TEST_F(TargetAdmin, ConnectIo_beforeEnable_isRefused) {
+    run([&]() -> Task<> {
+        co_await start();
+        auto admin = co_await RawHost::open(endpoint_);
+        const bool greeted = co_await admin->handshake();
+        EXPECT_TRUE(greeted);
+        const Outcome connected = co_await admin->connect({});
+        EXPECT_EQ(connected.status, 0);
+        ConnectOptions options;
+        options.qid = 1;
+        options.cntlid = admin->cntlid;
+        const Outcome io = co_await try_connect(options);
+        EXPECT_EQ(io.code(), StatusCode::CommandSequenceError);
+        const Outcome early = co_await admin->identify(0x01);
+        EXPECT_EQ(early.code(), StatusCode::CommandSequenceError);
+        co_await stop();
+    });
+}
+
+TEST_F(TargetAdmin, AllowList_otherHostIsRefusedAndSeesNothing) {
+    run([&]() -> Task<> {
+        co_await start();
+        SubsystemOptions options;
+        options.nqn = "nqn.2026-01.test:private";
+        options.allowed_hosts = {kHost};
+        const auto made = co_await target_->create_subsystem(options);
+        EXPECT_TRUE(made.has_value());
+        const auto shared = co_await target_->add_listener(options.nqn, endpoint_);
+        EXPECT_TRUE(shared.has_value());
+
+        ConnectOptions connect;
+        connect.subnqn = options.nqn;
+        const Outcome good = co_await try_connect(connect);
+        EXPECT_EQ(good.status, 0);
+        connect.hostnqn = "nqn.2026-01.test:stranger";
+        const Outcome bad = co_await try_connect(connect);
+        EXPECT_EQ(bad.code(), StatusCode::ConnectInvalidHost);
+
+        connect.subnqn = std::string(spec::kDiscoveryNqn);
+        auto stranger = co_await admin_queue(connect);
+        const Outcome one = co_await stranger->log_page(LogPage::Discovery, 0, 1024);
+        EXPECT_EQ(as<spec::DiscoveryLogHeader>(one.data).record_count, 1U);
+        connect.hostnqn = kHost;
+        auto friendly = co_await admin_queue(connect);
+        const Outcome two = co_await friendly->log_page(LogPage::Discovery, 0, 1024);
+        EXPECT_EQ(as<spec::DiscoveryLogHeader>(two.data).record_count, 2U);
+        co_await stop();
+    });
+}
+
+TEST_F(TargetAdmin, Discovery_logInParts_namesSubsystemAndEndpoint) {
+    run([&]() -> Task<> {
+        co_await start();
+        ConnectOptions connect;
+        connect.subnqn = std::string(spec::kDiscoveryNqn);
+        auto host = co_await admin_queue(connect);
+        const Outcome identified = co_await host->identify(0x01);
+        const auto controller = as<spec::IdentifyController>(identified.data);
+        EXPECT_EQ(controller.cntrltype, spec::kControllerTypeDiscovery);
+        EXPECT_EQ(spec::field_text(controller.subnqn), spec::kDiscoveryNqn);
+
+        std::vector<std::byte> log;
+        for (std::uint32_t at = 0; at < 2048; at += 256) {
+            const Outcome part = co_await host->log_page(LogPage::Discovery, at, 256);
+            EXPECT_EQ(part.status, 0);
+            log.insert(log.end(), part.data.begin(), part.data.end());
+        }
+        const auto header = as<spec::DiscoveryLogHeader>(log);
+        EXPECT_EQ(header.record_count, 1U);
+        EXPECT_EQ(header.record_format, 0);
+        log.erase(log.begin(), log.begin() + 1024);
+        const auto entry = as<spec::DiscoveryLogEntry>(log);
+        EXPECT_EQ(entry.transport, spec::kTransportTcp);
+        EXPECT_EQ(entry.address_family, spec::kAddressIpv4);
+        EXPECT_EQ(entry.subtype, spec::kSubtypeNvm);
+        EXPECT_EQ(spec::field_text(entry.subnqn), kSubsystem);
+        EXPECT_EQ(spec::field_text(entry.address), "127.0.0.1");
+        EXPECT_EQ(spec::field_text(entry.service_id), std::to_string(endpoint_.port));
+
+        const Outcome past = co_await host->log_page(LogPage::Discovery, 4096, 256);
+        EXPECT_EQ(past.code(), StatusCode::InvalidField);
+        const Outcome other = co_await host->log_page(LogPage::Smart, 0, 512);
+        EXPECT_EQ(other.code(), StatusCode::InvalidLogPage);
+        connect.qid = 1;
+        connect.cntlid = host->cntlid;
+        const Outcome io = co_await try_connect(connect);
+        EXPECT_EQ(io.code(), StatusCode::ConnectInvalidQueueType);
+        co_await stop();
+    });
+}
+
+TEST_F(TargetAdmin, Discovery_change_isTold) {
+    run([&]() -> Task<> {
+        co_await start();
+        ConnectOptions connect;
+        connect.subnqn = std::string(spec::kDiscoveryNqn);
+        auto host = co_await admin_queue(connect);
+        const Outcome events = co_await host->set_feature(0x0b, spec::kEventDiscoveryLog);
+        EXPECT_EQ(events.status, 0);
+        post_event_request(*host, 0x7001);
+        SubsystemOptions options;
+        options.nqn = "nqn.2026-01.test:late";
+        const auto made = co_await target_->create_subsystem(options);
+        EXPECT_TRUE(made.has_value());
+        const auto at = co_await target_->add_listener(options.nqn, endpoint_);
+        EXPECT_TRUE(at.has_value());
+        const Outcome event = co_await host->finish(0x7001);
+        EXPECT_EQ(event.completion.dw0, spec::kNoticeDiscovery);
+        const Outcome log = co_await host->log_page(LogPage::Discovery, 0, 1024);
+        EXPECT_EQ(as<spec::DiscoveryLogHeader>(log.data).record_count, 2U);
+        co_await stop();
+    });
+}
+
+TEST_F(TargetAdmin, Subsystem_notOnThisListener_isRefused) {
+    run([&]() -> Task<> {
+        co_await start();
+        SubsystemOptions options;
+        options.nqn = "nqn.2026-01.test:elsewhere";
+        const auto made = co_await target_->create_subsystem(options);
+        EXPECT_TRUE(made.has_value());
+        const auto other =
+            co_await target_->add_listener(options.nqn, reactor::Endpoint::tcp("127.0.0.1", 0));
+        EXPECT_TRUE(other.has_value());
+        ConnectOptions connect;
+        connect.subnqn = options.nqn;
+        const Outcome wrong_door = co_await try_connect(connect);
+        EXPECT_EQ(wrong_door.code(), StatusCode::ConnectInvalidParameters);
+        const auto removed = co_await target_->remove_listener(options.nqn, *other);
+        EXPECT_TRUE(removed.has_value());
+        const auto gone = co_await target_->remove_listener(options.nqn, *other);
+        EXPECT_EQ(gone.error().kind, core::ErrorKind::NotFound);
+        co_await stop();
+    });
+}
+
+}  // namespace
+}  // namespace remora::test

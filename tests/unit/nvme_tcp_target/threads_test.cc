@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// The target over two reactors with threads of their own, driven from a third. Also run under
+// ThreadSanitizer.
+#include "reactor/call.h"
+#include "reactor/linux/reactor_thread.h"
+#include "tests/unit/nvme_tcp_target/target_fixture.h"
+
+namespace remora::test {
+namespace {
+
+class TargetThreads : public ReactorFixture {
+  public:
+    TargetThreads() {
+        for (std::uint32_t i = 0; i < 2; ++i) {
+            reactor::ReactorThreadOptions options;
+            options.id = i + 1;
+            options.policy.spin = core::Nanos(0);
+            threads_.push_back(std::move(*reactor::ReactorThread::start(options)));
+            pools_.push_back(std::move(*memory::BufferPool::create(std::size_t{8} << 20U)));
+        }
+    }
+
+    Task<> start() {
+        const std::array contexts{block::ReactorContext{threads_[0]->reactor(), *pools_[0]},
+                                  block::ReactorContext{threads_[1]->reactor(), *pools_[1]}};
+        target_ = std::make_unique<Target>(contexts, reactor());
+        SubsystemOptions subsystem;
+        subsystem.nqn = kSubsystem;
+        const auto made = co_await target_->create_subsystem(subsystem);
+        CHECK(made.has_value());
+        const auto at =
+            co_await target_->add_listener(kSubsystem, reactor::Endpoint::tcp("127.0.0.1", 0));
+        CHECK(at.has_value());
+        endpoint_ = *at;
+        NamespaceOptions options;
+        options.device = &device_;
+        const auto nsid = co_await target_->add_namespace(kSubsystem, options);
+        CHECK(nsid.has_value());
+        EXPECT_EQ(device_.open_channels, 2);
+    }
+
+    Task<std::unique_ptr<RawHost>> queue(std::uint16_t qid, std::uint16_t cntlid) {
+        auto host = co_await RawHost::open(endpoint_);
+        const bool greeted = co_await host->handshake();
+        CHECK(greeted);
+        ConnectOptions options;
+        options.qid = qid;
+        options.cntlid = cntlid;
+        const Outcome connected = co_await host->connect(options);
+        CHECK(connected.status == 0);
+        if (qid == 0) {
+            const bool ready = co_await host->enable();
+            CHECK(ready);
+        }
+        co_return host;
+    }
+
+    std::vector<std::unique_ptr<memory::BufferPool>> pools_;
+    MemoryDevice device_{"disk"};
+    std::vector<std::unique_ptr<reactor::ReactorThread>> threads_;
+    std::unique_ptr<Target> target_;
+    reactor::Endpoint endpoint_;
+};
+
+TEST_F(TargetThreads, QueuesOfOneController_liveOnBothReactors) {
+    run([&]() -> Task<> {
+        co_await start();
+        auto admin = co_await queue(0, spec::kDynamicController);
+        std::vector<std::unique_ptr<RawHost>> ios;
+        for (std::uint16_t qid = 1; qid <= 4; ++qid) {
+            ios.push_back(co_await queue(qid, admin->cntlid));
+        }
+        const TargetStats stats = co_await target_->stats();
+        EXPECT_EQ(stats.controllers, 1U);
+        EXPECT_EQ(stats.connections.size(), 5U);
+        std::set<std::uint32_t> reactors;
+        for (const auto& connection : stats.connections) {
+            reactors.insert(connection.reactor);
+        }
+        EXPECT_EQ(reactors.size(), 2U);
+        for (std::uint32_t round = 0; round < 20; ++round) {
+            for (std::uint32_t i = 0; i < 4; ++i) {
+                const std::uint64_t lba = i * 1000 + round * 16;
+                const auto data = pattern(8192, lba);
+                const bool in_capsule = round % 2 == 0;
+                const Outcome written =
+                    co_await ios[i]->perform(make_rw(IoOpcode::Write, lba, 16, in_capsule), data);
+                EXPECT_EQ(written.status, 0);
+                const Outcome read = co_await ios[i]->perform(make_rw(IoOpcode::Read, lba, 16));
+                EXPECT_EQ(read.data, data);
+            }
+        }
+        // The admin queue goes: all others follow, on both reactors.
+        admin.reset();
+        for (auto& io : ios) {
+            const bool ended = co_await io->wait_end();
+            EXPECT_TRUE(ended);
+        }
+        co_await target_->stop();
+        target_.reset();
+        EXPECT_EQ(device_.open_channels, 0);
+    });
+}
+
+TEST_F(TargetThreads, ConfigurationChanges_whileHostsComeAndGo) {
+    run([&]() -> Task<> {
+        co_await start();
+        MemoryDevice second("second", 1000, 4096);
+        for (int round = 0; round < 15; ++round) {
+            auto admin = co_await queue(0, spec::kDynamicController);
+            auto one = co_await queue(1, admin->cntlid);
+            auto two = co_await queue(2, admin->cntlid);
+            NamespaceOptions options;
+            options.device = &second;
+            const auto added = co_await target_->add_namespace(kSubsystem, options);
+            EXPECT_EQ(*added, 2U);
+            const auto data = pattern(4096, 7);
+            spec::Command write = make_rw(IoOpcode::Write, 1, 1, true, 2);
+            write.sgl.length = 4096U;
+            const Outcome written = co_await one->perform(write, data);
+            EXPECT_EQ(written.status, 0);
+            // Reads are on their way while the namespace goes.
+            for (std::uint16_t i = 0; i < 20; ++i) {
+                spec::Command read = make_rw(IoOpcode::Read, i, 1, false, 2);
+                read.sgl.length = 4096U;
+                read.cid = static_cast<std::uint16_t>(500 + i);
+                two->send(two->capsule(read));
+            }
+            const auto removed = co_await target_->remove_namespace(kSubsystem, 2);
+            EXPECT_TRUE(removed.has_value());
+            EXPECT_EQ(second.open_channels, 0);
+            if (round % 3 == 0) {
+                one.reset();  // the queue goes before its controller
+            }
+        }
+        const auto deleted = co_await target_->delete_subsystem(kSubsystem);
+        EXPECT_TRUE(deleted.has_value());
+        EXPECT_EQ(device_.open_channels, 0);
+        co_await target_->stop();
+        target_.reset();
+    });
+}
+
+TEST_F(TargetThreads, Stop_withHostsConnectingAndWorking_endsCleanly) {
+    run([&]() -> Task<> {
+        co_await start();
+        auto admin = co_await queue(0, spec::kDynamicController);
+        std::vector<std::unique_ptr<RawHost>> ios;
+        for (std::uint16_t qid = 1; qid <= 3; ++qid) {
+            ios.push_back(co_await queue(qid, admin->cntlid));
+            for (std::uint16_t i = 0; i < 20; ++i) {
+                spec::Command read = make_rw(IoOpcode::Read, i * 8U, 8);
+                read.cid = i;
+                ios.back()->send(ios.back()->capsule(read));
+            }
+        }
+        std::vector<std::unique_ptr<RawHost>> half;
+        for (std::uint16_t qid = 4; qid <= 9; ++qid) {
+            auto host = co_await RawHost::open(endpoint_);
+            tcp::IcReq request{};
+            request.header = {0, 0, 128, 0, 128U};
+            host->send_struct(request);
+            ConnectOptions options;
+            options.qid = qid;
+            options.cntlid = admin->cntlid;
+            const auto data = RawHost::connect_data(options);
+            host->send(host->capsule(RawHost::connect_command(options), core::as_bytes_of(data)));
+            half.push_back(std::move(host));
+        }
+        co_await target_->stop();
+        target_.reset();
+        EXPECT_EQ(device_.open_channels, 0);
+        for (auto& host : half) {
+            const bool ended = co_await host->wait_end();
+            EXPECT_TRUE(ended);
+        }
+    });
+}
+
+}  // namespace
+}  // namespace remora::test

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+// QemuPlatform against a scripted monitor on a real socket: what it asks for, what it undoes, and
+// a monitor that lies.
+#include "platform/qemu_platform.h"
+
+#include <algorithm>
+
+#include "platform/qmp_answers.h"
+#include "tests/support/reactor_fixture.h"
+#include "tests/unit/platform/fake_qmp.h"
+
+namespace remora::test {
+
+namespace {
+
+using platform::PluggedDevice;
+using platform::QemuPlatform;
+using reactor::Task;
+
+class QemuPlatformTest : public ReactorFixture {
+  public:
+    QemuPlatformTest() {
+        on_reactor([this] { qemu.listen(reactor()); });
+        limits.connect = std::chrono::milliseconds(300);
+        limits.command = std::chrono::milliseconds(300);
+        limits.unplug_try = std::chrono::milliseconds(30);
+        limits.unplug_total = std::chrono::milliseconds(200);
+        limits.address = std::chrono::milliseconds(50);
+        platform = std::make_unique<QemuPlatform>(
+            qemu.endpoint(), *platform::parse_functions("br1:1-31,rp[0-2]"), limits);
+    }
+    ~QemuPlatformTest() override {
+        run([&]() -> Task<> { co_await platform->stop(); });
+        on_reactor([this] {
+            platform.reset();
+            qemu.close();
+        });
+    }
+    template <typename F>
+    void on_reactor(F body) {
+        bool done = false;
+        reactor().post_function([&] {
+            body();
+            done = true;
+        });
+        turn_until([&] { return done; });
+    }
+    core::Result<std::string> plug(std::uint32_t function, const std::string& socket = "/s/x") {
+        core::Result<std::string> result;
+        run([&]() -> Task<> { result = co_await platform->plug({function, socket, 2}); });
+        return result;
+    }
+    core::Result<void> unplug(std::uint32_t function) {
+        core::Result<void> result;
+        run([&]() -> Task<> { result = co_await platform->unplug(function); });
+        return result;
+    }
+    core::Result<std::vector<PluggedDevice>> list() {
+        core::Result<std::vector<PluggedDevice>> result;
+        run([&]() -> Task<> { result = co_await platform->list(); });
+        return result;
+    }
+    std::ptrdiff_t count(const std::string& command) const {
+        return std::count(qemu.commands.begin(), qemu.commands.end(), command);
+    }
+
+    FakeQmp qemu;
+    platform::QemuLimits limits;
+    std::unique_ptr<QemuPlatform> platform;
+};
+
+TEST_F(QemuPlatformTest, Plug_makesSocketAndDevice_andTellsTheAddress) {
+    const auto address = plug(1, "/s/disk");
+
+    ASSERT_TRUE(address) << address.error().message;
+    EXPECT_EQ(*address, "0000:02:02.0");
+    const auto& device = qemu.devices.at("remora-1");
+    EXPECT_EQ(device.at("driver"), "vhost-user-blk-pci");
+    EXPECT_EQ(device.at("bus"), "br1");
+    EXPECT_EQ(device.at("addr"), "2");
+    EXPECT_EQ(device.at("num-queues"), 2);
+    const auto& data = qemu.chardevs.at("remora-1").at("backend").at("data");
+    EXPECT_EQ(data.at("reconnect"), 1);
+    EXPECT_EQ(data.at("server"), false);
+    EXPECT_EQ(data.at("addr").at("data").at("path"), "/s/disk");
+}
+
+TEST_F(QemuPlatformTest, Plug_newerQemu_reconnectsInMilliseconds) {
+    qemu.greeting = R"({"QMP": {"version": {"qemu": {"major": 11, "minor": 1}}}})";
+
+    ASSERT_TRUE(plug(0));
+
+    EXPECT_EQ(qemu.chardevs.at("remora-0").at("backend").at("data").at("reconnect-ms"), 1000);
+}
+
+TEST_F(QemuPlatformTest, Plug_again_changesNothing) {
+    ASSERT_TRUE(plug(0));
+    ASSERT_TRUE(plug(0));
+    EXPECT_EQ(count("device_add"), 1);
+    EXPECT_EQ(count("qmp_capabilities"), 1) << "one connection is kept";
+}
+
+TEST_F(QemuPlatformTest, Plug_strayOnTheFunction_isReplaced) {
+    ASSERT_TRUE(plug(0, "/s/of-another-state"));
+
+    ASSERT_TRUE(plug(0, "/s/ours"));
+
+    EXPECT_EQ(count("device_del"), 1);
+    const auto& data = qemu.chardevs.at("remora-0").at("backend").at("data");
+    EXPECT_EQ(data.at("addr").at("data").at("path"), "/s/ours");
+}
+
+TEST_F(QemuPlatformTest, Plug_deviceRefused_leavesNoSocket) {
+    qemu.refuse = "device_add";
+
+    const auto address = plug(0);
+
+    ASSERT_FALSE(address);
+    EXPECT_EQ(address.error().kind, core::ErrorKind::FailedPrecondition);
+    EXPECT_NE(address.error().message.find("refused by the test"), std::string::npos);
+    EXPECT_TRUE(qemu.chardevs.empty());
+}
+
+TEST_F(QemuPlatformTest, Plug_leftoverSocket_isReplaced) {
+    qemu.chardevs["remora-0"] = {
+        {"backend", {{"data", {{"addr", {{"data", {{"path", "/old"}}}}}}}}}};
+
+    ASSERT_TRUE(plug(0, "/new"));
+
+    const auto& data = qemu.chardevs.at("remora-0").at("backend").at("data");
+    EXPECT_EQ(data.at("addr").at("data").at("path"), "/new");
+}
+
+TEST_F(QemuPlatformTest, Plug_functionWithoutAPlace_isResourceExhausted) {
+    EXPECT_EQ(platform->function_count(), 34U);
+    const auto address = plug(34);
+    ASSERT_FALSE(address);
+    EXPECT_EQ(address.error().kind, core::ErrorKind::ResourceExhausted);
+}
+
+TEST_F(QemuPlatformTest, Unplug_waitsForTheGuest_thenRemovesTheSocket) {
+    ASSERT_TRUE(plug(0));
+    qemu.busy_chardevs = 2;
+
+    ASSERT_TRUE(unplug(0));
+
+    EXPECT_TRUE(qemu.devices.empty());
+    EXPECT_TRUE(qemu.chardevs.empty());
+}
+
+TEST_F(QemuPlatformTest, Unplug_guestMissedTheRequest_isAskedAgain) {
+    ASSERT_TRUE(plug(0));
+    qemu.ignore_device_del = 2;
+
+    ASSERT_TRUE(unplug(0));
+
+    EXPECT_EQ(count("device_del"), 3);
+}
+
+TEST_F(QemuPlatformTest, Unplug_guestNeverLetsGo_endsAndKeepsTheDevice) {
+    ASSERT_TRUE(plug(0));
+    qemu.guest_lets_go = false;
+
+    const auto gone = unplug(0);
+
+    ASSERT_FALSE(gone);
+    EXPECT_EQ(gone.error().kind, core::ErrorKind::DeadlineExceeded);
+    EXPECT_EQ(qemu.devices.size(), 1U);
+    EXPECT_EQ(qemu.chardevs.size(), 1U);
+    qemu.guest_lets_go = true;
+    EXPECT_TRUE(unplug(0));
+}
+
+TEST_F(QemuPlatformTest, Unplug_whatIsGone_succeeds) {
+    EXPECT_TRUE(unplug(5));
+    EXPECT_EQ(count("device_del"), 0);
+}
+
+TEST_F(QemuPlatformTest, List_showsOursOnly) {
+    ASSERT_TRUE(plug(0, "/s/0"));
+    ASSERT_TRUE(plug(10, "/s/10"));
+    qemu.devices["net0"] = {{"addr", "7"}};
+
+    const auto devices = list();
+
+    ASSERT_TRUE(devices);
+    const std::vector<PluggedDevice> wanted{{0, "/s/0", "0000:02:01.0"},
+                                            {10, "/s/10", "0000:02:0b.0"}};
+    EXPECT_EQ(*devices, wanted);
+}
+
+TEST_F(QemuPlatformTest, LostConnection_isMadeAnewByTheNextCall) {
+    ASSERT_TRUE(list());
+    const auto before = platform->generation();
+    on_reactor([this] { qemu.drop_connection(); });
+    turn_until([&] { return !platform->trouble().empty(); });
+
+    ASSERT_TRUE(list());
+
+    EXPECT_NE(platform->generation(), before);
+    EXPECT_TRUE(platform->trouble().empty());
+}
+
+TEST_F(QemuPlatformTest, NobodyListens_isUnavailable) {
+    on_reactor([this] { qemu.close(); });
+
+    const auto devices = list();
+
+    ASSERT_FALSE(devices);
+    EXPECT_EQ(devices.error().kind, core::ErrorKind::Unavailable);
+    EXPECT_FALSE(platform->trouble().empty());
+}
+
+TEST_F(QemuPlatformTest, HostileAnswers_endTheConnectionNotUs) {
+    const std::vector<std::string> answers{
+        "not json\n",
+        "[1,2,3]\n",
+        "{\"return\": {}}\n",
+        "{\"return\": {}, \"id\": \"text\"}\n",
+        "{\"return\": {}, \"id\": -1}\n",
+        std::string(100000, '[') + "\n",
+    };
+    for (const std::string& answer : answers) {
+        qemu.intercept = [&](const FakeQmp::Json& message) {
+            if (message.at("execute") != "qom-list") {
+                return false;
+            }
+            qemu.send_text(answer);
+            return true;
+        };
+        const auto devices = list();
+        ASSERT_FALSE(devices) << answer.substr(0, 40);
+        EXPECT_EQ(devices.error().kind, core::ErrorKind::Unavailable) << answer.substr(0, 40);
+        qemu.intercept = nullptr;
+        EXPECT_TRUE(list()) << "the next connection is fine";
+    }
+}
+
+TEST_F(QemuPlatformTest, HostileValues_areSimplyNotThere) {
+    using Json = FakeQmp::Json;
+    const std::vector<Json> values{Json(),
+                                   7,
+                                   "text",
+                                   Json::array({1, "x", Json::object()}),
+                                   Json::array({{{"name", 3}, {"type", "child<x>"}}}),
+                                   Json::array({{{"name", "remora-99"}, {"type", "child<x>"}}})};
+    for (const Json& value : values) {
+        EXPECT_TRUE(platform::our_devices(value).empty());
+        EXPECT_TRUE(platform::our_chardevs(value).empty());
+        EXPECT_TRUE(platform::socket_path_of(value).empty());
+        EXPECT_TRUE(platform::pci_address(value, "remora-0").empty());
+    }
+    Json nested = Json::array();
+    for (int depth = 0; depth < 100; ++depth) {
+        nested = Json::array({{{"pci_bridge", {{"devices", nested}}}}});
+    }
+    EXPECT_TRUE(platform::pci_address(Json::array({{{"devices", nested}}}), "remora-0").empty());
+    const Json out_of_range = Json::array(
+        {{{"devices", Json::array({{{"qdev_id", "remora-0"}, {"bus", 4096}, {"slot", -1}}})}}});
+    EXPECT_TRUE(platform::pci_address(out_of_range, "remora-0").empty());
+}
+
+TEST_F(QemuPlatformTest, SilentMonitor_isGivenUp) {
+    qemu.intercept = [](const FakeQmp::Json& message) {
+        return message.at("execute") == "qom-list";
+    };
+    const auto devices = list();
+    ASSERT_FALSE(devices);
+    EXPECT_EQ(devices.error().kind, core::ErrorKind::DeadlineExceeded);
+    qemu.intercept = nullptr;
+}
+
+TEST_F(QemuPlatformTest, NotAMonitor_isRefused) {
+    qemu.greeting = "SSH-2.0-OpenSSH";
+    const auto devices = list();
+    ASSERT_FALSE(devices);
+    EXPECT_EQ(devices.error().kind, core::ErrorKind::Unavailable);
+}
+
+TEST(FunctionsSpecTest, EveryForm_isRead) {
+    using platform::parse_functions;
+    const auto places = parse_functions("rp0,br1:3,br2:30-31,port[8-9]");
+    ASSERT_TRUE(places);
+    const std::vector<platform::PciPlace> wanted{{"rp0", 0},  {"br1", 3},   {"br2", 30},
+                                                 {"br2", 31}, {"port8", 0}, {"port9", 0}};
+    EXPECT_EQ(*places, wanted);
+    EXPECT_EQ(parse_functions("br1:1-31,br2:1-31,br3:1-2")->size(), 64U);
+    EXPECT_EQ(parse_functions("rp[0-63]")->size(), 64U);
+}
+
+TEST(FunctionsSpecTest, WrongForms_areRefused) {
+    for (const char* spec : {"",
+                             ",",
+                             "a,",
+                             ":3",
+                             "a:",
+                             "a:x",
+                             "a:3-",
+                             "a:5-3",
+                             "a:32",
+                             "a:0-32",
+                             "a[",
+                             "a[1-",
+                             "a[1-2]x",
+                             "[1-2]",
+                             "a b",
+                             "a,a",
+                             "a:1-3,a:2",
+                             "rp[0-64]",
+                             "rp[0-4294967295]",
+                             "rp[1-99999999999]"}) {
+        const auto places = platform::parse_functions(spec);
+        ASSERT_FALSE(places) << spec;
+        EXPECT_EQ(places.error().kind, core::ErrorKind::InvalidArgument) << spec;
+    }
+}
+
+}  // namespace
+
+}  // namespace remora::test

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// Guests that lie through a proper front end: a bad chain is refused, a broken ring ends the
+// session, and a neighbour on the same reactor notices nothing.
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <sys/mman.h>
+#include <thread>
+
+#include "core/prng.h"
+#include "tests/unit/vhost_user_blk/vhost_fixture.h"
+
+namespace remora::test {
+namespace {
+
+using namespace virtio::descriptor_flags;
+
+class HostileGuestTest : public VhostTest {
+  public:
+    HostileGuestTest()
+        : disk(make_disk()),
+          other(make_disk()),
+          front(front_end_options(disk)),
+          neighbour(front_end_options(other)) {
+        CHECK(front.connect() && neighbour.connect());
+    }
+
+    void offer(std::uint16_t head) {
+        front.ring(0).offer(head);
+        if (front.ring(0).publish()) {
+            front.kick(0);
+        }
+    }
+    /// The chain at 0 comes back refused, and the session lives.
+    void expect_refused() {
+        offer(0);
+        const auto used = next_used(front);
+        ASSERT_TRUE(used.has_value());
+        EXPECT_EQ(used->id, 0U);
+        EXPECT_EQ(used->length, 0U);
+        EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
+    }
+    void expect_session_ends() {
+        EXPECT_TRUE(front.socket().closed_by_peer());
+        EXPECT_EQ(perform(neighbour, BlkType::In, 0, 512), kOk);
+    }
+    [[nodiscard]] std::uint64_t at(std::uint64_t offset) const {
+        return GuestRam::guest(front.data_offset() + offset);
+    }
+
+    Disk& disk;
+    Disk& other;
+    VhostFrontEnd front;
+    VhostFrontEnd neighbour;
+};
+
+TEST_F(HostileGuestTest, LoopingChain_isRefused) {
+    front.ring(0).describe(0, at(0), 16, kNext, 1);
+    front.ring(0).describe(1, at(0), 16, kNext, 0);
+    expect_refused();
+}
+
+TEST_F(HostileGuestTest, UnmappedBuffer_isRefused) {
+    front.ring(0).describe(0, at(0), 16, kNext, 1);
+    front.ring(0).describe(1, 0x1000, 512, kNext | kWrite, 2);
+    front.ring(0).describe(2, at(64), 1, kWrite);
+    expect_refused();
+}
+
+TEST_F(HostileGuestTest, NoWritableDescriptor_isRefused) {
+    front.ring(0).describe(0, at(0), 512, 0);
+    expect_refused();
+}
+
+TEST_F(HostileGuestTest, HeaderCutShort_getsIoError) {
+    front.ring(0).describe(0, at(0), 8, kNext, 1);
+    front.ring(0).describe(1, at(64), 1, kWrite);
+    *front.ram().at(front.data_offset() + 64) = std::byte{0xff};
+    offer(0);
+    ASSERT_TRUE(next_used(front).has_value());
+    EXPECT_EQ(*front.ram().at(front.data_offset() + 64), std::byte{1});
+}
+
+// One 16 MiB buffer named 126 times asks for 2 GiB: past what one request may move.
+TEST_F(HostileGuestTest, EndlessBuffer_getsIoError) {
+    const auto whole = static_cast<std::uint32_t>(front.ram().bytes().size());
+    std::vector<virtio::Descriptor> table(128);
+    for (std::size_t i = 0; i < table.size(); ++i) {
+        table[i].address = GuestRam::kGuestBase;
+        table[i].length = whole;
+        table[i].flags = static_cast<std::uint16_t>(kNext | kWrite);
+        table[i].next = static_cast<std::uint16_t>(i + 1);
+    }
+    virtio::BlkHeader header;
+    std::memcpy(front.ram().at(front.data_offset()), &header, sizeof(header));
+    table[0].address = at(0);
+    table[0].length = sizeof(header);
+    table[0].flags = kNext;
+    table[127].address = at(64);
+    table[127].length = 1;
+    table[127].flags = kWrite;
+    std::memcpy(front.ram().at(front.data_offset() + 0x1000), table.data(), 16 * table.size());
+    front.ring(0).describe(0, at(0x1000), static_cast<std::uint32_t>(16 * table.size()), kIndirect);
+    *front.ram().at(front.data_offset() + 64) = std::byte{0xff};
+    offer(0);
+    ASSERT_TRUE(next_used(front).has_value());
+    EXPECT_EQ(*front.ram().at(front.data_offset() + 64), std::byte{1});
+}
+
+TEST_F(HostileGuestTest, HeadPastTheRing_endsTheSession) {
+    offer(64);
+    expect_session_ends();
+}
+
+TEST_F(HostileGuestTest, AvailableIndexJumps_endsTheSession) {
+    front.ring(0).set_available_index(1000);
+    front.kick(0);
+    expect_session_ends();
+}
+
+TEST_F(HostileGuestTest, SameHeadTwice_whileInFlight_endsTheSession) {
+    on_reactor([&] { disk.device->hold(true); });
+    start_request(front, 0, BlkType::In, 0, 512);
+    ASSERT_TRUE(eventually([&] { return disk.device->held() == 1; }));
+    offer(0);
+    expect_session_ends();
+    on_reactor([&] { disk.device->hold(false); });
+    front.ring(0).reset();
+    VhostFrontEnd next(front_end_options(disk));
+    ASSERT_TRUE(next.connect()) << next.error();
+    EXPECT_EQ(perform(next, BlkType::In, 0, 512), kOk);
+}
+
+// The guest rewrites descriptors and headers while the device reads them.
+TEST_F(HostileGuestTest, RingRewrittenWhileRead_deviceLives) {
+    std::atomic<bool> stop{false};
+    std::thread scribbler([&] {
+        // A mapping of its own, as another processor's view: the races are the point.
+        const std::size_t size = front.data_offset() + 0x2000;
+        void* base = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, front.ram().fd(), 0);
+        CHECK(base != MAP_FAILED);
+        core::Prng prng(99);
+        while (!stop.load(std::memory_order_relaxed)) {
+            static_cast<std::byte*>(base)[prng.next() % size] =
+                static_cast<std::byte>(prng.next() & 0xffU);
+        }
+        munmap(base, size);
+    });
+    for (int i = 0; i < 200; ++i) {
+        for (std::uint16_t n = 0; n < 8; ++n) {
+            start_request(front, n, n % 2 == 0 ? BlkType::In : BlkType::Out, n, 4096);
+        }
+        while (front.ring(0).take_used()) {
+        }
+        if (front.socket().closed_by_peer(0)) {
+            front.ring(0).reset();
+            front.disconnect();
+            front.connect();  // may fail: its rings are still being scribbled over
+        }
+        ASSERT_EQ(perform(neighbour, BlkType::In, 0, 512), kOk);
+    }
+    stop.store(true, std::memory_order_relaxed);
+    scribbler.join();
+    front.disconnect();
+    VhostFrontEnd next(front_end_options(disk));
+    ASSERT_TRUE(next.connect()) << next.error();
+    EXPECT_EQ(perform(next, BlkType::In, 0, 512), kOk);
+}
+
+// Random rings at full speed: whatever comes back, the process lives and the neighbour is served.
+TEST_F(HostileGuestTest, RandomRings_neighbourIsServed) {
+    core::Prng prng(7);
+    for (int round = 0; round < 300; ++round) {
+        for (std::uint16_t i = 0; i < 64; ++i) {
+            front.ring(0).describe(i, GuestRam::kGuestBase + prng.next() % (std::size_t{17} << 20U),
+                                   static_cast<std::uint32_t>(prng.next() % 4096),
+                                   static_cast<std::uint16_t>(prng.next() & 7U),
+                                   static_cast<std::uint16_t>(prng.next() % 66));
+        }
+        for (int i = 0; i < 8; ++i) {
+            front.ring(0).offer(static_cast<std::uint16_t>(prng.next() % 64));
+        }
+        front.ring(0).publish();
+        front.kick(0);
+        if (round % 16 == 0) {
+            ASSERT_EQ(perform(neighbour, BlkType::In, 0, 512), kOk);
+        }
+        if (front.socket().closed_by_peer(0)) {
+            front.disconnect();
+            front.ring(0).reset();
+            FrontEndOptions again = front_end_options(disk);
+            again.inflight = round % 2 == 0;
+            front.connect();
+        }
+    }
+}
+
+}  // namespace
+}  // namespace remora::test

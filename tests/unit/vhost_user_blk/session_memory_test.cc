@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory tables and ring addresses: what the front end shares, changes and takes back.
+#include <array>
+#include <unistd.h>
+
+#include "tests/unit/vhost_user_blk/session_fixture.h"
+
+namespace remora::test {
+namespace {
+
+TEST_F(VhostSessionTest, VringAddress_outsideMemory_isRefused) {
+    VhostFrontEnd front = make_front();
+    ASSERT_TRUE(front.negotiate() && front.share_memory()) << front.error();
+    ASSERT_TRUE(front.set(RequestType::SetVringNum, core::as_bytes_of(state(0, 64))));
+    vu::VringAddress address = front.ring(0).addresses(0);
+    address.used = GuestRam::user(front.ram().bytes().size() - 8);
+    EXPECT_FALSE(front.set(RequestType::SetVringAddr, core::as_bytes_of(address)));
+    address = front.ring(0).addresses(0);
+    address.descriptors = ~std::uint64_t{0} - 15;
+    EXPECT_FALSE(front.set(RequestType::SetVringAddr, core::as_bytes_of(address)));
+    EXPECT_TRUE(front.start_queue(0)) << front.error();
+}
+
+TEST_F(VhostSessionTest, VringAddress_misaligned_isRefusedWhenTheRingStarts) {
+    VhostFrontEnd front = make_front();
+    ASSERT_TRUE(front.negotiate() && front.share_memory()) << front.error();
+    ASSERT_TRUE(front.set(RequestType::SetVringNum, core::as_bytes_of(state(0, 64))));
+    vu::VringAddress address = front.ring(0).addresses(0);
+    address.descriptors = address.descriptors + 8;
+    ASSERT_TRUE(front.set(RequestType::SetVringAddr, core::as_bytes_of(address)));
+    vu::U64 none;
+    none.value = vu::kVringNoDescriptor;
+    ASSERT_TRUE(front.set(RequestType::SetVringKick, core::as_bytes_of(none)));
+    EXPECT_FALSE(front.set(RequestType::SetVringEnable, core::as_bytes_of(state(0, 1))));
+}
+
+TEST_F(VhostSessionTest, Memory_regionsThatCannotBe_areRefused) {
+    VhostFrontEnd front = make_front();
+    ASSERT_TRUE(front.negotiate()) << front.error();
+    const int fd = front.ram().fd();
+    const std::array<int, 2> fds{fd, fd};
+    vu::MemoryTableMessage table;
+    const auto send = [&](std::size_t count) {
+        table.count = static_cast<std::uint32_t>(count);
+        return front.set(RequestType::SetMemTable,
+                         core::as_bytes_of(table).first(8 + count * sizeof(vu::MemoryRegion)),
+                         std::span(fds).first(count));
+    };
+    table.regions[0] = front.ram().region();
+    table.regions[0].size = front.ram().bytes().size() + 4096;  // past the file
+    EXPECT_FALSE(send(1));
+    table.regions[0] = front.ram().region();
+    table.regions[0].mmap_offset = ~std::uint64_t{0} - 4095;  // wraps
+    EXPECT_FALSE(send(1));
+    table.regions[0] = front.ram().region();
+    table.regions[0].size = 0;
+    EXPECT_FALSE(send(1));
+    table.regions[0] = front.ram().region();
+    table.regions[1] = front.ram().region();  // overlaps
+    EXPECT_FALSE(send(2));
+    EXPECT_TRUE(front.share_memory()) << front.error();
+}
+
+TEST_F(VhostSessionTest, Memory_moreRegionsThanTheMessageHolds_closes) {
+    expect_closed([](VhostFrontEnd& front) {
+        vu::MemoryTableMessage table;
+        table.count = 9;
+        front.socket().send_struct(RequestType::SetMemTable, table);
+    });
+}
+
+TEST_F(VhostSessionTest, Memory_slotsAddedAndRemoved_ioGoesOn) {
+    VhostFrontEnd front = make_front();
+    ASSERT_TRUE(front.connect()) << front.error();
+    GuestRam more(std::size_t{1} << 20U);
+    vu::SingleRegion extra;
+    extra.region = more.region();
+    extra.region.guest_address = 0x9'0000'0000;
+    extra.region.user_address = 0x1'0000'0000;
+    const int fd = more.fd();
+    ASSERT_TRUE(front.set(RequestType::AddMemReg, core::as_bytes_of(extra), {&fd, 1}));
+    EXPECT_FALSE(front.set(RequestType::AddMemReg, core::as_bytes_of(extra), {&fd, 1}));
+    EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
+    ASSERT_TRUE(front.set(RequestType::RemMemReg, core::as_bytes_of(extra)));
+    EXPECT_FALSE(front.set(RequestType::RemMemReg, core::as_bytes_of(extra)));
+    EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
+}
+
+TEST_F(VhostSessionTest, Memory_replacedWhileRequestsRun_waitsForThem) {
+    VhostFrontEnd front = make_front();
+    ASSERT_TRUE(front.connect()) << front.error();
+    on_reactor([&] { disk.device->hold(true); });
+    start_request(front, 0, BlkType::In, 0, 512);
+    ASSERT_TRUE(eventually([&] { return disk.device->held() == 1; }));
+    vu::MemoryTableMessage table;
+    table.count = 1;
+    table.regions[0] = front.ram().region();
+    const int fd = front.ram().fd();
+    ASSERT_TRUE(front.socket().send_struct(RequestType::SetMemTable, table, {&fd, 1}, true));
+    EXPECT_FALSE(front.socket().receive(50).has_value());
+    on_reactor([&] { disk.device->hold(false); });
+    const auto reply = front.socket().receive();
+    ASSERT_TRUE(reply.has_value());
+    EXPECT_EQ(reply->u64(), 0U);
+    EXPECT_EQ(next_used(front)->id, 0U);
+    EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
+}
+
+TEST_F(VhostSessionTest, Memory_truncatedByTheFrontEnd_endsItsSessionOnly) {
+    Disk& other = make_disk();
+    VhostFrontEnd neighbour(front_end_options(other));
+    ASSERT_TRUE(neighbour.connect()) << neighbour.error();
+    VhostFrontEnd front = make_front();
+    ASSERT_TRUE(front.connect()) << front.error();
+    ASSERT_EQ(perform(front, BlkType::In, 0, 512), kOk);
+    // Keep the rings, take the data away, then ask for data.
+    offer_request(front.ram(), front.ring(0), slot(front, 0), BlkType::In, 0, 512);
+    const auto keep = static_cast<off_t>(front.data_offset());
+    const auto whole = static_cast<off_t>(front.ram().bytes().size());
+    ASSERT_EQ(ftruncate(front.ram().fd(), keep), 0);
+    if (front.ring(0).publish()) {
+        front.kick(0);
+    }
+    EXPECT_TRUE(front.socket().closed_by_peer());
+    ASSERT_EQ(ftruncate(front.ram().fd(), whole), 0);  // for our own mapping's sake
+    EXPECT_EQ(perform(neighbour, BlkType::In, 0, 512), kOk);
+    front.disconnect();
+    EXPECT_TRUE(still_serves());
+}
+
+}  // namespace
+}  // namespace remora::test
