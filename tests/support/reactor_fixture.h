@@ -27,6 +27,7 @@ class ReactorFixture : public testing::Test {
           reactor_(0, *io_, clock_, core::Prng(1), reactor::PollPolicy{}) {}
 
     reactor::Reactor& reactor() { return reactor_; }
+    [[nodiscard]] const reactor::LinuxIo& linux_io() const { return *io_; }
 
     /// Starts `body()` on the reactor and turns until it has ended; aborts after `limit`.
     template <typename F>

@@ -289,12 +289,16 @@ bool VhostFrontEnd::start_queue(std::uint16_t index) {
     which.value = index;
     const int call = calls_[index].get();
     const int kick = kicks_[index].get();
+    // As QEMU does: the ring runs on a call descriptor that nobody hears until the real one comes.
+    const Fd masked = make_eventfd();
+    const int unheard = masked.get();
     return set(RequestType::SetVringNum, core::as_bytes_of(state)) &&
            set(RequestType::SetVringBase, core::as_bytes_of(base)) &&
            set(RequestType::SetVringAddr, core::as_bytes_of(addresses)) &&
-           set(RequestType::SetVringCall, core::as_bytes_of(which), {&call, 1}) &&
+           set(RequestType::SetVringCall, core::as_bytes_of(which), {&unheard, 1}) &&
            set(RequestType::SetVringKick, core::as_bytes_of(which), {&kick, 1}) &&
-           set(RequestType::SetVringEnable, core::as_bytes_of(enable));
+           set(RequestType::SetVringEnable, core::as_bytes_of(enable)) &&
+           set(RequestType::SetVringCall, core::as_bytes_of(which), {&call, 1});
 }
 
 std::optional<std::uint16_t> VhostFrontEnd::stop_queue(std::uint16_t index) {

@@ -173,6 +173,12 @@ std::uint64_t Controller::features() const {
     return offered_features(shared_.geometry);
 }
 
+std::uint64_t Controller::possible_features() const {
+    block::Geometry able;
+    able.read_only = able.can_discard = able.can_write_zeroes = true;
+    return offered_features(able);
+}
+
 void Controller::read_config(std::span<std::byte> config) const {
     const virtio::BlkConfig space = make_config(shared_.geometry, spec_.queues);
     CHECK(config.size() >= sizeof(space));

@@ -79,6 +79,7 @@ class Controller final : public block::DeviceListener,
     void on_timer(reactor::Timer& timer) override;
 
     [[nodiscard]] std::uint64_t features() const override;
+    [[nodiscard]] std::uint64_t possible_features() const override;
     [[nodiscard]] std::uint16_t queue_count() const override { return spec_.queues; }
     void read_config(std::span<std::byte> config) const override;
     core::Result<void> start_queue(std::uint16_t index,

@@ -166,15 +166,25 @@ bool Queue::poll() {
         admit_all(std::span(heads).first(*count), true, batch);
     }
     ++counters_.batches;
+    in_flight_ += batch.size();
     if (memory_->poisoned()) {
         break_ring("the shared memory was truncated");
-    }
-    in_flight_ += batch.size();
-    if (!batch.empty()) {
+        fail_all(batch);
+    } else if (!batch.empty()) {
         device_.channel->submit(batch);
     }
     ring_.suppress_kicks();
     return true;
+}
+
+// Gives back admitted requests whose memory turned out to be gone: nothing of it reaches a volume.
+void Queue::fail_all(block::RequestBatch& batch) {
+    block::RequestBatch failed;
+    while (block::Request* request = batch.pop_front()) {
+        request->status = Status::Aborted;
+        failed.push_back(*request);
+    }
+    complete(failed);
 }
 
 // Answers a request that never reaches the channel.

@@ -113,6 +113,7 @@ class Queue final : private reactor::Poller,
     Admission translate(Slot& slot, const virtio::BlkRequest& request);
     block::Status set_range(Slot& slot, std::uint64_t sector, std::uint64_t bytes) const;
     Admission answer_identity(Slot& slot, const virtio::BlkRequest& request);
+    void fail_all(block::RequestBatch& batch);
     Admission finish(Slot& slot, virtio::BlkStatus status, std::uint32_t used_bytes);
     void count(const Slot& slot);
     void give_back(Slot& slot, std::uint32_t used_bytes);

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "reactor/linux/file.h"
@@ -19,7 +20,9 @@ namespace {
 
 void drain_counter(int fd) {
     std::uint64_t count = 0;
-    const ssize_t got = read(fd, &count, sizeof count);
+    const iovec into{&count, sizeof count};
+    // Whatever the descriptor's other holder has made of its flags, this never waits.
+    const ssize_t got = preadv2(fd, &into, 1, -1, RWF_NOWAIT);
     static_cast<void>(got);  // EAGAIN: somebody else took it; nothing to do
 }
 
@@ -40,14 +43,15 @@ bool is_eventfd(int fd) {
 
 class LinuxEvent final : public Event, private WatchOwner {
   public:
-    LinuxEvent(Ring& ring, int fd) : ring_(ring), fd_(fd) {}
+    LinuxEvent(Ring& ring, int fd) : ring_(ring), fd_(fd), doorbell_(ring.doorbell(fd)) {}
     LinuxEvent(const LinuxEvent&) = delete;
     LinuxEvent& operator=(const LinuxEvent&) = delete;
     ~LinuxEvent() override {
         set_handler(nullptr);
+        doorbell_->drop();
         close(fd_);
     }
-    void signal() override { add_to_counter(fd_); }
+    void signal() override { doorbell_->signal(); }
     void set_handler(EventHandler* handler) override {
         handler_ = handler;
         if (handler == nullptr && watch_ != nullptr) {
@@ -67,6 +71,7 @@ class LinuxEvent final : public Event, private WatchOwner {
     }
     Ring& ring_;
     int fd_;
+    Doorbell* doorbell_;
     EventHandler* handler_ = nullptr;
     Watch* watch_ = nullptr;
 };

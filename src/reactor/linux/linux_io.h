@@ -38,6 +38,9 @@ class LinuxIo final : public Io, private WatchOwner {
     void wait(Nanos timeout) override;
     void wake() override;
 
+    /// What the kernel still holds for us: polls and event writes. For tests.
+    [[nodiscard]] std::size_t live() const { return ring_->live(); }
+
   private:
     LinuxIo(std::unique_ptr<Ring> ring, int wake_fd);
     void on_poll(unsigned tag, unsigned events) override;

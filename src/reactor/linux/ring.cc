@@ -4,11 +4,17 @@
 #include <cerrno>
 #include <cstring>
 #include <poll.h>
+#include <utility>
 
 #include "core/check.h"
 #include "core/log.h"
 
 namespace remora::reactor {
+
+Watch::~Watch() {
+    unlink();
+    --ring_.live_;
+}
 
 void Watch::arm() {
     io_uring_sqe* entry = ring_.entry();
@@ -24,7 +30,9 @@ void Watch::arm() {
 void Watch::on_completion(int result, bool more) {
     armed_ = more;
     if (owner_ == nullptr) {
-        if (!armed_) {
+        if (armed_) {
+            ring_.cancel(*this);  // the event overtook the cancellation
+        } else {
             delete this;
         }
         return;
@@ -42,10 +50,50 @@ void Watch::drop() {
         delete this;
         return;
     }
+    ring_.cancel(*this);
+}
+
+Doorbell::~Doorbell() {
+    unlink();
+    --ring_.live_;
+}
+
+void Doorbell::signal() {
+    if (writing_) {
+        again_ = true;
+    } else {
+        write();
+    }
+}
+
+void Doorbell::write() {
+    static const std::uint64_t one = 1;
     io_uring_sqe* entry = ring_.entry();
-    io_uring_prep_poll_remove(entry, static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(
-                                         static_cast<Completion*>(this))));
-    io_uring_sqe_set_data(entry, nullptr);
+    io_uring_prep_write(entry, fd_, &one, sizeof one, 0);
+    io_uring_sqe_set_data(entry, static_cast<Completion*>(this));
+    writing_ = true;
+}
+
+// A full counter (EAGAIN) is no failure: the other side is woken already.
+void Doorbell::on_completion(int /*result*/, bool /*more*/) {
+    writing_ = false;
+    if (dropped_) {
+        delete this;
+    } else if (std::exchange(again_, false)) {
+        write();
+    }
+}
+
+void Doorbell::drop() {
+    dropped_ = true;
+    if (!writing_) {
+        delete this;
+        return;
+    }
+    // The write names the descriptor by its number: it must reach the kernel before that is closed.
+    // One that waits there (the counter is full) is ended.
+    ring_.submit();
+    ring_.cancel(*this);
 }
 
 core::Result<std::unique_ptr<Ring>> Ring::create() {
@@ -78,13 +126,38 @@ Ring::~Ring() {
     while (Watch* watch = watches_.pop_front()) {
         delete watch;
     }
+    while (Doorbell* doorbell = doorbells_.pop_front()) {
+        delete doorbell;
+    }
 }
 
 Watch* Ring::watch(WatchOwner& owner, unsigned tag, int fd, unsigned events, bool repeat) {
     auto* watch = new Watch(*this, owner, tag, fd, events, repeat);
     watches_.push_back(*watch);
+    ++live_;
     watch->arm();
     return watch;
+}
+
+Doorbell* Ring::doorbell(int fd) {
+    auto* doorbell = new Doorbell(*this, fd);
+    doorbells_.push_back(*doorbell);
+    ++live_;
+    return doorbell;
+}
+
+void Ring::cancel(Completion& of) {
+    io_uring_sqe* entry = this->entry();
+    const auto data = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&of));
+    io_uring_prep_cancel64(entry, data, 0);
+    io_uring_sqe_set_data(entry, nullptr);
+}
+
+void Ring::submit() {
+    while (io_uring_sq_ready(&ring_) > 0) {
+        const int submitted = io_uring_submit(&ring_);
+        CHECK(submitted > 0 || submitted == -EBUSY || submitted == -EAGAIN);
+    }
 }
 
 io_uring_sqe* Ring::entry() {

@@ -49,7 +49,7 @@ class Watch final : public Completion, public core::ListHook<Watch> {
     friend class Ring;
     Watch(Ring& ring, WatchOwner& owner, unsigned tag, int fd, unsigned events, bool repeat)
         : ring_(ring), owner_(&owner), tag_(tag), fd_(fd), events_(events), repeat_(repeat) {}
-    ~Watch() { unlink(); }
+    ~Watch();
     void arm();
 
     Ring& ring_;
@@ -59,6 +59,29 @@ class Watch final : public Completion, public core::ListHook<Watch> {
     unsigned events_;
     bool repeat_;
     bool armed_ = false;
+};
+
+/// Adds one to an eventfd by the ring, never by a call: the descriptor's other holder may have made
+/// it blocking and filled its counter, and a reactor must not wait for that. One write is under way
+/// at a time; signals meanwhile become one more. Made by Ring::doorbell.
+class Doorbell final : public Completion, public core::ListHook<Doorbell> {
+  public:
+    void on_completion(int result, bool more) override;
+    void signal();
+    /// The owner lets go of it, and may close the descriptor: what was signalled is on its way.
+    void drop();
+
+  private:
+    friend class Ring;
+    Doorbell(Ring& ring, int fd) : ring_(ring), fd_(fd) {}
+    ~Doorbell();
+    void write();
+
+    Ring& ring_;
+    int fd_;
+    bool writing_ = false;
+    bool again_ = false;
+    bool dropped_ = false;
 };
 
 class Ring {
@@ -71,8 +94,14 @@ class Ring {
     /// Watches `fd` for `events` (POLLIN...): edge-triggered for ever when `repeat`, else once
     /// (then drop it). on_poll comes from reap().
     Watch* watch(WatchOwner& owner, unsigned tag, int fd, unsigned events, bool repeat);
+    /// For signalling the eventfd `fd`. Drop it when done.
+    Doorbell* doorbell(int fd);
+    /// Watches and doorbells whose last completion has not come; for tests.
+    [[nodiscard]] std::size_t live() const { return live_; }
     /// A free submission entry; submits what is queued when there is none.
     io_uring_sqe* entry();
+    /// Submits what is queued.
+    void submit();
     /// Submits what is queued and delivers what has completed. Returns whether anything had.
     bool reap();
     /// Blocks until a completion or for `timeout`.
@@ -80,12 +109,18 @@ class Ring {
 
   private:
     friend class Watch;
+    friend class Doorbell;
+    // Not a poll removal: the kernel refuses to remove a poll whose event is on its way (EALREADY),
+    // and a multishot one then lives on and keeps its socket.
+    void cancel(Completion& of);
     Ring() = default;
 
     static constexpr unsigned kEntries = 1024;
     io_uring ring_{};
     bool ready_ = false;
+    std::size_t live_ = 0;
     core::List<Watch, Watch> watches_;
+    core::List<Doorbell, Doorbell> doorbells_;
 };
 
 }  // namespace remora::reactor

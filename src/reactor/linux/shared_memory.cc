@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "reactor/linux/shared_memory.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -25,6 +26,7 @@ struct GuardSlot {
 };
 
 constexpr std::size_t kMaxMappings = 4096;
+constexpr std::uintptr_t kPage = 4096;
 std::array<GuardSlot, kMaxMappings> guard_slots;
 std::mutex guard_mutex;  // taken to claim and free slots, at session set-up only
 
@@ -36,9 +38,8 @@ void on_bus_error(int /*signal*/, siginfo_t* info, void* /*context*/) {
         if (begin == 0 || address < begin || address >= end) {
             continue;
         }
-        constexpr std::uintptr_t kPage = 4096;
         auto* page = reinterpret_cast<void*>(address & ~(kPage - 1));
-        constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+        constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
         if (mmap(page, kPage, PROT_READ | PROT_WRITE, kFlags, -1, 0) == MAP_FAILED) {
             // A huge page cannot be replaced in part: the whole mapping goes.
             if (mmap(reinterpret_cast<void*>(begin), end - begin, PROT_READ | PROT_WRITE, kFlags,
@@ -75,8 +76,9 @@ GuardSlot* claim_guard(void* base, std::size_t size) {
 
 class SharedMapping final : public Mapping {
   public:
-    SharedMapping(void* base, std::size_t mapped, std::size_t offset, GuardSlot& guard)
-        : base_(base), mapped_(mapped), offset_(offset), guard_(guard) {}
+    SharedMapping(
+        void* base, std::size_t mapped, std::size_t offset, std::size_t size, GuardSlot& guard)
+        : base_(base), mapped_(mapped), offset_(offset), size_(size), guard_(guard) {}
     SharedMapping(const SharedMapping&) = delete;
     SharedMapping& operator=(const SharedMapping&) = delete;
     ~SharedMapping() override {
@@ -89,7 +91,7 @@ class SharedMapping final : public Mapping {
         munmap(base_, mapped_);
     }
     [[nodiscard]] std::span<std::byte> bytes() const override {
-        return std::span(static_cast<std::byte*>(base_), mapped_).subspan(offset_);
+        return std::span(static_cast<std::byte*>(base_), mapped_).subspan(offset_, size_);
     }
     [[nodiscard]] bool poisoned() const override {
         return guard_.poisoned.load(std::memory_order_acquire);
@@ -99,6 +101,7 @@ class SharedMapping final : public Mapping {
     void* base_;
     std::size_t mapped_;
     std::size_t offset_;
+    std::size_t size_;
     GuardSlot& guard_;
 };
 
@@ -119,17 +122,25 @@ core::Result<std::unique_ptr<Mapping>> map_shared_memory(Handle handle,
                                                           std::to_string(info.st_size) +
                                                           " bytes, fewer than the region's end");
     }
-    // From 0, so that the offset needs no alignment to the file's (huge) page size.
-    void* base = mmap(nullptr, past, PROT_READ | PROT_WRITE, MAP_SHARED, handle, 0);
+    // In whole pages of the file, which may be huge ones: mapped, guarded and unmapped alike.
+    const std::uint64_t page =
+        std::max<std::uint64_t>(kPage, static_cast<std::uint64_t>(info.st_blksize));
+    const std::uint64_t begin = offset / page * page;
+    const std::uint64_t length = (past - begin + page - 1) / page * page;
+    if (length < past - begin) {
+        return core::fail(ErrorKind::InvalidArgument, "map shared memory: it ends past 2^64");
+    }
+    void* base = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, handle,
+                      static_cast<off_t>(begin));
     if (base == MAP_FAILED) {
         return core::fail_errno("map shared memory", errno);
     }
-    GuardSlot* guard = claim_guard(base, past);
+    GuardSlot* guard = claim_guard(base, length);
     if (guard == nullptr) {
-        munmap(base, past);
+        munmap(base, length);
         return core::fail(ErrorKind::ResourceExhausted, "map shared memory: 4096 mappings in use");
     }
-    return std::make_unique<SharedMapping>(base, past, offset, *guard);
+    return std::make_unique<SharedMapping>(base, length, offset - begin, size, *guard);
 }
 
 core::Result<Handle> create_memfd(std::uint64_t size) {

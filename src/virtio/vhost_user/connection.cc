@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "reactor/reactor.h"
 
 namespace remora::virtio::vhost_user {
 
@@ -17,6 +18,7 @@ Connection::Connection(reactor::Io& io,
 }
 
 void Connection::close() {
+    next_turn_.cancel();
     stream_.reset();
     release_message();
     out_size_ = 0;
@@ -55,12 +57,22 @@ void Connection::finish_message() {
     }
 }
 
-// Reads until the stream would block, the handler holds a message back, or replies wait to be
-// sent: a peer that does not read its replies is not read from either.
+void Connection::on_timer(reactor::Timer& /*timer*/) {
+    read_messages();
+}
+
+// Reads until the stream would block, the handler holds a message back, replies wait to be sent (a
+// peer that does not read its replies is not read from either), or this turn's share is used up.
 void Connection::read_messages() {
     reading_ = true;
     Step step = Step::Again;
+    int steps = 0;
     while (step == Step::Again && stream_ != nullptr && !held_ && out_size_ == 0) {
+        if (++steps > kStepsPerTurn) {
+            reactor::Reactor& reactor = reactor::Reactor::current();
+            reactor.arm(next_turn_, reactor.now());
+            break;
+        }
         if (received_ < sizeof(Header)) {
             step = receive(core::as_writable_bytes_of(message_.header).subspan(received_));
         } else if (received_ < sizeof(Header) + message_.header.size) {

@@ -17,6 +17,7 @@
 
 #include "core/byte_reader.h"
 #include "reactor/io.h"
+#include "reactor/timer.h"
 #include "virtio/vhost_user/message.h"
 
 namespace remora::virtio::vhost_user {
@@ -60,7 +61,7 @@ class ConnectionHandler {
     ~ConnectionHandler() = default;
 };
 
-class Connection final : private reactor::ReadyHandler {
+class Connection final : private reactor::ReadyHandler, private reactor::TimerHandler {
   public:
     Connection(reactor::Io& io,
                std::unique_ptr<reactor::Stream> stream,
@@ -88,6 +89,7 @@ class Connection final : private reactor::ReadyHandler {
     enum class Step { Again, Blocked, Lost };
 
     void on_ready(reactor::Readiness readiness) override;
+    void on_timer(reactor::Timer& timer) override;
     void read_messages();
     Step receive(std::span<std::byte> into);
     Step dispatch();
@@ -96,8 +98,11 @@ class Connection final : private reactor::ReadyHandler {
     void lose(std::string reason);
 
     static constexpr std::size_t kMaxOutBytes = 1024;
+    /// Receives in one turn: a peer that never stops sending gets its share of the reactor.
+    static constexpr int kStepsPerTurn = 256;
 
     reactor::Io& io_;
+    reactor::Timer next_turn_{*this};
     std::unique_ptr<reactor::Stream> stream_;
     ConnectionHandler& handler_;
     Message message_;

@@ -84,7 +84,7 @@ core::Result<InflightRegion> InflightRegion::map(reactor::Io& io,
                                                  std::uint16_t queue_count,
                                                  std::uint16_t queue_size) {
     if (queue_size == 0 || queue_size > SplitQueue::kMaxSize || queue_count == 0 ||
-        size < InflightQueue::bytes_for(queue_size) * queue_count) {
+        size < InflightQueue::bytes_for(queue_size) * queue_count || size > kMaxBytes) {
         return core::fail(core::ErrorKind::InvalidArgument,
                           "the in-flight memory does not hold its queues");
     }

@@ -117,6 +117,9 @@ class InflightQueue {
 /// The whole region, mapped. Owned by a session.
 class InflightRegion {
   public:
+    /// Far more than 64 queues of 1024 need.
+    static constexpr std::uint64_t kMaxBytes = std::uint64_t{16} << 20U;
+
     /// Maps what the front end sent. Errors: InvalidArgument for sizes that do not fit.
     static core::Result<InflightRegion> map(reactor::Io& io,
                                             reactor::Handle handle,

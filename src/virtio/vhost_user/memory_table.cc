@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/units.h"
 
 namespace remora::virtio::vhost_user {
 
@@ -21,6 +22,10 @@ bool same_region(const MemoryRegion& a, const MemoryRegion& b) {
 core::Result<MemoryTable::Entry> MemoryTable::map(reactor::Io& io,
                                                   const MemoryRegion& region,
                                                   reactor::Handle handle) {
+    if (region.size > kMaxBytes) {
+        return core::fail(core::ErrorKind::ResourceExhausted,
+                          "guest memory is at most " + core::format_size(kMaxBytes) + " a device");
+    }
     auto mapping = io.map(handle, region.mmap_offset, region.size);
     if (!mapping) {
         return core::fail("guest memory", mapping.error());
@@ -29,6 +34,14 @@ core::Result<MemoryTable::Entry> MemoryTable::map(reactor::Io& io,
 }
 
 core::Result<void> MemoryTable::publish(const std::vector<Entry>& entries) {
+    std::uint64_t total = 0;
+    for (const Entry& entry : entries) {
+        total += entry.mapping->bytes().size();
+    }
+    if (total > kMaxBytes) {
+        return core::fail(core::ErrorKind::ResourceExhausted,
+                          "guest memory is at most " + core::format_size(kMaxBytes) + " a device");
+    }
     std::array<memory::GuestMemory::Region, memory::GuestMemory::kMaxRegions> regions{};
     CHECK(entries.size() <= regions.size());
     for (std::size_t i = 0; i < entries.size(); ++i) {

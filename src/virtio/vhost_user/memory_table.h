@@ -18,12 +18,15 @@ namespace remora::virtio::vhost_user {
 
 class MemoryTable {
   public:
+    /// Of one front end: a hostile one must not take the address space of all.
+    static constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 40U;
+
     /// Maps `regions` from `handles` (one each; the caller closes them) in place of what was there.
     /// Errors leave the old table.
     core::Result<void> replace(reactor::Io& io,
                                std::span<const MemoryRegion> regions,
                                std::span<const reactor::Handle> handles);
-    /// Errors: ResourceExhausted past kMaxRegions; InvalidArgument.
+    /// Errors: ResourceExhausted past kMaxRegions or kMaxBytes; InvalidArgument.
     core::Result<void> add(reactor::Io& io, const MemoryRegion& region, reactor::Handle handle);
     /// Removes the region with the same guest address, user address and size. Errors: NotFound.
     core::Result<void> remove(const MemoryRegion& region);

@@ -168,12 +168,14 @@ core::Result<void> Session::start_if_ready(std::size_t index) {
 }
 
 core::Result<void> Session::start_all() {
+    core::Result<void> outcome;
     for (std::size_t i = 0; i < vrings_.size(); ++i) {
-        if (auto started = start_if_ready(i); !started) {
-            return started;
+        auto started = start_if_ready(i);
+        if (!started && outcome) {
+            outcome = std::move(started);
         }
     }
-    return {};
+    return outcome;
 }
 
 void Session::on_connection_lost(std::string reason) {

@@ -51,6 +51,9 @@ class SessionDevice {
   public:
     /// All feature bits on offer, without VhostUserProtocol.
     [[nodiscard]] virtual std::uint64_t features() const = 0;
+    /// All it may ever have on offer. A guest keeps what it negotiated, however the volume has
+    /// changed since; what a volume cannot do is refused request by request.
+    [[nodiscard]] virtual std::uint64_t possible_features() const = 0;
     [[nodiscard]] virtual std::uint16_t queue_count() const = 0;
     /// Fills the configuration space; `config` is kMaxConfigBytes zeros.
     virtual void read_config(std::span<std::byte> config) const = 0;
@@ -169,6 +172,7 @@ class Session final : private ConnectionHandler, private reactor::Runnable {
     bool quiesce(std::size_t index);
     bool quiesce_all();
     core::Result<void> start_if_ready(std::size_t index);
+    /// Starts what can run. Errors: the first queue's that cannot; the others are started.
     core::Result<void> start_all();
     /// The queue a vring message is about; null when there is none such.
     Vring* find_vring(std::uint64_t index);

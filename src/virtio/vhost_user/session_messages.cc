@@ -101,8 +101,8 @@ Session::Outcome Session::set_features(const Message& message) {
         return fatal(kWrongSize);
     }
     const std::uint64_t wanted = payload.value;
-    if ((wanted & ~(device_.features() | bit(Feature::VhostUserProtocol))) != 0) {
-        return refused("features that were not offered");
+    if ((wanted & ~(device_.possible_features() | bit(Feature::VhostUserProtocol))) != 0) {
+        return refused("features that are never offered");
     }
     if (wanted != features_ && !quiesce_all()) {
         return wait();
@@ -227,8 +227,10 @@ Session::Outcome Session::rem_mem_reg(const Message& message) {
         return wait();
     }
     const auto removed = memory_.remove(single.region);
-    const auto started = start_all();
-    return from(removed ? started : removed);
+    // A front end changes a region by removing it and adding it anew: a ring that was in it rests
+    // until then, and that is no error.
+    static_cast<void>(start_all());
+    return from(removed);
 }
 
 Session::Outcome Session::handle_inflight(Message& message) {
@@ -278,6 +280,7 @@ Session::Outcome Session::set_inflight_fd(const Message& message) {
                                       description.mmap_size, description.mmap_offset,
                                       description.queue_count, description.queue_size);
     if (!region) {
+        static_cast<void>(start_all());  // with what they had
         return refused(region.error().message);
     }
     inflight_.emplace(std::move(*region));

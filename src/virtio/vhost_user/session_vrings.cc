@@ -162,6 +162,11 @@ Session::Outcome Session::set_vring_event(Message& message) {
         device_.set_call(static_cast<std::uint16_t>(index), event.get());
     }
     vring->call = std::move(event);
+    if (vring->running && vring->call != nullptr) {
+        // QEMU gives a ring its real descriptor only after it runs: what completed until then was
+        // signalled to one that nobody hears. One interrupt too many does no harm.
+        vring->call->signal();
+    }
     return done();
 }
 

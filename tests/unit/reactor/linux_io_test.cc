@@ -283,5 +283,44 @@ TEST_F(LinuxIoTest, Event_signalled_isDelivered) {
     turn_until([&] { return counter.count == 2; });
 }
 
+// A poll whose event is on its way when its owner goes must not keep the socket for ever.
+TEST_F(LinuxIoTest, Stream_closedWithEventsOnTheirWay_leavesNothingBehind) {
+    turn(4);
+    const std::size_t before = linux_io().live();
+    for (int round = 0; round < 20; ++round) {
+        int pair[2] = {-1, -1};
+        ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+        auto stream = reactor().io().adopt_stream(pair[0]);
+        ASSERT_TRUE(stream);
+        (*stream)->set_handler(this);
+        turn(2);
+        ASSERT_EQ(write(pair[1], "x", 1), 1);
+        stream->reset();
+        EXPECT_EQ(close(pair[1]), 0);
+    }
+    turn_until([&] { return linux_io().live() == before; });
+}
+
+// The descriptor's other holder may make it blocking and fill its counter.
+TEST_F(LinuxIoTest, Event_counterFullAndBlocking_signalReturns) {
+    const int theirs = eventfd(0, EFD_CLOEXEC);
+    auto event = reactor().io().adopt_event(dup(theirs));
+    ASSERT_TRUE(event);
+    ASSERT_EQ(fcntl(theirs, F_SETFL, 0), 0);
+    const std::uint64_t most = 0xffff'ffff'ffff'fffeULL;
+    ASSERT_EQ(write(theirs, &most, sizeof most), 8);
+    const std::size_t before = linux_io().live();
+
+    for (int i = 0; i < 100; ++i) {
+        (*event)->signal();
+        turn();
+    }
+
+    EXPECT_EQ(linux_io().live(), before) << "one write at a time";
+    event->reset();
+    turn_until([&] { return linux_io().live() == before - 1; });
+    EXPECT_EQ(close(theirs), 0);
+}
+
 }  // namespace
 }  // namespace remora::reactor

@@ -86,6 +86,37 @@ TEST_F(VhostSessionTest, Memory_slotsAddedAndRemoved_ioGoesOn) {
     EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
 }
 
+// How QEMU changes a region: it removes it and adds it anew, rings or no rings in it.
+TEST_F(VhostSessionTest, Memory_regionOfARunningRing_removedAndAddedAnew_ioGoesOn) {
+    VhostFrontEnd front = make_front();
+    ASSERT_TRUE(front.connect()) << front.error();
+    ASSERT_EQ(perform(front, BlkType::In, 0, 512), kOk);
+    vu::SingleRegion region;
+    region.region = front.ram().region();
+    const int fd = front.ram().fd();
+    ASSERT_TRUE(front.set(RequestType::RemMemReg, core::as_bytes_of(region))) << front.error();
+    ASSERT_TRUE(front.set(RequestType::AddMemReg, core::as_bytes_of(region), {&fd, 1}));
+    EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
+}
+
+TEST_F(VhostSessionTest, Memory_moreThanOneDeviceMayMap_isRefused) {
+    VhostFrontEnd front = make_front();
+    ASSERT_TRUE(front.connect()) << front.error();
+    GuestRam sparse(4096);
+    ASSERT_EQ(ftruncate(sparse.fd(), off_t{1} << 42), 0);
+    vu::SingleRegion region;
+    region.region.guest_address = 0x9'0000'0000;
+    region.region.user_address = 0x1'0000'0000;
+    region.region.size = (std::uint64_t{1} << 40U) + 4096;
+    const int fd = sparse.fd();
+    EXPECT_FALSE(front.set(RequestType::AddMemReg, core::as_bytes_of(region), {&fd, 1}));
+    // A page far into the file costs a page of addresses, not all that is before it.
+    region.region.size = 4096;
+    region.region.mmap_offset = (std::uint64_t{1} << 42U) - 4096;
+    EXPECT_TRUE(front.set(RequestType::AddMemReg, core::as_bytes_of(region), {&fd, 1}));
+    EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
+}
+
 TEST_F(VhostSessionTest, Memory_replacedWhileRequestsRun_waitsForThem) {
     VhostFrontEnd front = make_front();
     ASSERT_TRUE(front.connect()) << front.error();

@@ -188,6 +188,23 @@ TEST_F(VhostSessionTest, Features_notOffered_areRefused) {
     EXPECT_FALSE(front.set(RequestType::SetProtocolFeatures, core::as_bytes_of(features)));
 }
 
+// A guest keeps what it negotiated though the volume has changed: QEMU says it again on each
+// reconnect, and must not be turned away for ever.
+TEST_F(VhostSessionTest, Features_ofTheVolumeAsItWas_areAccepted) {
+    block::Geometry bare = geometry();
+    bare.can_discard = bare.can_write_zeroes = false;
+    Disk& plain = make_disk(1, bare);
+    VhostFrontEnd front(front_end_options(plain));
+    ASSERT_TRUE(front.negotiate()) << front.error();
+    const std::uint64_t was = virtio::bit(virtio::Feature::BlkDiscard) |
+                              virtio::bit(virtio::Feature::BlkWriteZeroes) |
+                              virtio::bit(virtio::Feature::BlkReadOnly);
+    ASSERT_EQ(front.offered_features() & was, 0U);
+    vu::U64 features;
+    features.value = front.features() | was;
+    EXPECT_TRUE(front.set(RequestType::SetFeatures, core::as_bytes_of(features)));
+}
+
 TEST_F(VhostSessionTest, UnknownMessage_withoutReplyFlag_closes) {
     expect_closed([](VhostFrontEnd& front) { front.socket().send(static_cast<RequestType>(200)); });
 }
@@ -228,6 +245,31 @@ TEST_F(VhostSessionTest, Inflight_sizesThatCannotBe_areRefused) {
     description.queue_size = 0;
     std::memcpy(payload.data(), &description, sizeof(description));
     EXPECT_FALSE(front.set(RequestType::SetInflightFd, payload, {&fd, 1}));
+}
+
+TEST_F(VhostSessionTest, Inflight_refusedWhileQueuesRun_theyGoOn) {
+    VhostFrontEnd front = make_front();
+    ASSERT_TRUE(front.connect()) << front.error();
+    vu::InflightDescription description;
+    description.mmap_size = 64;
+    description.queue_count = 1;
+    description.queue_size = 64;
+    std::array<std::byte, vu::kInflightWireBytes> payload{};
+    std::memcpy(payload.data(), &description, sizeof(description));
+    const int fd = front.ram().fd();
+    EXPECT_FALSE(front.set(RequestType::SetInflightFd, payload, {&fd, 1}));
+    EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
+}
+
+// What completed before the ring had its real call descriptor was signalled to nobody.
+TEST_F(VhostSessionTest, CallDescriptor_givenToARunningRing_isSignalledOnce) {
+    VhostFrontEnd front = make_front();
+    ASSERT_TRUE(front.connect()) << front.error();
+    const Fd late = make_eventfd();
+    const int fd = late.get();
+    vu::U64 which;
+    ASSERT_TRUE(front.set(RequestType::SetVringCall, core::as_bytes_of(which), {&fd, 1}));
+    EXPECT_TRUE(wait_eventfd(late, 10'000));
 }
 
 TEST_F(VhostSessionTest, ResetDevice_stopsQueues_andTheyStartAgain) {
