@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/ram/ram_device.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "block/deferred.h"
+#include "core/check.h"
 #include "core/units.h"
+#include "reactor/timer.h"
 
 namespace remora::backends::ram {
 
@@ -15,44 +20,114 @@ using block::Opcode;
 using block::Request;
 using block::Status;
 
-class RamChannel final : public block::Channel {
+// Bytes that are copied or cleared in one turn (about 0.5 ms): a guest that asks for more at once
+// waits for the next turns, and its neighbours on the reactor do not wait for it.
+constexpr std::size_t kBytesPerTurn = std::size_t{4} << 20U;
+constexpr std::size_t kClearStep = 4096;
+
+class RamChannel final : public block::Channel, private reactor::TimerHandler {
   public:
     RamChannel(std::byte* memory, const block::Geometry& geometry)
-        : memory_(memory), geometry_(geometry), done_(reactor::Reactor::current()) {}
+        : memory_(memory),
+          geometry_(geometry),
+          reactor_(reactor::Reactor::current()),
+          next_turn_(*this),
+          done_(reactor_) {}
+    RamChannel(const RamChannel&) = delete;
+    RamChannel& operator=(const RamChannel&) = delete;
+    ~RamChannel() override { CHECK(current_ == nullptr && waiting_.empty()); }
 
     void submit(block::RequestBatch& batch) override {
-        while (Request* request = batch.pop_front()) {
-            done_.push(*request, perform(*request));
+        if (turn_ != reactor_.now()) {
+            turn_ = reactor_.now();
+            left_ = kBytesPerTurn;
         }
+        waiting_.append(batch);
+        perform();
     }
 
   private:
-    Status perform(const Request& request) const {
-        if (const Status status = block::validate(request, geometry_); status != Status::Ok) {
-            return status;
+    void on_timer(reactor::Timer& /*timer*/) override {
+        turn_ = reactor_.now();
+        left_ = kBytesPerTurn;
+        perform();
+    }
+
+    // Takes requests in their order until none is left or the turn's share is used up, which may be
+    // in the middle of one.
+    void perform() {
+        while (current_ != nullptr || next()) {
+            if (left_ == 0) {
+                if (!next_turn_.armed()) {
+                    reactor_.arm(next_turn_, reactor_.now());
+                }
+                return;
+            }
+            const std::size_t bytes = std::min(current_bytes_ - position_, left_);
+            step({memory_ + current_->lba * geometry_.block_size + position_, bytes});
+            position_ += bytes;
+            left_ -= bytes;
+            if (position_ == current_bytes_) {
+                done_.push(*std::exchange(current_, nullptr), Status::Ok);
+            }
         }
-        std::byte* at = memory_ + request.lba * geometry_.block_size;
-        const std::size_t bytes = std::size_t{request.block_count} * geometry_.block_size;
-        core::SegmentCursor cursor(request.data);
-        switch (request.opcode) {
+    }
+
+    bool next() {
+        while (Request* request = waiting_.pop_front()) {
+            const Status status = block::validate(*request, geometry_);
+            if (status == Status::Ok && request->opcode != Opcode::Flush) {
+                current_ = request;
+                current_bytes_ = std::size_t{request->block_count} * geometry_.block_size;
+                position_ = 0;
+                cursor_ = core::SegmentCursor(request->data);
+                return true;
+            }
+            done_.push(*request, status);
+        }
+        return false;
+    }
+
+    void step(std::span<std::byte> at) {
+        switch (current_->opcode) {
             case Opcode::Read:
-                cursor.copy_in({at, bytes});
+                cursor_.copy_in(at);
                 break;
             case Opcode::Write:
-                cursor.copy_out({at, bytes});
+                cursor_.copy_out(at);
                 break;
             case Opcode::WriteZeroes:
             case Opcode::Discard:
-                std::memset(at, 0, bytes);
+                clear(at);
                 break;
             case Opcode::Flush:
                 break;
         }
-        return Status::Ok;
+    }
+
+    // Pages that are zero already are not written: those never touched stay without memory.
+    static void clear(std::span<std::byte> range) {
+        static constexpr std::array<std::byte, kClearStep> kZeros{};
+        while (!range.empty()) {
+            const auto step = range.first(std::min(range.size(), kClearStep));
+            if (std::memcmp(step.data(), kZeros.data(), step.size()) != 0) {
+                std::memset(step.data(), 0, step.size());
+            }
+            range = range.subspan(step.size());
+        }
     }
 
     std::byte* memory_;
     block::Geometry geometry_;
+    reactor::Reactor& reactor_;
+    reactor::Timer next_turn_;
+    core::Nanos turn_{-1};  // the turn that `left_` belongs to
+    std::size_t left_ = 0;
+    block::RequestBatch waiting_;
+    Request* current_ = nullptr;  // begun
+    std::size_t current_bytes_ = 0;
+    std::size_t position_ = 0;
+    core::SegmentCursor cursor_{{}};
     block::DeferredCompletions done_;
 };
 
