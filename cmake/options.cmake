@@ -4,7 +4,9 @@ set(REMORA_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, `address,u
 
 find_program(CCACHE ccache)
 if(CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE}")
+  # What one checkout has compiled another need not compile again.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+    "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}" CCACHE_NOHASHDIR=1 "${CCACHE}")
 endif()
 
 add_library(remora_options INTERFACE)

@@ -48,6 +48,7 @@ class Daemon:
         self._port = grpc_port
         self._arguments = arguments or []
         self._child: Child | None = None
+        self._killed = False  # its end was wanted
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -69,6 +70,7 @@ class Daemon:
         command = [str(program("remorad")), "--state", str(self.folder / "state"),
                    "--grpc", self.server, *self._arguments]
         self._child = Child(f"the {self.name}'s remorad", command, self.log, capture_stdout=True)
+        self._killed = False
         line = self._child.read_line(START_SECONDS)
         ready = re.fullmatch(r"remorad ready: grpc=127\.0\.0\.1:(\d+)", line)
         if not ready:
@@ -77,15 +79,25 @@ class Daemon:
 
     def kill(self) -> None:
         """As `kill -9` does: no time for a last word."""
-        if self._child is not None:
+        self._check_alive()
+        if self._child is not None and self.running():
+            self._killed = True
             self._child.signal(signal.SIGKILL)
             self._child.wait(STOP_SECONDS)
             self._child.stop()
 
+    def _check_alive(self) -> None:
+        """A daemon that has ended without being told to has crashed."""
+        if self._child is not None and not self._killed and not self.running():
+            raise LabError(f"the {self.name}'s remorad has ended by itself "
+                           f"(exit code {self._child.exit_code})")
+
     def stop(self) -> None:
         """SIGTERM, after which it must end by itself with exit code 0."""
+        self._check_alive()
         if self._child is None or not self.running():
             return
+        self._killed = True
         self._child.signal(signal.SIGTERM)
         try:
             code = self._child.wait(2 * STOP_SECONDS)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Callable, TextIO
 
-from paths import LabError
+from paths import LabError, shared_run_dir
 from processes import Child, end_on_signals
 
 _held: list[TextIO] = []
@@ -42,8 +42,12 @@ def foreground(name: str, start: Callable[[], Child | None], stop: Callable[[], 
     sys.exit(0)
 
 
-def folder_of(shared: Path, name: str) -> Path:
+def folder_of(name: str) -> Path:
     """The command's folder, held until this process ends: one target, one IPU, one VM."""
+    try:
+        shared = shared_run_dir()
+    except LabError as error:
+        sys.exit(f"lab/{name}: {error}")
     lock = open(shared / f"{name}.lock", "w", encoding="ascii")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

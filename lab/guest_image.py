@@ -63,6 +63,8 @@ def guest_image(say: Say = lambda line: None) -> GuestImage:
     folder = cache_dir() / f"guest-{_key(package)}"
     with _lock(cache_dir() / "guest.lock", say):
         if not folder.is_dir():
+            for stale in cache_dir().glob("building-*"):  # of a run that was killed
+                shutil.rmtree(stale, ignore_errors=True)
             _build(package, folder, say)
     return GuestImage(folder / "vmlinux", folder / "initramfs.cpio")
 

@@ -90,7 +90,8 @@ class Child:
                 raise LabError(f"{self.name} printed no line within {seconds:g} s")
             got = os.read(stream.fileno(), 1)
             if not got:
-                raise LabError(f"{self.name} ended at once (exit code {self.wait(5)})")
+                raise LabError(f"{self.name} ended at once (exit code {self.wait(5)}): "
+                               f"{self.tail(3)}")
             line += got
         return line.decode(errors="replace").rstrip()
 

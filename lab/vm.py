@@ -10,6 +10,7 @@ with QEMU 7.2 and ACPI hot-plug, see FUNCTIONS.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Callable
@@ -26,6 +27,8 @@ MEMORY = "512M"
 PROCESSORS = 2
 KVM_BOOT_SECONDS = 8  # about 1 s where KVM works; where it does not, the guest hangs
 QUIT_SECONDS = 2  # QEMU has nothing to save; one that hangs is killed
+# How a Linux kernel begins to say that it crashed.
+CRASH = re.compile(r"BUG:|Oops|general protection|double fault|invalid opcode|panic|kernel stack")
 BOOT_SECONDS = 120  # seen: 5 s on an idle machine, 55 s on a loaded one
 
 
@@ -159,6 +162,12 @@ class Vm:
         self.agent.close()
         self.qmp.wait_event("RESET")
         self.agent.connect(BOOT_SECONDS)
+
+    def console_tail(self, lines: int = 40) -> str:
+        """The end of what the guest's kernel said; from its first word of a crash, if it crashed."""
+        said = self.console.read_text(encoding="utf-8", errors="replace").splitlines()
+        crash = next((at for at, line in enumerate(said) if CRASH.search(line)), None)
+        return "\n".join(said[-lines:] if crash is None else said[crash : crash + 3 * lines])
 
     def stop(self) -> None:
         """Ends QEMU. Never raises."""

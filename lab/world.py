@@ -71,20 +71,26 @@ class World:
             raise LabError(f"there is no volume {name} in this scenario")
         return self.volumes[name]
 
-    def close(self, clean: bool) -> None:
-        """Ends everything. With `clean` a daemon that does not end well is an error."""
-        try:
-            if clean:
-                for daemon in (self.ipu, self.target):
-                    if daemon is not None:
-                        daemon.stop()
-        finally:
-            for daemon in (self.ipu, self.target):
-                if daemon is not None:
-                    daemon.end()
-            if self.vm is not None:
-                self.vm.stop()
-            shutil.rmtree(self.folder, ignore_errors=True)
+    def stop_daemons(self) -> None:
+        """Each must still run, and end well when it is asked to. Their logs stay."""
+        for daemon in (self.ipu, self.target):
+            if daemon is not None:
+                daemon.stop()
+
+    def close(self) -> None:
+        """Ends everything and removes the folder. Never raises."""
+        for daemon in (self.ipu, self.target):
+            if daemon is not None:
+                daemon.end()
+        if self.vm is not None:
+            self.vm.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def left(self) -> list[str]:
+        """Processes of this run that still live; none after close()."""
+        children = [self.target.child, self.ipu.child if self.ipu else None,
+                    self.vm.child if self.vm else None]
+        return [child.name for child in children if child is not None and child.alive()]
 
     def logs(self) -> str:
         """The ends of all logs that say anything, for a failed run."""
@@ -96,8 +102,7 @@ class World:
                 state = "running" if child.alive() else f"ended with exit code {child.exit_code}"
                 parts.append(f"--- {child.name} ({state}), end of its log:\n{child.tail(25)}")
         if self.vm is not None and self.vm.console.exists():
-            text = self.vm.console.read_text(encoding="utf-8", errors="replace")
-            parts.append("--- the guest's console:\n" + "\n".join(text.splitlines()[-12:]))
+            parts.append("--- the guest's console:\n" + self.vm.console_tail())
         return "\n".join(parts)
 
     # --- disks ------------------------------------------------------------------------------

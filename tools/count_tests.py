@@ -11,6 +11,13 @@ import xml.etree.ElementTree as xml
 from pathlib import Path
 
 
+def was_skipped(case: xml.Element) -> bool:
+    """Whether the test itself asked for it; ctest writes `notrun` for a missing program, too."""
+    skipped = case.find("skipped")
+    reason = skipped.get("message", "") if skipped is not None else ""
+    return case.get("status") == "disabled" or reason.startswith("SKIP_")
+
+
 def main(arguments: list[str]) -> int:
     passed = failed = skipped = 0
     for argument in arguments:
@@ -23,9 +30,12 @@ def main(arguments: list[str]) -> int:
             if case.get("status") == "fail" or case.find("failure") is not None:
                 failed += 1
                 print(f"{name}: FAILED {case.get('name')}")
-            elif case.get("status") in ("notrun", "disabled") or case.find("skipped") is not None:
+            elif was_skipped(case):
                 skipped += 1
                 print(f"{name}: skipped {case.get('name')}")
+            elif case.get("status") != "run":
+                failed += 1
+                print(f"{name}: FAILED {case.get('name')}: it did not run")
             else:
                 passed += 1
     print(f"{passed} passed, {failed} failed, {skipped} skipped")

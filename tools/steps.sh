@@ -28,6 +28,8 @@ run() {
 # Ctrl-C or SIGTERM: passes it on, gives the group time to clean up, and ends what is left of it.
 stop() {
     trap '' INT TERM HUP
+    # The interrupt may have come between the start of the child and the note of its pid.
+    steps_child=${steps_child:-$(jobs -pr | tail -n 1)}
     if [ -n "$steps_child" ]; then
         kill -TERM -- "-$steps_child" 2>/dev/null || true
         for _ in $(seq 150); do
@@ -45,7 +47,8 @@ trap stop INT TERM HUP
 # configure PRESET: quiet when it works.
 configure() {
     local log
-    mkdir -p "build/$1"
+    mkdir -p "build/$1" && [ -w "build/$1" ] ||
+        die "build/$1 cannot be written by $(id -un); it belongs to $(stat -c %U "build/$1" 2>/dev/null || stat -c %U .)"
     log=build/$1/configure.log
     run cmake --preset "$1" >"$log" 2>&1 ||
         { tail -n 20 "$log" >&2; die "configuring the preset $1 failed; all of it is in $log"; }

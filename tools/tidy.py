@@ -67,6 +67,8 @@ def heading_anchors(text: str) -> set[str]:
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 NAMED_PATH = re.compile(r"`((?:src|tests|lab|docs|tools|api|bench|cmake)/[\w./-]*\w)(?::\d+)?`")
+# The design pages write a source's path from src/ on.
+SOURCE_PATH = re.compile(r"`((?:%s)/[\w./-]*\.(?:h|cc))`" % "|".join(sorted(tidy_cpp.RANKS)))
 
 
 def check_links(tree: Tree) -> Iterator[Finding]:
@@ -74,7 +76,7 @@ def check_links(tree: Tree) -> Iterator[Finding]:
         for number, line in enumerate(text.splitlines(), 1):
             for target in LINK.findall(line):
                 yield from check_link(tree, path, number, target)
-            for named in NAMED_PATH.findall(line):
+            for named in [*NAMED_PATH.findall(line), *("src/" + name for name in SOURCE_PATH.findall(line))]:
                 if not tree.has(named):
                     yield Finding(path, number, "docs-path", f"`{named}` is no file or folder here; name what there is")
 

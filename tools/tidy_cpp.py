@@ -5,6 +5,7 @@ Rough text matching, no compiler: quick, and exact enough for the way this proje
 """
 
 import functools
+import posixpath
 import re
 from collections.abc import Iterator
 
@@ -124,7 +125,7 @@ def check_includes(tree: Tree) -> Iterator[Finding]:
             third_party = next((row for row in THIRD_PARTY if row[0].search(header)), None)
             if third_party:
                 yield from check_third_party(path, line, header, third_party)
-            elif found.group(1) == '"':
+            elif found.group(1) == '"' or (header.endswith(".h") and tree.has("src/" + header)):
                 yield from check_layer(tree, path, line, header)
 
 
@@ -277,6 +278,16 @@ def check_functions(tree: Tree) -> Iterator[Finding]:
                 yield Finding(path, first, "function-length", f"{last - first + 1} lines; cut it into functions of at most {MAX_FUNCTION}")
 
 
+def listed_elsewhere(tree: Tree, path: str) -> bool:
+    """Whether tests or benchmarks of another folder name it, by its path from there."""
+    for where, text in tree.select(lambda where: where.endswith("CMakeLists.txt") and where.startswith(("tests/", "bench/"))):
+        folder = where.rpartition("/")[0]
+        words = re.findall(r"[\w./-]+/" + re.escape(path.rpartition("/")[2]), text)
+        if any(posixpath.normpath(posixpath.join(folder, word)) == path for word in words):
+            return True
+    return False
+
+
 def check_listed(tree: Tree) -> Iterator[Finding]:
     """No dead files: each source is named by the CMakeLists.txt above it."""
     for path, _ in tree.select(lambda path: is_cpp(path) and (path.startswith("src/") or path.endswith(".cc"))):
@@ -285,10 +296,9 @@ def check_listed(tree: Tree) -> Iterator[Finding]:
             folder = folder.rpartition("/")[0]
         name = path.removeprefix(folder + "/")
         listing = tree.files.get(folder + "/CMakeLists.txt", "")
-        others = [text for where, text in tree.files.items() if where.endswith("CMakeLists.txt") and where.startswith(("tests/", "bench/"))]
         if re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w.-])", listing):
             continue
-        if not path.startswith("src/") and any(path.rpartition("/")[2] in text for text in others):
+        if not path.startswith("src/") and listed_elsewhere(tree, path):
             continue
         yield Finding(path, 1, "listed", f"nothing builds this file; name it in {folder}/CMakeLists.txt or delete it")
 

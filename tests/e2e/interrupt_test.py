@@ -5,9 +5,11 @@ Everything the lab starts inherits one environment variable, by which it is foun
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 from pathlib import Path
@@ -34,8 +36,8 @@ def marked(value: str) -> list[str]:
 class InterruptedRun(unittest.TestCase):
     def interrupt(self, number: signal.Signals, exit_code: int, leaves_folder: bool) -> None:
         value = f"{os.getpid()}-{number.name}"
-        folder = Path("/tmp") / f"rmi-{value}"
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix="rmi-", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         with subprocess.Popen(
             [sys.executable, REPOSITORY / "lab/run", SCENARIO], text=True, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, env={**os.environ, MARK: value, "TMPDIR": str(folder)},
@@ -58,7 +60,6 @@ class InterruptedRun(unittest.TestCase):
         self.assertEqual(marked(value), [])
         if not leaves_folder:
             self.assertEqual(list(folder.iterdir()), [])
-        subprocess.run(["rm", "-rf", folder], check=True)
 
     def test_ctrl_c(self) -> None:
         self.interrupt(signal.SIGINT, 130, leaves_folder=False)
