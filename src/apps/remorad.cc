@@ -92,7 +92,7 @@ int main(int argc, char** argv) {
     sigwait(&signals, &signal_number);
     if (!(*daemon)->stop()) {
         remora::log::warn(
-            "guests' requests still wait for a path; they go on with the next remorad");
+            "stopped with work under way; guests' requests go on with the next remorad");
         std::_Exit(0);
     }
     return 0;

@@ -144,6 +144,16 @@ Task<Result<Attachment>> Attachments::attach_locked(Wanted wanted) {
         if (auto same = check_same(*existing, wanted); !same) {
             co_return std::unexpected(same.error());
         }
+        LockTable::Held function_lock;
+        if (!wanted.function) {
+            // The reconciler may be plugging it. Whoever holds a function waits for no volume.
+            const auto function = static_cast<std::uint32_t>(existing->resource.host_function());
+            auto taken = co_await context_.lock({function_key(function)});
+            if (!taken) {
+                co_return std::unexpected(taken.error());
+            }
+            function_lock = std::move(*taken);
+        }
         co_return co_await again(*existing);
     }
     if (wanted.function) {
@@ -214,20 +224,16 @@ Result<void> Attachments::check_same(const Object<Attachment>& existing, const W
 /// The same request again: the same disk, plugged in again if the host has lost it.
 Task<Result<Attachment>> Attachments::again(const Object<Attachment>& existing) {
     const std::string name = existing.resource.name();
-    const auto* disk = context_.model.find<opi::VirtioBlk>(existing.resource.virtio_blk());
-    if (disk != nullptr) {
-        const auto function = function_of(disk->resource);
-        const auto address = co_await context_.host.plug(disks_.plug_request(disk->resource));
-        if (!address) {
-            co_return std::unexpected(address.error());
-        }
-        context_.pci_addresses[function] = *address;
+    const auto* stored = context_.model.find<opi::VirtioBlk>(existing.resource.virtio_blk());
+    if (stored == nullptr) {
+        co_return fail(ErrorKind::DataLoss, name + " has no virtio-blk device in the store");
     }
-    const auto* found = context_.model.find<Attachment>(name);
-    if (found == nullptr) {
-        co_return fail(ErrorKind::Aborted, name + " was detached meanwhile");
+    const Object<opi::VirtioBlk> disk = *stored;
+    const auto address = co_await disks_.plug(disk);
+    if (!address) {
+        co_return std::unexpected(address.error());
     }
-    co_return shown(*found);
+    co_return shown(*context_.model.find<Attachment>(name));
 }
 
 Result<Object<opi::VirtioBlk>> Attachments::store_pending(const Wanted& wanted,
@@ -238,16 +244,17 @@ Result<Object<opi::VirtioBlk>> Attachments::store_pending(const Wanted& wanted,
         canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, found.remote_id);
 
     Object<opi::VirtioBlk> disk;
-    disk.resource.set_name("volumes/attached-" + std::to_string(function));
+    // The name, and so the socket, is the volume's, too: what a host was given for another volume
+    // at the same place is never taken for this one.
+    disk.resource.set_name("volumes/attached-" + std::to_string(function) + "-" +
+                           wanted.volume.text().substr(0, 8));
     if (context_.model.find<opi::VirtioBlk>(disk.resource.name()) != nullptr) {
         return fail(ErrorKind::AlreadyExists,
                     "a virtio-blk device was made by hand under the name " + disk.resource.name() +
                         ", which attachments use; delete it");
     }
-    const auto users = users_of_volume(context_.model, found.space.volume);
-    if (!users.empty()) {
-        return fail(ErrorKind::FailedPrecondition,
-                    "the volume " + wanted.volume.text() + " is in use by " + join_names(users));
+    if (auto unused = check_unused(context_, found.space.volume, wanted.volume); !unused) {
+        return std::unexpected(unused.error());
     }
     disk.resource.mutable_pcie_id()->mutable_port_id()->set_value(0);
     disk.resource.mutable_pcie_id()->mutable_physical_function()->set_value(
@@ -257,6 +264,7 @@ Result<Object<opi::VirtioBlk>> Attachments::store_pending(const Wanted& wanted,
     disk.known.set_intent(state::INTENT_PENDING);
     disk.known.set_attachment(name);
     disk.known.set_volume(found.space.volume);
+    disk.known.set_queues(disks_.queues_for(disk.resource));
 
     Object<Attachment> attachment;
     attachment.known.set_intent(state::INTENT_PENDING);
@@ -304,7 +312,8 @@ Task<Result<Attachment>> Attachments::raise(std::string name, Object<opi::Virtio
     // Still pending in the store: should undoing fail too, the reconciler goes on trying. It also
     // sees to what a plug whose end is unknown may have left on the host.
     context_.unfinished = true;
-    if (auto undone = co_await dismantle(name, address.has_value()); !undone) {
+    const bool plugged = address || address.error().kind == ErrorKind::DeadlineExceeded;
+    if (auto undone = co_await dismantle(name, plugged); !undone) {
         log::warn("undoing an attachment did not succeed yet", log::kv("name", name),
                   log::kv("reason", undone.error().message));
     }

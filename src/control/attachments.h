@@ -58,6 +58,7 @@ class Attachments {
     Task<core::Result<api::Attachment>> raise(std::string name, Object<opi::VirtioBlk> disk);
     /// `plugged` false: the host has not got it, as far as is known, and need not be asked.
     Task<core::Result<void>> dismantle(std::string name, bool plugged);
+    Task<core::Result<void>> stop_remote(std::string remote_id);
     core::Result<void> forget(const std::string& name, bool last_user);
     core::Result<void> set_intent(const std::string& name, state::Intent intent);
     [[nodiscard]] const Object<api::Attachment>* find(

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct Options {
     core::Nanos lock_limit{std::chrono::seconds(60)};      ///< Wait for another call at most.
     core::Nanos discovery_limit{std::chrono::seconds(5)};  ///< Discovery and Connect each.
     core::Nanos connect_limit{std::chrono::seconds(8)};
+    core::Nanos find_limit{std::chrono::seconds(20)};      ///< To find a volume, of all subsystems.
     core::Nanos reconcile_pause{std::chrono::seconds(1)};  ///< Between looks at the host.
 };
 
@@ -51,6 +53,8 @@ struct Context {
     Options options;
     /// Where the host sees each plugged function, as last heard from the platform.
     std::map<std::uint32_t, std::string> pci_addresses;
+    /// Volumes (the data plane's names) that a benchmark is writing to.
+    std::multiset<std::string> overwritten;
     /// Something was left half done or may be left on the host: the reconciler looks again.
     bool unfinished = false;
 

@@ -26,11 +26,15 @@ Task<core::Result<void>> ControlPlane::start() {
     co_return core::Result<void>();
 }
 
-Task<> ControlPlane::stop() {
+Task<bool> ControlPlane::stop(core::Nanos deadline) {
     status.set_ready(false);
-    co_await gate_.close();
-    co_await reconciler_.stop();
+    const bool calls_ended = co_await gate_.close_by(deadline);
+    const bool reconciler_ended = calls_ended && co_await reconciler_.stop(deadline);
+    if (!reconciler_ended) {
+        co_return false;
+    }
     co_await context_.host.stop();
+    co_return true;
 }
 
 }  // namespace remora::control

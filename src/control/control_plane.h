@@ -30,8 +30,9 @@ class ControlPlane {
 
     /// Loads the desired state and builds it anew. Once, before any call. Errors: DataLoss.
     Task<core::Result<void>> start();
-    /// Lets no further call in and returns when the last has ended.
-    Task<> stop();
+    /// Lets no further call in and returns when the last has ended; false when one has not by the
+    /// deadline (a benchmark, a guest that does not let go): then the plane must live on.
+    Task<bool> stop(core::Nanos deadline);
 
     /// Every call runs inside this gate.
     reactor::Gate& gate() { return gate_; }

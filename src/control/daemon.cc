@@ -56,11 +56,6 @@ auto run_on(reactor::Reactor& reactor, Body body) {
     return future.get();
 }
 
-Task<bool> finish(ControlPlane& plane) {
-    co_await plane.stop();
-    co_return true;
-}
-
 Result<std::uint64_t> random_seed() {
     std::uint64_t seed = 0;
     if (RAND_bytes(reinterpret_cast<unsigned char*>(&seed), sizeof seed) != 1) {
@@ -206,8 +201,11 @@ bool Daemon::stop() {
         return true;
     }
     // First the calls under way, then the data plane; what is freed is freed on its reactor.
-    run_on(all.runtime->control(), [&] { return finish(*all.plane); });
-    if (!run_on(all.runtime->control(), [&] { return all.node->stop(kStopLimit); })) {
+    const auto stop_plane = [&] {
+        return all.plane->stop(reactor::Reactor::current().now() + kStopLimit);
+    };
+    if (!run_on(all.runtime->control(), stop_plane) ||
+        !run_on(all.runtime->control(), [&] { return all.node->stop(kStopLimit); })) {
         return false;
     }
     run_on(all.runtime->control(), [&] {

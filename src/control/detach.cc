@@ -8,6 +8,7 @@
 #include "control/remotes.h"
 #include "control/validate_disk.h"
 #include "control/validate_volume.h"
+#include "reactor/call.h"
 
 namespace remora::control {
 
@@ -15,6 +16,13 @@ using core::ErrorKind;
 using core::fail;
 using core::Result;
 using Attachment = api::Attachment;
+
+namespace {
+
+constexpr core::Nanos kBusyLimit = std::chrono::seconds(1);
+constexpr core::Nanos kBusyStep = std::chrono::milliseconds(10);
+
+}  // namespace
 
 const Object<Attachment>* find_attachment(const Model& model, const core::Uuid& uuid) {
     for (const auto& [name, object] : model.table<Attachment>()) {
@@ -69,12 +77,25 @@ Task<Result<void>> Attachments::dismantle(std::string name, bool plugged) {
     const bool last_user = users_of(attachment.remote_controller()).size() <= 1;
     if (last_user) {
         const std::string remote_id(last_segment(attachment.remote_controller()));
-        auto stopped = co_await context_.node.delete_remote(remote_id);
+        auto stopped = co_await stop_remote(remote_id);
         if (!stopped && stopped.error().kind != ErrorKind::NotFound) {
             co_return stopped;
         }
     }
     co_return forget(name, last_user);
+}
+
+/// Somebody may just be reading one of its volumes' statistics.
+Task<Result<void>> Attachments::stop_remote(std::string remote_id) {
+    const core::Nanos deadline = reactor::Reactor::current().now() + kBusyLimit;
+    while (true) {
+        auto stopped = co_await context_.node.delete_remote(remote_id);
+        if (stopped || stopped.error().kind != ErrorKind::FailedPrecondition ||
+            reactor::Reactor::current().now() >= deadline) {
+            co_return stopped;
+        }
+        co_await reactor::sleep_for(kBusyStep);
+    }
 }
 
 Result<void> Attachments::forget(const std::string& name, bool last_user) {
@@ -190,22 +211,23 @@ Task<Result<Empty>> Attachments::detach(const api::DetachVolumeRequest& request)
         }
     }
     const std::string name = found->resource.name();
-    const std::string disk_name = found->resource.virtio_blk();
+    const auto function = static_cast<std::uint32_t>(found->resource.host_function());
     if (auto stored = set_intent(name, state::INTENT_REMOVING); !stored) {
         co_return std::unexpected(stored.error());
     }
-    auto done = co_await dismantle(name, true);
-    if (done) {
-        co_return Empty();
-    }
-    context_.unfinished = true;
-    const auto served =
-        co_await context_.node.vhost_blk_status(std::string(last_segment(disk_name)));
-    if (served && context_.model.find<Attachment>(name) != nullptr) {
+    Result<void> done = co_await disks_.unplug(function);
+    if (!done) {
         // The host did not let go: the disk stands as before, and can be detached again.
         (void)set_intent(name, state::INTENT_READY);
+    } else {
+        // The host has it no more, and there is no way back: what does not end now ends later.
+        done = co_await dismantle(name, false);
     }
-    co_return fail("detaching host function " + std::string(last_segment(name)), done.error());
+    if (!done) {
+        context_.unfinished = true;
+        co_return fail("detaching host function " + std::to_string(function), done.error());
+    }
+    co_return Empty();
 }
 
 Task<bool> Attachments::finish_removals() {

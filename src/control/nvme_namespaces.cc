@@ -4,6 +4,7 @@
 
 #include "control/child_calls.h"
 #include "control/references.h"
+#include "control/remotes.h"
 #include "control/subsystems.h"
 #include "control/validate_nvme.h"
 #include "control/validate_volume.h"
@@ -123,6 +124,13 @@ Task<Result<Namespace>> Subsystems::create_namespace(
             ErrorKind::FailedPrecondition,
             "the volume " + reference + " is the local host's disk " + join_names(disks));
     }
+    if (auto own = check_not_of_attachment(context_, *again); !own) {
+        co_return std::unexpected(own.error());
+    }
+    if (context_.overwritten.contains(target->volume)) {
+        co_return fail(ErrorKind::FailedPrecondition,
+                       "the volume " + reference + " is being overwritten by a benchmark");
+    }
     space.known.set_volume(target->volume);
     const auto nsid = co_await build_namespace(space, nqn);
     if (!nsid) {
@@ -131,6 +139,7 @@ Task<Result<Namespace>> Subsystems::create_namespace(
     fill_in(space.resource, *nsid, target->uuid);
     Transaction transaction(context_.model);
     transaction.put(space);
+    keep_remote_namespaces(context_, again->remote, transaction);
     if (auto stored = transaction.commit(); !stored) {
         (void)co_await context_.node.remove_namespace(nqn, *nsid);
         co_return std::unexpected(stored.error());

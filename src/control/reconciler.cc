@@ -13,7 +13,7 @@ std::vector<DesiredDisk> Reconciler::desired() const {
     std::vector<DesiredDisk> disks;
     for (const auto& [name, object] : context_.model.table<opi::VirtioBlk>()) {
         if (object.known.intent() == state::INTENT_READY) {
-            const auto request = disks_.plug_request(object.resource);
+            const auto request = disks_.plug_request(object);
             disks.push_back({request.function, request.socket_path, request.queues});
         }
     }
@@ -28,9 +28,7 @@ Task<bool> Reconciler::carry_out(PlugAction action) {
         co_return false;
     }
     const auto now_desired = desired();
-    const auto wish = std::find_if(now_desired.begin(), now_desired.end(), [&](const auto& disk) {
-        return disk.function == action.function;
-    });
+    const auto* wish = disk_on_function(context_.model, action.function);
     core::Result<void> outcome;
     if (action.kind == PlugAction::Kind::Unplug) {
         const auto actual = co_await context_.host.list();
@@ -44,12 +42,10 @@ Task<bool> Reconciler::carry_out(PlugAction action) {
         if (still) {
             outcome = co_await disks_.unplug(action.function);
         }
-    } else if (wish != now_desired.end()) {
-        const auto address =
-            co_await context_.host.plug({wish->function, wish->socket_path, wish->queues});
-        if (address) {
-            context_.pci_addresses[action.function] = *address;
-        } else {
+    } else if (wish != nullptr && wish->known.intent() == state::INTENT_READY) {
+        const Object<opi::VirtioBlk> disk = *wish;
+        const auto address = co_await disks_.plug(disk);
+        if (!address) {
             outcome = std::unexpected(address.error());
         }
     }
@@ -76,6 +72,8 @@ Task<bool> Reconciler::once() {
         }
         co_return false;
     }
+    // A change from here on is another look's business.
+    seen_generation_ = context_.host.generation();
     for (const platform::PluggedDevice& device : *actual) {
         if (!device.pci_address.empty()) {
             context_.pci_addresses[device.function] = device.pci_address;
@@ -99,7 +97,6 @@ Task<> Reconciler::run(Reconciler* self) {
                           self->context_.host.generation() != self->seen_generation_;
         if (!self->settled_ || lost || std::exchange(self->context_.unfinished, false)) {
             self->settled_ = co_await self->once();
-            self->seen_generation_ = self->context_.host.generation();
         }
         const core::Nanos next =
             reactor::Reactor::current().now() + self->context_.options.reconcile_pause;
@@ -107,9 +104,9 @@ Task<> Reconciler::run(Reconciler* self) {
     }
 }
 
-Task<> Reconciler::stop() {
+Task<bool> Reconciler::stop(core::Nanos deadline) {
     stop_signal_.notify();
-    co_await gate_.close();
+    co_return co_await gate_.close_by(deadline);
 }
 
 }  // namespace remora::control

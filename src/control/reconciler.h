@@ -25,7 +25,8 @@ class Reconciler {
     Task<bool> once();
     /// Looks again whenever there is reason to, until stop().
     void start();
-    Task<> stop();
+    /// False when a look did not end by the deadline.
+    Task<bool> stop(core::Nanos deadline);
 
   private:
     static Task<> run(Reconciler* self);

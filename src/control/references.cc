@@ -166,13 +166,22 @@ Result<VolumeTarget> resolve_volume(const Context& context, const std::string& r
     return target;
 }
 
+namespace {
+
+/// What a client calls the device: attachments hide theirs.
+std::string spoken_name(const Object<opi::VirtioBlk>& disk) {
+    return disk.known.attachment().empty()
+               ? "virtioBlks/" + std::string(last_segment(disk.resource.name()))
+               : disk.known.attachment();
+}
+
+}  // namespace
+
 std::vector<std::string> disks_on_volume(const Model& model, const std::string& volume) {
     std::vector<std::string> names;
     for (const auto& [name, object] : model.table<opi::VirtioBlk>()) {
         if (object.known.volume() == volume) {
-            names.push_back(object.known.attachment().empty()
-                                ? "virtioBlks/" + std::string(last_segment(name))
-                                : object.known.attachment());
+            names.push_back(spoken_name(object));
         }
     }
     return names;
@@ -188,6 +197,39 @@ std::vector<std::string> users_of_volume(const Model& model, const std::string& 
     return names;
 }
 
+core::Result<void> check_unused(const Context& context,
+                                const std::string& volume,
+                                const core::Uuid& uuid) {
+    std::vector<std::string> users = users_of_volume(context.model, volume);
+    // A namespace under the same UUID is no other user: it may be the very way we reach it.
+    for (const auto& [name, object] : context.model.table<opi::VirtioBlk>()) {
+        const auto info = context.node.find_volume(object.known.volume());
+        if (object.known.volume() != volume && info && !uuid.is_nil() && info->uuid == uuid) {
+            users.push_back(spoken_name(object));
+        }
+    }
+    if (context.overwritten.contains(volume)) {
+        users.emplace_back("a benchmark that overwrites it");
+    }
+    if (users.empty()) {
+        return {};
+    }
+    return fail(ErrorKind::FailedPrecondition,
+                "the volume " + volume + " is in use by " + join_names(users));
+}
+
+core::Result<void> check_not_of_attachment(const Context& context, const VolumeTarget& target) {
+    const auto* remote = context.model.find<opi::NvmeRemoteController>(target.remote);
+    if (remote == nullptr || remote->known.attachment().empty()) {
+        return {};
+    }
+    return fail(ErrorKind::FailedPrecondition,
+                "the volume " + target.volume + " is reached through " + target.remote +
+                    ", which " + remote->known.attachment() +
+                    " made and takes away again; attach the volume, or create a remote "
+                    "controller for it");
+}
+
 std::vector<std::string> users_of_remote(const Model& model, const std::string& remote_id) {
     std::vector<std::string> names;
     const auto of_remote = [&](const std::string& volume) {
@@ -196,9 +238,7 @@ std::vector<std::string> users_of_remote(const Model& model, const std::string& 
     };
     for (const auto& [name, object] : model.table<opi::VirtioBlk>()) {
         if (of_remote(object.known.volume())) {
-            names.push_back(object.known.attachment().empty()
-                                ? "virtioBlks/" + std::string(last_segment(name))
-                                : object.known.attachment());
+            names.push_back(spoken_name(object));
         }
     }
     for (const auto& [name, object] : model.table<opi::NvmeNamespace>()) {

@@ -32,6 +32,13 @@ core::Result<VolumeTarget> resolve_volume(const Context& context, const std::str
 
 /// Names of the namespaces and virtio-blk devices on the data plane's volume.
 std::vector<std::string> users_of_volume(const Model& model, const std::string& volume);
+/// Refuses another disk beside what uses the volume already: disks and namespaces on it, a disk on
+/// the same UUID (a remote volume reached through another controller), a benchmark that writes.
+core::Result<void> check_unused(const Context& context,
+                                const std::string& volume,
+                                const core::Uuid& uuid);
+/// Refuses to build on a remote controller that AttachVolume made and DetachVolume takes away.
+core::Result<void> check_not_of_attachment(const Context& context, const VolumeTarget& target);
 /// Names of the virtio-blk devices only.
 std::vector<std::string> disks_on_volume(const Model& model, const std::string& volume);
 /// The same for every volume of a remote controller (its id).

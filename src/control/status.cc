@@ -225,7 +225,15 @@ Task<Result<api::RunBenchmarkResponse>> Status::run_benchmark(
                            ", which uses the volume; use PATTERN_READ, or delete that first");
     }
     spec->volume = target->volume;
+    // While it writes nothing new is built on the volume.
+    const bool writes = spec->pattern != node::BenchmarkSpec::Pattern::Read;
+    if (writes) {
+        context_.overwritten.insert(target->volume);
+    }
     const auto result = co_await context_.node.run_benchmark(*spec);
+    if (writes) {
+        context_.overwritten.extract(target->volume);
+    }
     if (!result) {
         co_return std::unexpected(result.error());
     }

@@ -32,12 +32,10 @@ Result<void> check_free(const Context& context, const Disk& disk, const VolumeTa
                     "host function " + std::to_string(function) + " is in use by " +
                         (attachment.empty() ? spoken_name(holder->resource.name()) : attachment));
     }
-    const auto users = users_of_volume(context.model, target.volume);
-    if (!users.empty()) {
-        return fail(ErrorKind::FailedPrecondition,
-                    "the volume " + disk.volume_name_ref() + " is in use by " + join_names(users));
+    if (auto own = check_not_of_attachment(context, target); !own) {
+        return own;
     }
-    return {};
+    return check_unused(context, target.volume, target.uuid);
 }
 
 }  // namespace
@@ -60,8 +58,10 @@ Task<Result<Disk>> VirtioBlks::create(const opi::CreateVirtioBlkRequest& request
     if (!target) {
         co_return std::unexpected(target.error());
     }
+    // The UUID too: the same remote volume may be attached, or reached through another controller.
     auto held = co_await context_.lock({lock_key<Disk>(disk.resource.name()),
-                                        function_key(function_of(disk.resource)), target->lock});
+                                        function_key(function_of(disk.resource)), target->lock,
+                                        uuid_key(target->uuid)});
     if (!held) {
         co_return std::unexpected(held.error());
     }
@@ -84,6 +84,7 @@ Task<Result<Disk>> VirtioBlks::create(const opi::CreateVirtioBlkRequest& request
         co_return std::unexpected(free.error());
     }
     disk.known.set_volume(again->volume);
+    disk.known.set_queues(disks_.queues_for(disk.resource));
     disk.known.set_intent(state::INTENT_PENDING);
     Transaction transaction(context_.model);
     transaction.put(disk);
@@ -108,7 +109,8 @@ Task<Result<Disk>> VirtioBlks::raise(Object<Disk> disk) {
     if (!outcome) {
         // It is still pending in the store; when undoing fails too, the reconciler goes on trying.
         context_.unfinished = true;
-        if (auto undone = co_await lower(disk.resource.name(), address.has_value()); !undone) {
+        const bool plugged = address || address.error().kind == ErrorKind::DeadlineExceeded;
+        if (auto undone = co_await lower(disk.resource.name(), plugged); !undone) {
             log::warn("undoing a device did not succeed yet", log::kv("name", disk.resource.name()),
                       log::kv("reason", undone.error().message));
         }
@@ -168,18 +170,19 @@ Task<Result<Empty>> VirtioBlks::remove(const opi::DeleteVirtioBlkRequest& reques
     if (auto stored = removing.commit(); !stored) {
         co_return std::unexpected(stored.error());
     }
-    if (auto lowered = co_await lower(name, true); !lowered) {
+    Result<void> done = co_await disks_.unplug(function_of(disk.resource));
+    if (!done) {
+        // The host did not let go: it stands as before, and can be deleted again.
+        disk.known.set_intent(state::INTENT_READY);
+        Transaction back(context_.model);
+        back.put(disk);
+        (void)back.commit();
+    } else {
+        done = co_await lower(name, false);
+    }
+    if (!done) {
         context_.unfinished = true;
-        // The host still has it (or may have): it stands as before, and can be deleted again.
-        const auto served =
-            co_await context_.node.vhost_blk_status(std::string(last_segment(name)));
-        if (served) {
-            disk.known.set_intent(state::INTENT_READY);
-            Transaction back(context_.model);
-            back.put(disk);
-            (void)back.commit();
-        }
-        co_return std::unexpected(lowered.error());
+        co_return std::unexpected(done.error());
     }
     co_return Empty();
 }
@@ -245,10 +248,9 @@ Task<Result<opi::StatsVirtioBlkResponse>> VirtioBlks::stats(
 }
 
 Task<> VirtioBlks::rebuild() {
+    // Also those on their way out: the host may have them until the reconciler has taken them away,
+    // and a guest does not let go of a disk whose requests nobody answers.
     for (const auto& [name, object] : context_.model.table<Disk>()) {
-        if (object.known.intent() != state::INTENT_READY) {
-            continue;
-        }
         if (auto served = co_await disks_.serve(object); !served) {
             log::error("not rebuilt", log::kv("name", spoken_name(name)),
                        log::kv("reason", served.error().message));

@@ -91,9 +91,12 @@ Task<Result<VolumeFinder::Entries>> VolumeFinder::subsystems_at(Endpoint discove
 
 Task<Result<std::optional<node::RemoteNamespace>>> VolumeFinder::look_at(std::string remote_id,
                                                                          bool fresh,
-                                                                         core::Uuid volume) {
+                                                                         core::Uuid volume,
+                                                                         core::Nanos deadline) {
     using Found = std::optional<node::RemoteNamespace>;
-    auto live = co_await context_.node.wait_remote(remote_id, context_.options.connect_limit);
+    const core::Nanos left = deadline - reactor::Reactor::current().now();
+    auto live = co_await context_.node.wait_remote(
+        remote_id, std::clamp(left, core::Nanos{0}, context_.options.connect_limit));
     if (!live) {
         co_return std::unexpected(live.error());
     }
@@ -103,8 +106,8 @@ Task<Result<std::optional<node::RemoteNamespace>>> VolumeFinder::look_at(std::st
     }
     // It was connected before, and the namespace may be newer than what it knows: the target's
     // notice of it (Namespace Attribute Changed) is on its way.
-    const core::Nanos deadline = reactor::Reactor::current().now() + kNoticeLimit;
-    while (!space && reactor::Reactor::current().now() < deadline) {
+    const core::Nanos notice = std::min(deadline, reactor::Reactor::current().now() + kNoticeLimit);
+    while (!space && reactor::Reactor::current().now() < notice) {
         co_await reactor::sleep_for(kNoticeStep);
         space = space_of(context_.node.remote_status(remote_id), volume);
     }
@@ -113,14 +116,15 @@ Task<Result<std::optional<node::RemoteNamespace>>> VolumeFinder::look_at(std::st
 
 Task<Result<std::optional<FoundVolume>>> VolumeFinder::look_in(node::DiscoveryEntry entry,
                                                                std::string hostnqn,
-                                                               core::Uuid volume) {
+                                                               core::Uuid volume,
+                                                               core::Nanos deadline) {
     using Outcome = std::optional<FoundVolume>;
     FoundVolume found;
     found.remote_id = shared_remote_id(entry.subnqn, hostnqn);
     found.entry = entry;
     const std::string name =
         canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, found.remote_id);
-    auto held = co_await context_.lock({lock_key<opi::NvmeRemoteController>(name)});
+    auto held = co_await context_.locks.take({lock_key<opi::NvmeRemoteController>(name)}, deadline);
     if (!held) {
         co_return std::unexpected(held.error());
     }
@@ -142,7 +146,7 @@ Task<Result<std::optional<FoundVolume>>> VolumeFinder::look_in(node::DiscoveryEn
             co_return std::unexpected(started.error());
         }
     }
-    auto space = co_await look_at(found.remote_id, found.started, volume);
+    auto space = co_await look_at(found.remote_id, found.started, volume, deadline);
     if (space && *space) {
         found.space = **space;
         co_return Outcome(std::move(found));
@@ -159,6 +163,7 @@ Task<Result<std::optional<FoundVolume>>> VolumeFinder::look_in(node::DiscoveryEn
 Task<Result<FoundVolume>> VolumeFinder::find(Endpoint discovery,
                                              std::string hostnqn,
                                              core::Uuid volume) {
+    const core::Nanos deadline = reactor::Reactor::current().now() + context_.options.find_limit;
     const auto entries = co_await subsystems_at(discovery, hostnqn);
     if (!entries) {
         co_return std::unexpected(entries.error());
@@ -169,7 +174,15 @@ Task<Result<FoundVolume>> VolumeFinder::find(Endpoint discovery,
         if (looked_in.contains(entry.subnqn)) {
             continue;
         }
-        auto outcome = co_await look_in(entry, hostnqn, volume);
+        if (reactor::Reactor::current().now() >= deadline) {
+            trouble =
+                fail(ErrorKind::DeadlineExceeded,
+                     "not all of the " + std::to_string(entries->size()) + " subsystems that " +
+                         discovery.text() + " shows could be asked in time")
+                    .error();
+            break;
+        }
+        auto outcome = co_await look_in(entry, hostnqn, volume, deadline);
         if (!outcome) {
             trouble = fail("connecting to " + entry.subnqn + " at " + entry.endpoint.text(),
                            outcome.error())

@@ -40,10 +40,12 @@ class VolumeFinder {
     /// Nothing when the subsystem can be reached and has no such namespace.
     reactor::Task<core::Result<std::optional<FoundVolume>>> look_in(node::DiscoveryEntry entry,
                                                                     std::string hostnqn,
-                                                                    core::Uuid volume);
+                                                                    core::Uuid volume,
+                                                                    core::Nanos deadline);
     reactor::Task<core::Result<std::optional<node::RemoteNamespace>>> look_at(std::string remote_id,
                                                                               bool fresh,
-                                                                              core::Uuid volume);
+                                                                              core::Uuid volume,
+                                                                              core::Nanos deadline);
     Context& context_;
 };
 

@@ -91,6 +91,7 @@ Task<Result<void>> VhostDisks::drain(std::string name, core::Nanos limit) {
         });
     if (!stopped) {
         disk.busy = false;
+        disk.leaving = true;
         co_return stopped;
     }
     --load_[disk.place];
@@ -111,6 +112,10 @@ Task<Result<VhostBlkStatus>> VhostDisks::status(std::string name) {
     const auto disk = find(name);
     if (!disk) {
         co_return std::unexpected(disk.error());
+    }
+    if ((*disk)->leaving) {
+        co_return fail(ErrorKind::FailedPrecondition,
+                       "virtio-blk '" + name + "' is being removed; its requests have not ended");
     }
     const auto from = co_await ask(**disk, [](Controller& at) { return at.status(); });
     co_return VhostBlkStatus{from.connected, from.active_queues};

@@ -44,7 +44,8 @@ class VhostDisks {
         std::string volume;
         std::size_t place = 0;  // index of its reactor
         std::unique_ptr<Controller> controller;
-        bool busy = true;  // being made or removed
+        bool busy = true;      // being made or removed
+        bool leaving = false;  // a removal ran out of time: only another one is left to do
     };
     Task<Result<void>> drain(std::string name, core::Nanos limit);
     Result<Disk*> find(const std::string& name);

@@ -47,12 +47,15 @@ class HostPlatform {
     [[nodiscard]] virtual std::uint32_t function_count() const = 0;
     /// What is wrong with the way to the host now; empty when nothing is known to be.
     [[nodiscard]] virtual std::string trouble() const = 0;
-    /// Changes each time the way to the host was lost: then what is plugged must be looked at anew.
+    /// Changes each time what is plugged must be looked at anew: the way to the host was lost, or a
+    /// device went that was not asked to go.
     [[nodiscard]] virtual std::uint64_t generation() const = 0;
 
-    /// Returns the PCI address (empty when the host has not assigned one yet). On an error nothing
-    /// is left behind. Errors: Unavailable, FailedPrecondition with the host's reason,
-    /// ResourceExhausted for a function without a place.
+    /// Returns the PCI address (empty when the host has not assigned one yet). Someone listens on
+    /// the socket meanwhile. Errors: Unavailable, FailedPrecondition with the host's reason,
+    /// ResourceExhausted for a function without a place: nothing is left behind. DeadlineExceeded:
+    /// it is not known whether the host has the device, so its socket must go on being served
+    /// until unplug() says that it is gone.
     virtual reactor::Task<core::Result<std::string>> plug(PlugRequest request) = 0;
     /// Returns when the host has let go of the device. Errors: DeadlineExceeded when it does not.
     virtual reactor::Task<core::Result<void>> unplug(std::uint32_t function) = 0;

@@ -58,6 +58,10 @@ std::string QemuPlatform::trouble() const {
     return connect_error_;
 }
 
+std::uint64_t QemuPlatform::generation() const {
+    return generation_ + (client_ != nullptr ? client_->departures() : 0);
+}
+
 Task<Result<QemuPlatform::Client>> QemuPlatform::connected() {
     // One caller connects, the others wait for its outcome.
     while (connecting_) {
@@ -72,7 +76,8 @@ Task<Result<QemuPlatform::Client>> QemuPlatform::connected() {
         co_return client_;
     }
     connecting_ = true;
-    ++generation_;
+    generation_ = generation() + 1;
+    client_.reset();
     auto client = std::make_shared<QmpClient>();
     const auto opened = co_await client->open(monitor_, now() + limits_.connect);
     connecting_ = false;
@@ -80,7 +85,6 @@ Task<Result<QemuPlatform::Client>> QemuPlatform::connected() {
         waiting->notify();
     }
     if (!opened) {
-        client_.reset();
         connect_error_ = opened.error().message;
         co_return fail(ErrorKind::Unavailable, connect_error_);
     }
@@ -245,16 +249,31 @@ Task<Result<std::string>> QemuPlatform::plug(PlugRequest request) {
                                          {"bus", place.bus},
                                          {"addr", hex(place.slot)}});
     if (!added) {
-        // A late device_add may still have made it (our deadline, not QEMU's): take it back too.
-        if (added.error().kind == ErrorKind::DeadlineExceeded) {
-            (void)co_await remove_device(*client, id);
-        }
-        (void)co_await remove_socket(*client, id);
-        co_return fail("plugging function " + std::to_string(request.function) + " into bus " +
-                           place.bus + " slot " + std::to_string(place.slot),
-                       added.error());
+        co_return co_await take_back(*client, request.function, added.error());
     }
-    co_return co_await await_address(*client, id);
+    // From here on it is plugged, whatever becomes of the question where.
+    const auto address = co_await await_address(*client, id);
+    co_return address.value_or("");
+}
+
+/// Undoes a device_add that failed or whose end is unknown. Returns the error to give.
+Task<Result<std::string>> QemuPlatform::take_back(Client client,
+                                                  std::uint32_t function,
+                                                  core::Error why) {
+    const std::string id = device_id(function);
+    const PciPlace place = places_[function];
+    const std::string what = "plugging function " + std::to_string(function) + " into bus " +
+                             place.bus + " slot " + std::to_string(place.slot);
+    if (why.kind == ErrorKind::DeadlineExceeded || why.kind == ErrorKind::Unavailable) {
+        // No answer: QEMU may have made it all the same, or may still do so.
+        if (auto removed = co_await remove_device(client, id); !removed) {
+            co_return fail(ErrorKind::DeadlineExceeded,
+                           what + ": " + why.message + "; it is being taken back");
+        }
+        why.kind = ErrorKind::Unavailable;
+    }
+    (void)co_await remove_socket(client, id);
+    co_return fail(what, why);
 }
 
 Task<Result<void>> QemuPlatform::remove_device(Client client, std::string id) {

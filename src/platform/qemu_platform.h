@@ -37,7 +37,7 @@ class QemuPlatform final : public HostPlatform {
     [[nodiscard]] bool can_plug() const override { return true; }
     [[nodiscard]] std::uint32_t function_count() const override;
     [[nodiscard]] std::string trouble() const override;
-    [[nodiscard]] std::uint64_t generation() const override { return generation_; }
+    [[nodiscard]] std::uint64_t generation() const override;
 
     reactor::Task<core::Result<std::string>> plug(PlugRequest request) override;
     reactor::Task<core::Result<void>> unplug(std::uint32_t function) override;
@@ -59,6 +59,9 @@ class QemuPlatform final : public HostPlatform {
                                                  std::string id,
                                                  std::string socket_path);
     reactor::Task<core::Result<void>> remove_socket(Client client, std::string id);
+    reactor::Task<core::Result<std::string>> take_back(Client client,
+                                                       std::uint32_t function,
+                                                       core::Error why);
     reactor::Task<core::Result<void>> remove_device(Client client, std::string id);
     reactor::Task<core::Result<std::string>> await_address(Client client, std::string id);
 

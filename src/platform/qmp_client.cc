@@ -241,11 +241,16 @@ void QmpClient::take_event(const Json& message) {
         return;
     }
     const std::string device = text_of(*data, "device");
+    bool awaited = false;
     for (DeletedWaiter* waiter : deleted_waiters_) {
         if (waiter->device_ == device) {
             waiter->outcome_ = outcome;
             waiter->changed_.notify();
+            awaited = true;
         }
+    }
+    if (outcome == Outcome::Deleted && !awaited) {
+        ++departures_;
     }
 }
 

@@ -73,6 +73,8 @@ class QmpClient final : private reactor::ReadyHandler {
     /// Why the connection ended; empty while it has not.
     [[nodiscard]] const std::string& why_closed() const { return why_closed_; }
     [[nodiscard]] QmpVersion version() const { return version_; }
+    /// Devices that went while nobody waited for that: by the guest's own will, or late.
+    [[nodiscard]] std::uint64_t departures() const { return departures_; }
 
   private:
     struct Pending {
@@ -96,6 +98,7 @@ class QmpClient final : private reactor::ReadyHandler {
     std::string input_;
     std::string output_;
     std::uint64_t next_id_ = 1;
+    std::uint64_t departures_ = 0;
     std::map<std::uint64_t, Pending*> pending_;
     std::list<DeletedWaiter*> deleted_waiters_;
     reactor::Signal greeting_;

@@ -37,11 +37,17 @@ class Gate {
 
     /// Lets nobody in any more and returns when the last has left. What is inside must be bounded
     /// by deadlines of its own.
-    Task<> close() {
+    Task<> close() { co_await close_by(kNever); }
+    /// The same, but returns false when someone is still inside at the deadline.
+    Task<bool> close_by(Nanos deadline) {
         closed_ = true;
         while (inside_ > 0) {
-            co_await empty_.wait_until(kNever);
+            const bool left = co_await empty_.wait_until(deadline);
+            if (!left && inside_ > 0) {
+                co_return false;
+            }
         }
+        co_return true;
     }
 
     /// Runs the coroutine `f(args...)` in the background; close() waits for it. `f` and `args` are

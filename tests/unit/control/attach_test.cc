@@ -226,13 +226,14 @@ TEST_F(AttachTest, Attach_anyStepFails_leavesNothing) {
 }
 
 TEST_F(AttachTest, Attach_crashAtAnyStep_isWhollyThereOrWhollyGone) {
+    busy_guest = true;
     for (int step = 1;; ++step) {
         steps = {};
         steps.crash_at = step;
         const auto disk = attach(1, 0);
         const bool crashed = steps.taken >= step;
         restart_plane();
-        turn_until([&] { return node->vhosts.size() == plugged.size() && store.size() % 4 == 0; });
+        turn_until([&] { return disk ? !plugged.empty() : store.size() == 0 && plugged.empty(); });
         if (disk) {
             expect_attached(0);
         } else {
@@ -245,7 +246,9 @@ TEST_F(AttachTest, Attach_crashAtAnyStep_isWhollyThereOrWhollyGone) {
     }
 }
 
+// A guest with I/O under way lets go of a disk only while somebody serves it.
 TEST_F(AttachTest, Detach_crashAtAnyStep_isWhollyThereOrWhollyGone) {
+    busy_guest = true;
     for (int step = 1;; ++step) {
         steps = {};
         ASSERT_TRUE(attach(1, 0));
@@ -279,7 +282,7 @@ TEST_F(AttachTest, Restart_attachedDisks_areServedAtTheSameSockets) {
     network.targets.clear();  // The target is away: the disks exist all the same.
     restart_plane();
 
-    EXPECT_EQ(node->vhosts.at("attached-0").socket_path, first->socket_path());
+    EXPECT_EQ(node->vhosts.at("attached-0-11000000").socket_path, first->socket_path());
     EXPECT_EQ(node->vhosts.size(), 2U);
     ASSERT_EQ(node->remotes.size(), 1U);
     EXPECT_EQ(node->remotes.begin()->second.known.size(), 70U);

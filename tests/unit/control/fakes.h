@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,9 +16,12 @@
 #include <utility>
 #include <vector>
 
+#include <gtest/gtest.h>
+
 #include "control/store.h"
 #include "node/node.h"
 #include "platform/host_platform.h"
+#include "reactor/call.h"
 
 namespace remora::test {
 
@@ -109,6 +113,8 @@ class FakeNode final : public node::Node {
     std::map<std::string, node::RemoteSpec> remotes;
     std::map<std::string, node::VhostBlkSpec> vhosts;
     std::uint16_t next_port = 40000;
+    bool refuses_vhosts = false;
+    bool remotes_are_busy = false;  ///< delete_remote says that something reads a volume.
 
     Task<Result<node::VolumeInfo>> create_ram(node::RamSpec spec) override {
         co_return add_volume(spec.name, spec.uuid, spec.block_size, spec.block_count);
@@ -202,6 +208,10 @@ class FakeNode final : public node::Node {
             co_return fail(ErrorKind::AlreadyExists, spec.name);
         }
         remotes[spec.name] = spec;
+        for (const auto& known : spec.known) {
+            const std::string volume = spec.name + "n" + std::to_string(known.nsid);
+            volumes[volume] = {volume, known.uuid, geometry(512, 2048)};
+        }
         if (const auto* subsystem = network_.find(spec.endpoint.text(), spec.subnqn)) {
             for (const auto& space : subsystem->spaces) {
                 const std::string volume = spec.name + "n" + std::to_string(space.nsid);
@@ -221,6 +231,9 @@ class FakeNode final : public node::Node {
         co_return Result<void>();
     }
     Task<Result<void>> delete_remote(std::string name) override {
+        if (remotes_are_busy) {
+            co_return fail(ErrorKind::FailedPrecondition, name + " is in use by a benchmark");
+        }
         for (const auto& [id, vhost] : vhosts) {
             if (vhost.volume.starts_with(name + "n")) {
                 co_return fail(ErrorKind::FailedPrecondition, "in use by " + id);
@@ -259,7 +272,12 @@ class FakeNode final : public node::Node {
         if (auto step = steps_.take("create_vhost_blk"); !step) {
             co_return step;
         }
-        vhosts[spec.name] = spec;
+        if (refuses_vhosts || !volumes.contains(spec.volume)) {
+            co_return missing(spec.volume);
+        }
+        if (!vhosts.emplace(spec.name, spec).second) {
+            co_return fail(ErrorKind::AlreadyExists, spec.name);
+        }
         co_return Result<void>();
     }
     Task<Result<void>> delete_vhost_blk(std::string name) override {
@@ -281,6 +299,7 @@ class FakeNode final : public node::Node {
         co_return block::DeviceStats{};
     }
     Task<Result<node::BenchmarkResult>> run_benchmark(node::BenchmarkSpec spec) override {
+        co_await reactor::sleep_for(std::chrono::milliseconds(5));
         node::BenchmarkResult result;
         result.operations = 1000;
         result.elapsed = std::chrono::seconds(spec.seconds);
@@ -321,25 +340,45 @@ class FakeHost final : public platform::HostPlatform {
         : plugged_(plugged), steps_(steps) {}
 
     std::uint32_t places = platform::kMaxFunctions;
+    /// Whether somebody serves the socket. A device must not be plugged where nobody does.
+    std::function<bool(const std::string& socket)> served = [](const std::string&) { return true; };
+    std::uint64_t changes = 1;  ///< generation()
+    bool busy_guest = false;    ///< It lets go only of disks that are served.
+    int plugs_of_unknown_end =
+        0;                    ///< So many next plugs have their effect, and say DeadlineExceeded.
+    int refused_unplugs = 0;  ///< So many next unplugs time out.
 
     [[nodiscard]] std::string_view kind() const override { return "fake"; }
     [[nodiscard]] bool can_plug() const override { return true; }
     [[nodiscard]] std::uint32_t function_count() const override { return places; }
     [[nodiscard]] std::string trouble() const override { return {}; }
-    [[nodiscard]] std::uint64_t generation() const override { return 1; }
+    [[nodiscard]] std::uint64_t generation() const override { return changes; }
 
     Task<Result<std::string>> plug(platform::PlugRequest request) override {
         if (auto step = steps_.take("plug"); !step) {
             co_return std::unexpected(step.error());
         }
+        EXPECT_TRUE(served(request.socket_path)) << "QEMU would wait for it with the guest stopped";
         plugged_[request.function] = request.socket_path;
+        if (plugs_of_unknown_end > 0) {
+            --plugs_of_unknown_end;
+            co_return fail(ErrorKind::DeadlineExceeded, "no answer");
+        }
         co_return address(request.function);
     }
     Task<Result<void>> unplug(std::uint32_t function) override {
         if (auto step = steps_.take("unplug"); !step) {
             co_return step;
         }
-        plugged_.erase(function);
+        const auto device = plugged_.find(function);
+        const bool stuck = busy_guest && device != plugged_.end() && !served(device->second);
+        if (refused_unplugs > 0 || stuck) {
+            refused_unplugs -= refused_unplugs > 0 ? 1 : 0;
+            co_return fail(ErrorKind::DeadlineExceeded, "the guest does not let go");
+        }
+        if (device != plugged_.end()) {
+            plugged_.erase(device);
+        }
         co_return Result<void>();
     }
     Task<Result<std::vector<platform::PluggedDevice>>> list() override {

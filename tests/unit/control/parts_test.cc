@@ -105,10 +105,24 @@ TEST(FinderTest, SharedRemoteId_isAnIdAndDiffersByHost) {
 }
 
 TEST(StatusMapTest, EveryKind_hasACodeOfItsOwnName) {
-    EXPECT_EQ(control::to_grpc_code(core::ErrorKind::ResourceExhausted),
-              grpc::StatusCode::RESOURCE_EXHAUSTED);
-    EXPECT_EQ(control::to_grpc_code(core::ErrorKind::Unimplemented),
-              grpc::StatusCode::UNIMPLEMENTED);
+    using core::ErrorKind;
+    const std::vector<std::pair<ErrorKind, grpc::StatusCode>> table{
+        {ErrorKind::InvalidArgument, grpc::StatusCode::INVALID_ARGUMENT},
+        {ErrorKind::NotFound, grpc::StatusCode::NOT_FOUND},
+        {ErrorKind::AlreadyExists, grpc::StatusCode::ALREADY_EXISTS},
+        {ErrorKind::FailedPrecondition, grpc::StatusCode::FAILED_PRECONDITION},
+        {ErrorKind::ResourceExhausted, grpc::StatusCode::RESOURCE_EXHAUSTED},
+        {ErrorKind::Unavailable, grpc::StatusCode::UNAVAILABLE},
+        {ErrorKind::DeadlineExceeded, grpc::StatusCode::DEADLINE_EXCEEDED},
+        {ErrorKind::PermissionDenied, grpc::StatusCode::PERMISSION_DENIED},
+        {ErrorKind::Aborted, grpc::StatusCode::ABORTED},
+        {ErrorKind::Unimplemented, grpc::StatusCode::UNIMPLEMENTED},
+        {ErrorKind::DataLoss, grpc::StatusCode::DATA_LOSS},
+        {ErrorKind::Internal, grpc::StatusCode::INTERNAL},
+    };
+    for (const auto& [kind, code] : table) {
+        EXPECT_EQ(control::to_grpc_code(kind), code) << core::to_string(kind);
+    }
     const auto status = control::to_grpc_status({core::ErrorKind::NotFound, "no x"});
     EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
     EXPECT_EQ(status.error_message(), "no x");

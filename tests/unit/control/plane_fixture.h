@@ -40,8 +40,16 @@ class PlaneFixture : public ReactorFixture {
     void start_plane() {
         node = std::make_unique<FakeNode>(network, steps);
         host = std::make_unique<FakeHost>(plugged, steps);
+        host->busy_guest = busy_guest;
+        host->served = [this](const std::string& socket) {
+            return std::ranges::any_of(node->vhosts, [&](const auto& vhost) {
+                return vhost.second.socket_path == socket;
+            });
+        };
+        node->refuses_vhosts = refuses_vhosts;
         control::Options options;
         options.socket_directory = "/run/remora";
+        options.reactors = reactors;
         options.reconcile_pause = std::chrono::milliseconds(5);
         bool made = false;
         reactor().post_function([&] {
@@ -56,7 +64,7 @@ class PlaneFixture : public ReactorFixture {
         });
     }
     void stop_plane() {
-        run([&]() -> Task<> { co_await plane->stop(); });
+        run([&]() -> Task<> { EXPECT_TRUE(co_await plane->stop(core::kNever)); });
         bool gone = false;
         reactor().post_function([&] {
             plane.reset();
@@ -110,6 +118,10 @@ class PlaneFixture : public ReactorFixture {
     Steps steps;
     Network network;
     std::map<std::uint32_t, std::string> plugged;
+    // Of the next node and host that start_plane() makes.
+    std::uint32_t reactors = 1;
+    bool busy_guest = false;
+    bool refuses_vhosts = false;
     MemoryStore store{steps};
     std::unique_ptr<FakeNode> node;
     std::unique_ptr<FakeHost> host;

@@ -57,9 +57,12 @@ class FakeQmp final : private reactor::AcceptHandler, private reactor::ReadyHand
     std::map<std::string, Json> chardevs;  ///< id -> chardev-add's arguments
     std::vector<std::string> commands;     ///< in the order they came
     bool guest_lets_go = true;
-    int ignore_device_del = 0;                   ///< So many requests to unplug have no effect.
-    int busy_chardevs = 0;                       ///< So many chardev-removes are refused.
-    std::string refuse;                          ///< This command fails.
+    bool event_first = false;      ///< DEVICE_DELETED overtakes device_del's answer.
+    int guest_errors = 0;          ///< So many requests to unplug the guest turns down.
+    bool mute_device_add = false;  ///< Carries device_add out and does not say so.
+    int ignore_device_del = 0;     ///< So many requests to unplug have no effect.
+    int busy_chardevs = 0;         ///< So many chardev-removes are refused.
+    std::string refuse;            ///< This command fails.
     std::function<bool(const Json&)> intercept;  ///< True: it has answered by itself.
 
   private:
@@ -98,7 +101,11 @@ class FakeQmp final : private reactor::AcceptHandler, private reactor::ReadyHand
         } else if (command == "chardev-add") {
             add(message, chardevs, arguments.at("id"), arguments);
         } else if (command == "device_add") {
-            add(message, devices, arguments.at("id"), arguments);
+            if (mute_device_add) {
+                devices.emplace(arguments.at("id"), arguments);
+            } else {
+                add(message, devices, arguments.at("id"), arguments);
+            }
         } else if (command == "chardev-remove") {
             remove_chardev(message, arguments.at("id"));
         } else if (command == "qom-get") {
@@ -142,9 +149,18 @@ class FakeQmp final : private reactor::AcceptHandler, private reactor::ReadyHand
             error(message, "DeviceNotFound", "Device '" + id + "' not found");
             return;
         }
+        if (event_first) {
+            deleted(id);
+            answer(message, Json::object());
+            return;
+        }
         answer(message, Json::object());
         if (ignore_device_del > 0) {
             --ignore_device_del;
+        } else if (guest_errors > 0) {
+            --guest_errors;
+            send({{"event", "DEVICE_UNPLUG_GUEST_ERROR"},
+                  {"data", {{"device", id}, {"path", "/x"}}}});
         } else if (guest_lets_go) {
             deleted(id);
         }

@@ -26,15 +26,26 @@ class QemuPlatformTest : public ReactorFixture {
         limits.unplug_try = std::chrono::milliseconds(30);
         limits.unplug_total = std::chrono::milliseconds(200);
         limits.address = std::chrono::milliseconds(50);
+        make_platform();
+    }
+    ~QemuPlatformTest() override {
+        end_platform();
+        on_reactor([this] { qemu.close(); });
+    }
+    void make_platform() {
         platform = std::make_unique<QemuPlatform>(
             qemu.endpoint(), *platform::parse_functions("br1:1-31,rp[0-2]"), limits);
     }
-    ~QemuPlatformTest() override {
+    void end_platform() {
         run([&]() -> Task<> { co_await platform->stop(); });
-        on_reactor([this] {
-            platform.reset();
-            qemu.close();
-        });
+        on_reactor([this] { platform.reset(); });
+    }
+    /// Waits so long that a missed event shows as a test that takes too long.
+    void be_patient() {
+        end_platform();
+        limits.unplug_try = std::chrono::seconds(8);
+        limits.unplug_total = std::chrono::seconds(16);
+        make_platform();
     }
     template <typename F>
     void on_reactor(F body) {
@@ -169,6 +180,74 @@ TEST_F(QemuPlatformTest, Unplug_guestNeverLetsGo_endsAndKeepsTheDevice) {
     EXPECT_EQ(qemu.chardevs.size(), 1U);
     qemu.guest_lets_go = true;
     EXPECT_TRUE(unplug(0));
+}
+
+// Subscribed before it is asked: also an event that overtakes the answer is heard.
+TEST_F(QemuPlatformTest, Unplug_eventBeforeTheAnswer_isNotMissed) {
+    be_patient();
+    ASSERT_TRUE(plug(0));
+    qemu.event_first = true;
+    const core::Nanos before = reactor().measure_now();
+
+    ASSERT_TRUE(unplug(0));
+
+    EXPECT_LT(reactor().measure_now() - before, limits.unplug_try / 2);
+    EXPECT_EQ(count("device_del"), 1);
+}
+
+TEST_F(QemuPlatformTest, Unplug_guestTurnsItDown_isAskedAgainBeforeTheTryEnds) {
+    be_patient();
+    ASSERT_TRUE(plug(0));
+    qemu.guest_errors = 1;
+    const core::Nanos before = reactor().measure_now();
+
+    ASSERT_TRUE(unplug(0));
+
+    EXPECT_LT(reactor().measure_now() - before, limits.unplug_try / 2);
+    EXPECT_EQ(count("device_del"), 2);
+}
+
+TEST_F(QemuPlatformTest, DeviceThatGoesUnasked_changesTheGeneration) {
+    ASSERT_TRUE(plug(0));
+    const auto before = platform->generation();
+
+    on_reactor([this] { qemu.deleted("remora-0"); });
+
+    turn_until([&] { return platform->generation() != before; });
+}
+
+TEST_F(QemuPlatformTest, Plug_answerLost_isTakenBack) {
+    qemu.mute_device_add = true;
+
+    const auto lost = plug(0);
+
+    ASSERT_FALSE(lost);
+    EXPECT_EQ(lost.error().kind, core::ErrorKind::Unavailable);
+    EXPECT_TRUE(qemu.devices.empty());
+    EXPECT_TRUE(qemu.chardevs.empty());
+}
+
+TEST_F(QemuPlatformTest, Plug_answerLostAndGuestKeepsIt_saysThatItMayBeThere) {
+    qemu.mute_device_add = true;
+    qemu.guest_lets_go = false;
+
+    const auto lost = plug(0);
+
+    ASSERT_FALSE(lost);
+    EXPECT_EQ(lost.error().kind, core::ErrorKind::DeadlineExceeded);
+    EXPECT_EQ(qemu.chardevs.size(), 1U) << "its socket stays with it";
+}
+
+TEST_F(QemuPlatformTest, Plug_addressNotTold_isPluggedAllTheSame) {
+    qemu.intercept = [](const FakeQmp::Json& message) {
+        return message.at("execute") == "query-pci";
+    };
+
+    const auto address = plug(0);
+
+    ASSERT_TRUE(address);
+    EXPECT_EQ(*address, "");
+    EXPECT_EQ(qemu.devices.size(), 1U);
 }
 
 TEST_F(QemuPlatformTest, Unplug_whatIsGone_succeeds) {

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hosts that answer late or not at all, guests that do not let go, and what others do meanwhile:
+// nothing is served to nobody, nothing plugged that nobody serves, no disk written by two.
+#include "tests/unit/control/plane_fixture.h"
+
+namespace remora::test {
+
+namespace {
+
+using control::Attachments;
+using control::ControlPlane;
+using control::Remotes;
+using control::Status;
+using control::VirtioBlks;
+using control::Volumes;
+
+class HostTroubleTest : public PlaneFixture {
+  public:
+    Result<opi::VirtioBlk> create_disk(const std::string& volume, int function) {
+        opi::CreateVirtioBlkRequest request;
+        request.set_virtio_blk_id("disk-by-hand");
+        auto& disk = *request.mutable_virtio_blk();
+        disk.mutable_pcie_id()->mutable_port_id()->set_value(0);
+        disk.mutable_pcie_id()->mutable_physical_function()->set_value(function);
+        disk.mutable_pcie_id()->mutable_virtual_function()->set_value(0);
+        disk.set_volume_name_ref(volume);
+        return call(&ControlPlane::virtio_blks, &VirtioBlks::create, request);
+    }
+    /// A remote controller made by hand, `ctrl0`, on the target's subsystem.
+    void connect_by_hand() {
+        opi::CreateNvmeRemoteControllerRequest controller;
+        controller.set_nvme_remote_controller_id("ctrl0");
+        controller.mutable_nvme_remote_controller()->set_multipath(opi::NVME_MULTIPATH_DISABLE);
+        ASSERT_TRUE(call(&ControlPlane::remotes, &Remotes::create_controller, controller));
+        opi::CreateNvmePathRequest request;
+        request.set_parent("nvmeRemoteControllers/ctrl0");
+        request.set_nvme_path_id("path0");
+        auto& path = *request.mutable_nvme_path();
+        path.set_trtype(opi::NVME_TRANSPORT_TYPE_TCP);
+        path.set_traddr("10.0.0.1");
+        path.mutable_fabrics()->set_trsvcid(4420);
+        path.mutable_fabrics()->set_adrfam(opi::NVME_ADDRESS_FAMILY_IPV4);
+        path.mutable_fabrics()->set_subnqn(kNqn);
+        ASSERT_TRUE(call(&ControlPlane::remotes, &Remotes::create_path, request));
+    }
+    [[nodiscard]] bool nothing_left() const {
+        return store.size() == 0 && plugged.empty() && node->vhosts.empty() &&
+               node->remotes.empty();
+    }
+};
+
+TEST_F(HostTroubleTest, Attach_plugEndUnknown_isTakenBackAndLeavesNothing) {
+    host->busy_guest = true;
+    host->plugs_of_unknown_end = 1;
+
+    EXPECT_KIND(attach(1, 0), DeadlineExceeded);
+    turn_until([&] { return nothing_left(); });
+    EXPECT_TRUE(attach(2, 0)) << "the function is free again";
+}
+
+TEST_F(HostTroubleTest, Attach_plugEndUnknownAndGuestBusy_isServedUntilItIsGone) {
+    host->busy_guest = true;
+    host->plugs_of_unknown_end = 1;
+    host->refused_unplugs = 3;
+
+    EXPECT_KIND(attach(1, 0), DeadlineExceeded);
+    EXPECT_EQ(node->vhosts.size(), 1U);
+    EXPECT_KIND(attach(2, 0), AlreadyExists);
+    turn_until([&] { return nothing_left(); });
+}
+
+TEST_F(HostTroubleTest, Detach_crashWhileTheGuestIsBusy_isFinishedAfterTheRestart) {
+    busy_guest = true;
+    ASSERT_TRUE(attach(1, 0));
+    steps.crash_at = steps.taken + 2;  // commit, then unplug
+
+    EXPECT_FALSE(detach(0));
+    restart_plane();
+
+    turn_until([&] { return nothing_left(); });
+}
+
+TEST_F(HostTroubleTest, Detach_remoteStillRead_diskGoesAndTheRestFollows) {
+    ASSERT_TRUE(attach(1, 0));
+    node->remotes_are_busy = true;
+
+    const auto detached = detach(0);
+
+    EXPECT_KIND(detached, FailedPrecondition);
+    EXPECT_TRUE(plugged.empty());
+    EXPECT_TRUE(node->vhosts.empty());
+    node->remotes_are_busy = false;
+    turn_until([&] { return nothing_left(); });
+}
+
+TEST_F(HostTroubleTest, Restart_diskThatCannotBeServed_isPluggedOnlyOnceItIs) {
+    ASSERT_TRUE(attach(1, 0));
+    plugged.clear();  // a new QEMU
+    refuses_vhosts = true;
+    restart_plane();
+    turn(200);
+    EXPECT_TRUE(plugged.empty());
+
+    node->refuses_vhosts = false;
+
+    turn_until([&] { return plugged.contains(0); });
+}
+
+TEST_F(HostTroubleTest, DeviceGoneUnasked_isPluggedAgain) {
+    ASSERT_TRUE(attach(1, 0));
+    turn(50);
+    plugged.clear();
+    ++host->changes;
+
+    turn_until([&] { return plugged.contains(0); });
+}
+
+TEST_F(HostTroubleTest, Restart_withFewerReactors_keepsTheDisksQueues) {
+    reactors = 4;
+    restart_plane();
+    ASSERT_TRUE(attach(1, 0));
+    ASSERT_EQ(node->vhosts.begin()->second.queues, 4U);
+
+    reactors = 1;
+    restart_plane();
+
+    ASSERT_EQ(node->vhosts.size(), 1U);
+    EXPECT_EQ(node->vhosts.begin()->second.queues, 4U);
+}
+
+TEST_F(HostTroubleTest, OneVolumeTwoWays_secondDiskIsRefused) {
+    connect_by_hand();
+    ASSERT_TRUE(create_disk("ctrl0n1", 1));
+
+    EXPECT_KIND(attach(1, 0), FailedPrecondition);
+
+    ASSERT_TRUE(attach(2, 0));
+    EXPECT_KIND(create_disk("ctrl0n2", 2), AlreadyExists);  // the id is taken: another disk
+    opi::DeleteVirtioBlkRequest request;
+    request.set_name("virtioBlks/disk-by-hand");
+    ASSERT_TRUE(call(&ControlPlane::virtio_blks, &VirtioBlks::remove, request));
+    const auto second = create_disk("ctrl0n2", 2);
+    EXPECT_KIND(second, FailedPrecondition);
+    EXPECT_NE(second.error().message.find("attachments/0"), std::string::npos);
+}
+
+TEST_F(HostTroubleTest, DiskOnAnAttachmentsController_isRefused) {
+    const auto attached = attach(1, 0);
+    ASSERT_TRUE(attached);
+    const std::string remote(control::last_segment(attached->remote_controller()));
+
+    const auto disk = create_disk(remote + "n2", 1);
+
+    EXPECT_KIND(disk, FailedPrecondition);
+    EXPECT_NE(disk.error().message.find("attachments/0"), std::string::npos);
+}
+
+TEST_F(HostTroubleTest, ExportedRemoteNamespace_isRememberedOverARestart) {
+    connect_by_hand();
+    opi::CreateNvmeSubsystemRequest subsystem;
+    subsystem.set_nvme_subsystem_id("s0");
+    subsystem.mutable_nvme_subsystem()->mutable_spec()->set_nqn("nqn.2024-01.org.example:again");
+    ASSERT_TRUE(call(&ControlPlane::subsystems, &control::Subsystems::create_subsystem, subsystem));
+    network.targets[kTarget][1].spaces.push_back({99, uuid_of(99)});
+    node->volumes["ctrl0n99"] = {"ctrl0n99", uuid_of(99), {512, 2048}};
+    opi::CreateNvmeNamespaceRequest space;
+    space.set_parent("nvmeSubsystems/s0");
+    space.mutable_nvme_namespace()->mutable_spec()->set_volume_name_ref("ctrl0n99");
+    ASSERT_TRUE(call(&ControlPlane::subsystems, &control::Subsystems::create_namespace, space));
+
+    network.targets.clear();
+    restart_plane();
+
+    EXPECT_EQ(node->namespaces.size(), 1U);
+}
+
+TEST_F(HostTroubleTest, WriteBenchmark_keepsNewDisksOffTheVolume) {
+    ASSERT_TRUE(create_malloc("m0"));
+    api::RunBenchmarkRequest request;
+    request.set_volume_name_ref("m0");
+    request.set_pattern(api::RunBenchmarkRequest::PATTERN_WRITE);
+    request.set_io_bytes(4096);
+    request.set_queue_depth(1);
+    request.set_seconds(1);
+    bool ended = false;
+    reactor::Gate gate;
+    struct Load {
+        static Task<> go(ControlPlane* plane, api::RunBenchmarkRequest request, bool* done) {
+            const auto result = co_await plane->status.run_benchmark(request);
+            EXPECT_TRUE(result);
+            *done = true;
+        }
+    };
+    reactor().post_function([&] { (void)gate.spawn(&Load::go, plane.get(), request, &ended); });
+    turn(2);
+    ASSERT_FALSE(ended);
+
+    EXPECT_KIND(create_disk("m0", 0), FailedPrecondition);
+    turn_until([&] { return ended; });
+    turn(2);
+    EXPECT_TRUE(create_disk("m0", 0));
+}
+
+}  // namespace
+
+}  // namespace remora::test
