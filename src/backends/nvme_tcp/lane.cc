@@ -186,27 +186,30 @@ void Lane::pump() {
     }
     while (Request* request = waiting_.front()) {
         Progress& progress = progress_of(*request);
-        const bool untouched = progress.next_block == 0 && progress.outstanding == 0;
-        if (untouched && progress.view->state != NamespaceState::Present) {
-            waiting_.pop_front();
-            progress.queued = false;
-            if (progress.view->state == NamespaceState::Away) {
-                retry_later(*request);
-            } else {
-                refuse(*request, Status::IoError,
-                       nvme::spec::status_field(StatusCode::InvalidNamespace, true));
-            }
-            continue;
-        }
+        note_absence(progress);
         if (!send_parts(*request, progress)) {
             return;
         }
         waiting_.pop_front();
         progress.queued = false;
         if (progress.outstanding == 0) {
-            settle(*request);  // a part of it failed before the rest was sent
+            settle(*request);  // a part of it failed, or it must not be sent
         }
     }
+}
+
+/// Nothing (more) of a request is sent to a namespace that is away or another volume by now: it
+/// ends as if a part of it had failed, once the parts that are under way are back.
+void Lane::note_absence(Progress& progress) {
+    if (progress.view->state == NamespaceState::Present || progress.status != Status::Ok) {
+        return;
+    }
+    if (progress.view->state == NamespaceState::Away) {
+        progress.retry = true;
+        return;
+    }
+    progress.status = Status::IoError;
+    progress.nvme_status = nvme::spec::status_field(StatusCode::InvalidNamespace, true);
 }
 
 /// False when the queue is full before all parts are sent.
@@ -281,13 +284,16 @@ void Lane::part_failed(const Completion& completion, Progress& progress) {
     }
 }
 
-/// A request with a failed part and nothing outstanding: gives it back, or tries it again.
+/// A request that failed in part or waits for its namespace, with nothing outstanding: gives it
+/// back, or tries it again.
 void Lane::settle(Request& request) {
     const Progress& progress = progress_of(request);
     if (progress.status != Status::Ok) {
         refuse(request, progress.status, progress.nvme_status);
     } else if (progress.retry && reactor_.now().count() >= progress.deadline_ns) {
-        refuse(request, nvme::from_nvme(progress.nvme_status), progress.nvme_status);
+        const Status status =
+            progress.nvme_status != 0 ? nvme::from_nvme(progress.nvme_status) : Status::PathError;
+        refuse(request, status, progress.nvme_status);
     } else {
         ++stats_.retried;
         retry_later(request);

@@ -52,7 +52,7 @@ struct LaneStats {
     std::uint64_t failed = 0;
     std::uint64_t commands = 0;
     std::uint64_t resent = 0;   ///< Requests sent again on another connection.
-    std::uint64_t retried = 0;  ///< Requests sent again after a status.
+    std::uint64_t retried = 0;  ///< Requests tried again after a status, or while away.
 };
 
 class Lane final : private QueuePairHandler, private reactor::TimerHandler {
@@ -108,6 +108,7 @@ class Lane final : private QueuePairHandler, private reactor::TimerHandler {
 
     void enqueue(NamespaceView& view, block::Request& request);
     void pump();
+    static void note_absence(Progress& progress);
     bool send_parts(block::Request& request, Progress& progress);
     std::uint32_t build_part(const block::Request& request,
                              const Progress& progress,

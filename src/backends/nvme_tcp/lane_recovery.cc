@@ -69,7 +69,9 @@ void Lane::on_down(const core::Error& reason) {
     }
 }
 
-/// The requests whose commands died with the connection go to the front, in their old order.
+/// The requests whose commands died with the connection go to the front, in their old order. One
+/// that was sent in part begins anew, also when its parts had all been answered: what it finds
+/// behind the next connection may be another volume.
 void Lane::requeue_outstanding() {
     gathered_.clear();
     queue_->visit_outstanding([this](std::uint64_t token) {
@@ -83,6 +85,7 @@ void Lane::requeue_outstanding() {
     std::ranges::sort(gathered_, [](Request* a, Request* b) {
         return older(progress_of(*a).sequence, progress_of(*b).sequence);
     });
+    waiting_.for_each([](Request& request) { progress_of(request).next_block = 0; });
     RequestBatch front;
     for (Request* request : gathered_) {
         Progress& progress = progress_of(*request);

@@ -121,6 +121,8 @@ class FakeConnection final : private reactor::ReadyHandler {
                  std::uint16_t status,
                  std::uint32_t dw0 = 0,
                  std::uint32_t dw1 = 0);
+    /// Success, and behind it in the same send what ends the connection.
+    void respond_and_break(std::uint16_t cid);
     void send_data(std::uint16_t cid,
                    std::uint32_t offset,
                    std::span<const std::byte> data,

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/byte_reader.h"
 #include "core/crc32c.h"
 #include "nvme/tcp/digest.h"
 #include "tests/unit/nvme_tcp_host/fake_target.h"
@@ -62,6 +63,18 @@ void FakeConnection::serve_io(const Command& command, std::span<const std::byte>
     } else {
         respond(command.cid, 0);
     }
+}
+
+void FakeConnection::respond_and_break(std::uint16_t cid) {
+    nvme::tcp::CapsuleResp response;
+    response.header.type = static_cast<std::uint8_t>(nvme::tcp::PduType::CapsuleResp);
+    response.header.hlen = sizeof(response);
+    response.header.plen = std::uint32_t{sizeof(response)};
+    response.completion.cid = cid;
+    const auto good = core::as_bytes_of(response);
+    std::vector<std::byte> both(good.begin(), good.end());
+    both.insert(both.end(), 64, std::byte{0xaa});  // no PDU
+    send(both);
 }
 
 void FakeConnection::serve_read(const Command& command) {

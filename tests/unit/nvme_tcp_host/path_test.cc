@@ -286,5 +286,88 @@ TEST_F(HostPathTest, OldConnections_areClosedBeforeTheNextConnect) {
     });
 }
 
+/// A write of several parts of 8 KiB that travel within their capsules.
+class HostPartsTest : public HostPathTest {
+  public:
+    HostPartsTest() { target.mdts = 1; }
+    void become_another_volume() { target.namespaces[1].uuid.bytes.fill(0x77); }
+};
+
+TEST_F(HostPartsTest, ConnectionDiesBetweenTwoParts_volumeIsAnother_noMoreIsSent) {
+    ControllerOptions with = options();
+    with.queue_size = 2;  // one part at a time
+    target.on_io = [this](FakeConnection& connection, const nvme::spec::Command& command,
+                          std::span<const std::byte>) {
+        if (target.connects == 1) {
+            become_another_volume();
+            // With one send, so that the host sees the answer and the end of the connection at
+            // once: the part is done and nothing is outstanding.
+            connection.respond_and_break(command.cid);
+            return true;
+        }
+        return false;
+    };
+    with_volume(with, [this](BlockClient& client) -> Task<> {
+        OwnedRequest write(Opcode::Write, 0, 48, pattern(48 * 512, 1));
+        client.start(write.request);
+        const Status status = co_await BlockClient::finish(write.request);
+        EXPECT_EQ(status, Status::IoError);
+        EXPECT_EQ(target.connects, 2);
+        EXPECT_EQ(target.io_log.size(), 1U);
+    });
+}
+
+TEST_F(HostPartsTest, ConnectionDiesBetweenTwoParts_volumeIsTheSame_allIsSentAgain) {
+    ControllerOptions with = options();
+    with.queue_size = 2;
+    target.on_io = [this](FakeConnection& connection, const nvme::spec::Command& command,
+                          std::span<const std::byte>) {
+        if (target.connects == 1) {
+            connection.respond_and_break(command.cid);  // the answer is a lie, so all must come
+            return true;
+        }
+        return false;
+    };
+    with_volume(with, [this](BlockClient& client) -> Task<> {
+        OwnedRequest write(Opcode::Write, 0, 48, pattern(48 * 512, 1));
+        client.start(write.request);
+        const Status status = co_await BlockClient::finish(write.request);
+        EXPECT_EQ(status, Status::Ok);
+        EXPECT_EQ(target.io_log.size(), 4U);
+        EXPECT_EQ(std::memcmp(target.namespaces[1].data.data(), write.data.data(), 48 * 512), 0);
+    });
+}
+
+TEST_F(HostPartsTest, VolumeBecomesAnother_withPartsOutstanding_restIsNotSent) {
+    ControllerOptions with = options();
+    with.queue_size = 3;  // two parts at a time
+    std::vector<std::uint16_t> held;
+    target.on_io = [&held](FakeConnection&, const nvme::spec::Command& command,
+                           std::span<const std::byte>) {
+        held.push_back(command.cid);
+        return true;
+    };
+    with_volume(with, [&, this](BlockClient& client) -> Task<> {
+        OwnedRequest write(Opcode::Write, 0, 64, pattern(64 * 512, 1));
+        client.start(write.request);
+        co_await until([&] { return held.size() == 2; });
+        become_another_volume();
+        const auto scanned = co_await controller->rescan();
+        EXPECT_TRUE(scanned);
+        for (const auto& connection : target.connections()) {
+            if (connection->queue_id() != 0) {
+                connection->respond(held[0], 0);
+                co_await reactor::sleep_for(milliseconds(5));
+                EXPECT_FALSE(write.request.finished);
+                connection->respond(held[1], 0);
+            }
+        }
+        const Status status = co_await BlockClient::finish(write.request);
+        EXPECT_EQ(status, Status::IoError);
+        EXPECT_EQ(write.request.completions, 1);
+        EXPECT_EQ(held.size(), 2U);
+    });
+}
+
 }  // namespace
 }  // namespace remora::test
