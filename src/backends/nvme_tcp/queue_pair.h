@@ -163,7 +163,7 @@ class QueuePair final : private reactor::ReadyHandler,
     // queue_pair_receive.cc
     void receive();
     void discard();
-    std::ptrdiff_t receive_once(std::size_t& asked);
+    std::ptrdiff_t receive_once(std::size_t& direct, std::size_t& asked);
     void place(std::size_t bytes);
     void parse(std::span<const std::byte> bytes);
     std::size_t take_header(std::span<const std::byte> bytes);

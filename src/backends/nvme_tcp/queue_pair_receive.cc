@@ -50,8 +50,9 @@ void QueuePair::run() {
 
 void QueuePair::receive() {
     for (int i = 0; i < kReceivesPerTurn; ++i) {
+        std::size_t direct = 0;
         std::size_t asked = 0;
-        const std::ptrdiff_t got = receive_once(asked);
+        const std::ptrdiff_t got = receive_once(direct, asked);
         if (got == -EAGAIN) {
             return;
         }
@@ -69,7 +70,10 @@ void QueuePair::receive() {
             discard();
             return;
         }
-        if (static_cast<std::size_t>(got) < asked) {
+        // Nothing is left when fewer bytes came than were asked for; but a guest that has cut its
+        // memory cuts what is received into it, with more behind.
+        const auto bytes = static_cast<std::size_t>(got);
+        if (bytes > direct && bytes < asked) {
             return;
         }
     }
@@ -98,8 +102,9 @@ void QueuePair::discard() {
     }
 }
 
-/// One receive: into the segments first when a long payload is under way, then into staging.
-std::ptrdiff_t QueuePair::receive_once(std::size_t& asked) {
+/// One receive: into the segments first (`direct` bytes) when a long payload is under way, then
+/// into staging.
+std::ptrdiff_t QueuePair::receive_once(std::size_t& direct, std::size_t& asked) {
     std::array<Segment, kDirectSegments + 1> into;
     std::size_t count = 0;
     asked = 0;
@@ -113,6 +118,7 @@ std::ptrdiff_t QueuePair::receive_once(std::size_t& asked) {
             asked += run.size;
         }
     }
+    direct = asked;
     // Staging may follow only where the payload ends: the bytes are parsed in order.
     if (count == 0 || asked == data_left_) {
         auto staging = reactor_.staging();

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 namespace remora::reactor {
@@ -30,8 +31,10 @@ constexpr std::uintptr_t kPage = 4096;
 std::array<GuardSlot, kMaxMappings> guard_slots;
 std::mutex guard_mutex;  // taken to claim and free slots, at session set-up only
 
-void on_bus_error(int /*signal*/, siginfo_t* info, void* /*context*/) {
-    const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
+constexpr std::uintptr_t kPage = 4096;
+
+/// A page of zeros at `address` if it belongs to a guarded mapping, which is poisoned then.
+bool replace_page(std::uintptr_t address) {
     for (GuardSlot& slot : guard_slots) {
         const std::uintptr_t begin = slot.begin.load(std::memory_order_acquire);
         const std::uintptr_t end = slot.end.load(std::memory_order_acquire);
@@ -44,14 +47,20 @@ void on_bus_error(int /*signal*/, siginfo_t* info, void* /*context*/) {
             // A huge page cannot be replaced in part: the whole mapping goes.
             if (mmap(reinterpret_cast<void*>(begin), end - begin, PROT_READ | PROT_WRITE, kFlags,
                      -1, 0) == MAP_FAILED) {
-                break;
+                return false;
             }
         }
         slot.poisoned.store(true, std::memory_order_release);
-        return;
+        return true;
     }
-    // Not ours: die of it as usual when the access is repeated.
-    std::signal(SIGBUS, SIG_DFL);
+    return false;
+}
+
+void on_bus_error(int /*signal*/, siginfo_t* info, void* /*context*/) {
+    if (!replace_page(reinterpret_cast<std::uintptr_t>(info->si_addr))) {
+        // Not ours: die of it as usual when the access is repeated.
+        std::signal(SIGBUS, SIG_DFL);
+    }
 }
 
 GuardSlot* claim_guard(void* base, std::size_t size) {
@@ -105,7 +114,65 @@ class SharedMapping final : public Mapping {
     GuardSlot& guard_;
 };
 
+/// Calls `visit` with the first byte of `run` in each page that it has a part of.
+template <typename F>
+void for_each_page(const iovec& run, F visit) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(run.iov_base);
+    for (std::uintptr_t at = begin; at < begin + run.iov_len; at = (at & ~(kPage - 1)) + kPage) {
+        visit(at);
+    }
+}
+
+enum class Access : std::uint8_t { Read, Write };
+
+/// A page that has gone raises SIGBUS, and the guard replaces it. A store changes nothing: what
+/// lies there is still to be received.
+void touch(const iovec& run, Access access) {
+    for_each_page(run, [access](std::uintptr_t at) {
+        auto* byte = reinterpret_cast<volatile unsigned char*>(at);
+        const unsigned char value = *byte;
+        if (access == Access::Write) {
+            *byte = value;
+        }
+    });
+}
+
+/// Makes `call()` with the message once more, after a fault.
+template <typename F>
+ssize_t retry_after_fault(msghdr& message, Access access, F call) {
+    const std::size_t count = message.msg_iovlen;
+    for (std::size_t i = 0; i < count; ++i) {
+        touch(message.msg_iov[i], access);
+    }
+    ssize_t result = call();
+    if (result >= 0 || errno != EFAULT || count == 0) {
+        return result;
+    }
+    // Taken away again since it was touched. Alone, the first segment shows whether it is the bad
+    // one; then its pages are given up, gone or not, and cannot be taken away any more.
+    message.msg_iovlen = 1;
+    result = call();
+    if (result < 0 && errno == EFAULT) {
+        for_each_page(message.msg_iov[0], replace_page);
+        result = call();
+    }
+    message.msg_iovlen = count;
+    return result;
+}
+
 }  // namespace
+
+ssize_t send_message(int socket, msghdr& message, int flags) {
+    const auto call = [&] { return sendmsg(socket, &message, flags); };
+    const ssize_t sent = call();
+    return sent >= 0 || errno != EFAULT ? sent : retry_after_fault(message, Access::Read, call);
+}
+
+ssize_t receive_message(int socket, msghdr& message, int flags) {
+    const auto call = [&] { return recvmsg(socket, &message, flags); };
+    const ssize_t got = call();
+    return got >= 0 || errno != EFAULT ? got : retry_after_fault(message, Access::Write, call);
+}
 
 core::Result<std::unique_ptr<Mapping>> map_shared_memory(Handle handle,
                                                          std::uint64_t offset,

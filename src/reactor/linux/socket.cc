@@ -16,6 +16,7 @@
 
 #include "core/log.h"
 #include "reactor/linux/address.h"
+#include "reactor/linux/shared_memory.h"
 
 namespace remora::reactor {
 
@@ -67,7 +68,7 @@ class SocketStream final : public Stream, private WatchOwner {
             message.msg_control = control;
             message.msg_controllen = sizeof control;
         }
-        const ssize_t received = recvmsg(fd_, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        const ssize_t received = receive_message(fd_, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (received < 0) {
             return -errno;
         }
@@ -92,7 +93,7 @@ class SocketStream final : public Stream, private WatchOwner {
             header->cmsg_len = CMSG_LEN(bytes);
             std::memcpy(CMSG_DATA(header), handles.data(), bytes);
         }
-        const ssize_t sent = sendmsg(fd_, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        const ssize_t sent = send_message(fd_, message, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent >= 0) {
             return sent;
         }
