@@ -17,25 +17,35 @@ namespace {
 
 // Building a volume in the data plane: the only part that differs between the three kinds.
 
-Task<Result<node::VolumeInfo>> build(node::Node& node, const opi::MallocVolume& volume) {
+enum class Build : std::uint8_t {
+    First,  ///< For a Create call: what the volume stands on may be made.
+    Again,  ///< It existed before (a restart, a deletion that failed): it must still be there.
+};
+
+Task<Result<node::VolumeInfo>> build(node::Node& node,
+                                     const opi::MallocVolume& volume,
+                                     Build /*which*/) {
     co_return co_await node.create_ram({node_volume_name<opi::MallocVolume>(volume.name()),
                                         *core::Uuid::parse(volume.uuid()),
                                         static_cast<std::uint32_t>(volume.block_size()),
                                         static_cast<std::uint64_t>(volume.blocks_count())});
 }
 
-Task<Result<node::VolumeInfo>> build(node::Node& node, const opi::NullVolume& volume) {
+Task<Result<node::VolumeInfo>> build(node::Node& node,
+                                     const opi::NullVolume& volume,
+                                     Build /*which*/) {
     co_return co_await node.create_null({node_volume_name<opi::NullVolume>(volume.name()),
                                          *core::Uuid::parse(volume.uuid()),
                                          static_cast<std::uint32_t>(volume.block_size()),
                                          static_cast<std::uint64_t>(volume.blocks_count())});
 }
 
-Task<Result<node::VolumeInfo>> build(node::Node& node, const opi::AioVolume& volume) {
-    co_return co_await node.create_file(
-        {node_volume_name<opi::AioVolume>(volume.name()), *core::Uuid::parse(volume.uuid()),
-         volume.filename(), static_cast<std::uint32_t>(volume.block_size()),
-         static_cast<std::uint64_t>(volume.blocks_count() * volume.block_size())});
+Task<Result<node::VolumeInfo>> build(node::Node& node, const opi::AioVolume& volume, Build which) {
+    const auto bytes = static_cast<std::uint64_t>(volume.blocks_count() * volume.block_size());
+    co_return co_await node.create_file({node_volume_name<opi::AioVolume>(volume.name()),
+                                         *core::Uuid::parse(volume.uuid()), volume.filename(),
+                                         static_cast<std::uint32_t>(volume.block_size()), bytes,
+                                         which == Build::First && bytes > 0});
 }
 
 /// Two volumes in one file would overwrite each other.
@@ -104,7 +114,7 @@ Task<Result<M>> Volumes::create_named(M volume, M asked) {
     if (auto alone = check_alone(context_.model, volume); !alone) {
         co_return std::unexpected(alone.error());
     }
-    const auto built = co_await build(context_.node, volume);
+    const auto built = co_await build(context_.node, volume, Build::First);
     if (!built) {
         co_return std::unexpected(built.error());
     }
@@ -174,7 +184,7 @@ Task<Result<Empty>> Volumes::remove(const std::string& raw_name, bool allow_miss
     Transaction transaction(context_.model);
     transaction.erase<M>(name);
     if (auto stored = transaction.commit(); !stored) {
-        (void)co_await build(context_.node, before);
+        (void)co_await build(context_.node, before, Build::Again);
         co_return std::unexpected(stored.error());
     }
     co_return Empty();
@@ -218,7 +228,7 @@ Task<Result<opi::VolumeStats>> Volumes::stats(const std::string& raw_name) {
 template <typename M>
 Task<> Volumes::rebuild_kind() {
     for (const auto& [name, object] : context_.model.table<M>()) {
-        const auto built = co_await build(context_.node, object.resource);
+        const auto built = co_await build(context_.node, object.resource, Build::Again);
         if (!built) {
             log::error("volume not rebuilt", log::kv("name", name),
                        log::kv("reason", built.error().message));

@@ -56,7 +56,8 @@ Task<Result<VolumeInfo>> LocalNode::create_file(FileSpec spec) {
     options.uuid = spec.uuid;
     options.path = spec.path;
     options.block_size = spec.block_size;
-    options.create_bytes = spec.size_bytes;
+    options.size_bytes = spec.size_bytes;
+    options.create = spec.create;
     // The kernel gives the lock of a killed process back only when its last I/O has ended.
     const core::Nanos deadline = reactor::Reactor::current().now() + options_.listen_limit;
     while (true) {

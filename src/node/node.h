@@ -46,8 +46,8 @@ struct FileSpec {
     core::Uuid uuid;
     std::string path;
     std::uint32_t block_size = 512;
-    std::uint64_t size_bytes =
-        0;  ///< When the file is not there it is made of this size; 0: it must be there.
+    std::uint64_t size_bytes = 0;  ///< What the file must have; 0: any.
+    bool create = false;           ///< Make it, of size_bytes, when it is not there.
 };
 
 struct VolumeInfo {

@@ -60,7 +60,8 @@ class FileRig final : public Rig {
         options.name = "d";
         options.path = directory + "/disk";
         options.block_size = block_size_;
-        options.create_bytes = kBytes;
+        options.size_bytes = kBytes;
+        options.create = true;
         device_ = std::move(*backends::file::FileDevice::create(options));
         co_return;
     }

@@ -6,6 +6,17 @@
 
 namespace remora::backends::file {
 
+namespace {
+
+std::string missing(const std::string& path, std::uint64_t wanted) {
+    const std::string what = "file '" + path + "' is not there";
+    return wanted == 0 ? what + ": name its size to have it made"
+                       : what + " and is not made anew, it would be an empty disk: bring it back " +
+                             "(is its file system mounted?) and restart";
+}
+
+}  // namespace
+
 core::Result<std::unique_ptr<FileDevice>> FileDevice::create(FileDeviceOptions options) {
     using core::ErrorKind;
     if (options.path.empty() || options.path.front() != '/') {
@@ -18,27 +29,36 @@ core::Result<std::unique_ptr<FileDevice>> FileDevice::create(FileDeviceOptions o
     if (auto valid = block::check_geometry(geometry); !valid) {
         return std::unexpected(valid.error());
     }
-    if (options.create_bytes % options.block_size != 0) {
-        return core::fail(ErrorKind::InvalidArgument, "size " +
-                                                          std::to_string(options.create_bytes) +
+    const std::uint64_t wanted = options.size_bytes;
+    if (wanted % options.block_size != 0 || (options.create && wanted == 0)) {
+        return core::fail(ErrorKind::InvalidArgument, "size " + std::to_string(wanted) +
                                                           " is not a multiple of the block size " +
-                                                          std::to_string(options.block_size));
+                                                          std::to_string(options.block_size) +
+                                                          " and greater than 0");
     }
     reactor::FileOptions open;
-    open.create = options.create_bytes > 0;
-    open.size = options.create_bytes;
+    open.create = options.create;
+    open.size = wanted;
     auto file = reactor::Reactor::current().io().open_file(options.path, open);
+    if (!file && file.error().kind == ErrorKind::NotFound && !options.create) {
+        return core::fail(ErrorKind::NotFound, missing(options.path, wanted));
+    }
     if (!file) {
         return std::unexpected(file.error());
     }
     const std::uint64_t size = (*file)->size();
-    if (size == 0 || size % options.block_size != 0 ||
-        (options.create_bytes != 0 && options.create_bytes != size)) {
+    if (wanted != 0 && size != wanted) {
         return core::fail(ErrorKind::InvalidArgument,
                           "file '" + options.path + "' has " + std::to_string(size) +
-                              " bytes, which is not " +
-                              (options.create_bytes != 0 ? std::to_string(options.create_bytes)
-                                                         : "a multiple of the block size"));
+                              " bytes and not the " + std::to_string(wanted) + " of this volume: " +
+                              (options.create ? "name that size, or another file"
+                                              : "bring the right file back and restart"));
+    }
+    if (size == 0 || size % options.block_size != 0) {
+        return core::fail(ErrorKind::InvalidArgument,
+                          "file '" + options.path + "' has " + std::to_string(size) +
+                              " bytes, which is not a multiple of the block size " +
+                              std::to_string(options.block_size) + " and greater than 0");
     }
     geometry.block_count = size / options.block_size;
     geometry.can_discard = true;

@@ -19,14 +19,16 @@ struct FileDeviceOptions {
     core::Uuid uuid;
     std::string path;
     std::uint32_t block_size = 512;
-    std::uint64_t create_bytes = 0;  ///< Size of a file that is made; 0: it must be there.
+    std::uint64_t size_bytes = 0;  ///< What the file must have; 0: any, but then it is there.
+    bool create = false;           ///< Make it, of size_bytes, when it is not there.
 };
 
 class FileDevice final : public block::Device {
   public:
-    /// On the control reactor, where it also dies. Errors: NotFound, PermissionDenied,
-    /// FailedPrecondition (the file is in use), InvalidArgument (not a regular file, its size no
-    /// multiple of the block size, or other than create_bytes when that is given).
+    /// On the control reactor, where it also dies. A file that is missing is never made unless
+    /// `create` says so: it would be an empty disk with the old one's identity. Errors: NotFound,
+    /// PermissionDenied, FailedPrecondition (the file is in use), InvalidArgument (not a regular
+    /// file, its size no multiple of the block size, or other than size_bytes when that is given).
     static core::Result<std::unique_ptr<FileDevice>> create(FileDeviceOptions options);
 
     [[nodiscard]] block::Geometry geometry() const override { return geometry_; }

@@ -76,7 +76,7 @@ class MemoryStore final : public control::Store {
     std::map<std::pair<control::Kind, std::string>, std::string> objects_;
 };
 
-/// Targets that can be reached, by "address:port".
+/// The world outside: targets that can be reached, by "address:port", and files.
 struct Network {
     struct Space {
         std::uint32_t nsid = 1;
@@ -87,6 +87,7 @@ struct Network {
         std::vector<Space> spaces;
     };
     std::map<std::string, std::vector<Subsystem>> targets;
+    std::map<std::string, std::uint64_t> files;  ///< This host's, by path: their bytes.
 
     [[nodiscard]] const Subsystem* find(const std::string& where, const std::string& nqn) const {
         const auto target = targets.find(where);
@@ -123,11 +124,17 @@ class FakeNode final : public node::Node {
         co_return add_volume(spec.name, spec.uuid, spec.block_size, spec.block_count);
     }
     Task<Result<node::VolumeInfo>> create_file(node::FileSpec spec) override {
-        if (spec.size_bytes == 0) {
+        if (spec.create) {
+            network_.files.try_emplace(spec.path, spec.size_bytes);
+        }
+        const auto file = network_.files.find(spec.path);
+        if (file == network_.files.end()) {
             co_return fail(ErrorKind::NotFound, "there is no file " + spec.path);
         }
-        co_return add_volume(spec.name, spec.uuid, spec.block_size,
-                             spec.size_bytes / spec.block_size);
+        if (spec.size_bytes != 0 && file->second != spec.size_bytes) {
+            co_return fail(ErrorKind::InvalidArgument, "the size of " + spec.path + " is another");
+        }
+        co_return add_volume(spec.name, spec.uuid, spec.block_size, file->second / spec.block_size);
     }
     Task<Result<void>> delete_volume(std::string name) override {
         if (auto step = steps_.take("delete_volume"); !step) {

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// FileDevice: which files are made, which are taken, and what is said about the others.
+#include "backends/file/file_device.h"
+
+#include <cstdlib>
+#include <filesystem>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/reactor_fixture.h"
+
+namespace remora::backends::file {
+namespace {
+
+using core::ErrorKind;
+using reactor::Task;
+
+class FileDeviceTest : public test::ReactorFixture {
+  public:
+    FileDeviceTest() {
+        std::string pattern = (std::filesystem::temp_directory_path() / "remora-XXXXXX").string();
+        directory_ = mkdtemp(pattern.data());
+    }
+    ~FileDeviceTest() override { std::filesystem::remove_all(directory_); }
+
+    [[nodiscard]] std::string path() const { return (directory_ / "disk").string(); }
+
+    /// Opens the file as a volume of `bytes` and closes it. What went wrong, or nothing.
+    core::Error open(std::uint64_t bytes, bool create) {
+        core::Error error;
+        run([&]() -> Task<> {
+            FileDeviceOptions options;
+            options.name = "d";
+            options.path = path();
+            options.size_bytes = bytes;
+            options.create = create;
+            auto device = FileDevice::create(options);
+            if (device) {
+                co_await (*device)->stop();
+            } else {
+                error = device.error();
+            }
+        });
+        return error;
+    }
+
+  private:
+    std::filesystem::path directory_;
+};
+
+TEST_F(FileDeviceTest, Create_fileIsMissing_makesItSparse) {
+    EXPECT_EQ(open(core::kMiB, true).message, "");
+    EXPECT_EQ(std::filesystem::file_size(path()), core::kMiB);
+    EXPECT_EQ(open(core::kMiB, true).message, "") << "a call that is repeated takes it";
+}
+
+TEST_F(FileDeviceTest, Open_fileIsMissing_isNotFoundAndMakesNone) {
+    const core::Error error = open(core::kMiB, false);
+
+    EXPECT_EQ(error.kind, ErrorKind::NotFound);
+    EXPECT_NE(error.message.find("bring it back"), std::string::npos) << error.message;
+    EXPECT_FALSE(std::filesystem::exists(path()));
+    EXPECT_NE(open(0, false).message.find("name its size"), std::string::npos);
+}
+
+TEST_F(FileDeviceTest, Open_fileHasAnotherSize_isRefusedAndLeftAlone) {
+    ASSERT_EQ(open(core::kMiB, true).message, "");
+    std::filesystem::resize_file(path(), 4096);
+
+    for (const bool create : {false, true}) {
+        const core::Error error = open(core::kMiB, create);
+        EXPECT_EQ(error.kind, ErrorKind::InvalidArgument);
+        EXPECT_NE(error.message.find("has 4096 bytes and not the 1048576"), std::string::npos)
+            << error.message;
+    }
+    EXPECT_EQ(std::filesystem::file_size(path()), 4096U);
+    EXPECT_EQ(open(0, false).message, "") << "no size asked for: any will do";
+}
+
+TEST_F(FileDeviceTest, Open_sizeThatIsNoDisk_isRefused) {
+    EXPECT_EQ(open(1000, true).kind, ErrorKind::InvalidArgument);
+    EXPECT_EQ(open(0, true).kind, ErrorKind::InvalidArgument);
+    EXPECT_FALSE(std::filesystem::exists(path()));
+}
+
+}  // namespace
+}  // namespace remora::backends::file
