@@ -94,11 +94,14 @@ void FileChannel::run_waiting() {
     }
 }
 
+/// Direct I/O as the kernel takes it: addresses of its memory alignment, and each segment's length
+/// of the logical block size, too, because every segment is a run on the disk.
 bool FileChannel::aligned(const Request& request) const {
-    const std::size_t mask = file_->memory_alignment() - 1;
-    const auto fits = [mask](const core::Segment& segment) {
-        return (reinterpret_cast<std::uintptr_t>(segment.data) & mask) == 0 &&
-               (segment.size & mask) == 0;
+    const std::size_t address = file_->memory_alignment() - 1;
+    const std::size_t length = address | (file_->offset_alignment() - 1);
+    const auto fits = [address, length](const core::Segment& segment) {
+        return (reinterpret_cast<std::uintptr_t>(segment.data) & address) == 0 &&
+               (segment.size & length) == 0;
     };
     return std::all_of(request.data.begin(), request.data.end(), fits);
 }
