@@ -53,7 +53,8 @@ class LinuxFile final : public File {
         void on_completion(int result, bool /*more*/) override { file.finish(*this, result); }
         LinuxFile& file;
         FileOp* op = nullptr;
-        Segment rest{};  // what is left of a short transfer, run by run
+        Segment rest{};     // what is left of a short transfer, run by run
+        int zero_mode = 0;  // how a ZeroRange was tried
     };
 
     void start(Slot& slot) {
@@ -75,7 +76,8 @@ class LinuxFile final : public File {
                 prepare_fallocate(entry, FALLOC_FL_PUNCH_HOLE, op);
                 break;
             case FileOp::Kind::ZeroRange:
-                prepare_fallocate(entry, zero_range_mode_, op);
+                slot.zero_mode = zero_range_mode_;
+                prepare_fallocate(entry, slot.zero_mode, op);
                 break;
         }
         io_uring_sqe_set_data(entry, static_cast<Completion*>(&slot));
@@ -110,7 +112,7 @@ class LinuxFile final : public File {
             return;
         }
         if (op.kind == FileOp::Kind::ZeroRange && result == -EOPNOTSUPP &&
-            zero_range_mode_ == FALLOC_FL_ZERO_RANGE) {
+            slot.zero_mode == FALLOC_FL_ZERO_RANGE) {
             zero_range_mode_ = FALLOC_FL_PUNCH_HOLE;  // also reads as zeros
             start(slot);
             return;

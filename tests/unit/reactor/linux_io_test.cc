@@ -242,6 +242,37 @@ TEST_F(LinuxIoTest, File_openTwice_isRefused) {
     EXPECT_EQ(second.error().kind, ErrorKind::FailedPrecondition);
 }
 
+TEST_F(LinuxIoTest, File_zeroRangesAtOnceWhereThereAreNone_allPunch) {
+    // Anonymous shared memory is a tmpfs file, and tmpfs has no ZERO_RANGE.
+    const auto memory = reactor().io().create_shared_memory(16 * 4096);
+    ASSERT_TRUE(memory);
+    const std::vector<std::byte> full(std::size_t{16} * 4096, std::byte{0x5a});
+    ASSERT_EQ(pwrite(*memory, full.data(), full.size(), 0), static_cast<ssize_t>(full.size()));
+    FileOptions options;
+    options.exclusive = false;
+    auto file = reactor().io().open_file("/proc/self/fd/" + std::to_string(*memory), options);
+    ASSERT_TRUE(file) << file.error().message;
+    std::array<FileWaiter, 4> waiters;
+    std::array<FileOp, 4> ops;
+    for (std::size_t i = 0; i < ops.size(); ++i) {
+        ops[i].kind = FileOp::Kind::ZeroRange;
+        ops[i].offset = i * 4 * 4096;
+        ops[i].length = 4096;
+        ops[i].handler = &waiters[i];
+        (*file)->submit(ops[i]);
+    }
+    for (const FileWaiter& waiter : waiters) {
+        turn_until([&] { return waiter.result != 1; });
+        EXPECT_EQ(waiter.result, 0);
+    }
+    std::vector<std::byte> now(full.size());
+    ASSERT_EQ(pread(*memory, now.data(), now.size(), 0), static_cast<ssize_t>(now.size()));
+    EXPECT_EQ(now[0], std::byte{0});
+    EXPECT_EQ(now[4096], std::byte{0x5a});
+    EXPECT_EQ(now[12 * 4096], std::byte{0});
+    reactor().io().close(*memory);
+}
+
 TEST_F(LinuxIoTest, Map_regionPastTheEnd_isRefused) {
     const auto memory = reactor().io().create_shared_memory(8192);
     ASSERT_TRUE(memory);
