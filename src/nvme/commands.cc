@@ -91,7 +91,9 @@ Planned decode_io(const Command& command,
             if (!geometry.can_write_zeroes) {
                 return refuse(StatusCode::InvalidOpcode);
             }
-            return plan_range(command, geometry, IoPlan{.opcode = block::Opcode::WriteZeroes});
+            return plan_range(
+                command, geometry,
+                IoPlan{.opcode = block::Opcode::WriteZeroes, .force_unit_access = fua});
         case IoOpcode::DatasetManagement:
             return plan_dataset_management(command, geometry);
     }

@@ -174,8 +174,8 @@ void FileChannel::on_file_done(FileOp& op) {
         return;
     }
     Request& request = *slot.request;
-    if (op.result == 0 && request.opcode == Opcode::Write && request.force_unit_access &&
-        op.kind == FileOp::Kind::Write) {
+    if (op.result == 0 && request.force_unit_access &&
+        (op.kind == FileOp::Kind::Write || op.kind == FileOp::Kind::ZeroRange)) {
         op.kind = FileOp::Kind::Flush;  // durable before it is answered
         op.segments = {};
         file_->submit(op);

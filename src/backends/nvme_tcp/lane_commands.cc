@@ -80,6 +80,8 @@ std::uint32_t Lane::build_part(const block::Request& request,
             set_range(command.entry, lba, blocks);
             if (request.opcode == Opcode::Discard) {
                 command.entry.cdw12 = (blocks - 1) | nvme::spec::kCdw12Deallocate;
+            } else if (request.force_unit_access) {
+                command.entry.cdw12 = (blocks - 1) | nvme::spec::kCdw12ForceUnitAccess;
             }
             return blocks;
     }

@@ -128,5 +128,80 @@ TEST_F(FileChannelTest, Segments_ofWholeBlocksAnywhereAligned_goStraightIn) {
     });
 }
 
+/// A change that is to be durable: how it is asked for, and the operation it becomes.
+struct Change {
+    const char* name;
+    Opcode opcode;
+    Kind kind;
+    bool bounced;
+};
+
+class ForceUnitAccessTest : public FileChannelTest, public testing::WithParamInterface<Change> {
+  public:
+    ForceUnitAccessTest() {
+        disk.written.assign(disk.written.size(), std::byte{0xee});
+        disk.memory_alignment = kBlock;
+        disk.offset_alignment = kBlock;
+    }
+    /// Starts the request of the case, for lba 4..5.
+    void start(BlockClient& client, AwaitedRequest& request, bool fua) {
+        const bool writes = GetParam().opcode == Opcode::Write;
+        run_ = {memory_.at(GetParam().bounced ? 1 : 0), 2 * std::size_t{kBlock}};
+        prepare(request, GetParam().opcode, 4, 2,
+                writes ? std::span<const Segment>(&run_, 1) : std::span<const Segment>());
+        request.force_unit_access = fua;
+        client.start(request);
+    }
+
+  private:
+    Memory memory_{2 * std::size_t{kBlock}};
+    Segment run_;
+};
+
+TEST_P(ForceUnitAccessTest, Change_isAnsweredAfterAFlushThatFollowsIt) {
+    with_channel([this](BlockClient& client) -> Task<> {
+        AwaitedRequest request;
+        start(client, request, true);
+        EXPECT_EQ(disk.log, std::vector{GetParam().kind});
+        disk.complete_one();
+        co_await pass_turns();
+        EXPECT_FALSE(request.finished) << "it is not durable yet";
+        EXPECT_EQ(disk.log, (std::vector{GetParam().kind, Kind::Flush}));
+        const Status status = co_await settle(request);
+        EXPECT_EQ(status, Status::Ok);
+        EXPECT_EQ(disk.log.size(), 2U);
+        EXPECT_NE(disk.durable[4 * kBlock], std::byte{0xee});
+        EXPECT_EQ(disk.durable, disk.written);
+    });
+}
+
+TEST_P(ForceUnitAccessTest, Flush_fails_theChangeFails) {
+    disk.flush_result = -EIO;
+    with_channel([this](BlockClient& client) -> Task<> {
+        AwaitedRequest request;
+        start(client, request, true);
+        const Status status = co_await settle(request);
+        EXPECT_EQ(status, Status::IoError);
+    });
+}
+
+TEST_P(ForceUnitAccessTest, NotAskedFor_nothingIsFlushed) {
+    with_channel([this](BlockClient& client) -> Task<> {
+        AwaitedRequest request;
+        start(client, request, false);
+        const Status status = co_await settle(request);
+        EXPECT_EQ(status, Status::Ok);
+        EXPECT_EQ(disk.count(Kind::Flush), 0U);
+    });
+}
+
+INSTANTIATE_TEST_SUITE_P(Changes,
+                         ForceUnitAccessTest,
+                         testing::Values(Change{"Write", Opcode::Write, Kind::Write, false},
+                                         Change{"BouncedWrite", Opcode::Write, Kind::Write, true},
+                                         Change{"WriteZeroes", Opcode::WriteZeroes, Kind::ZeroRange,
+                                                false}),
+                         [](const auto& info) { return info.param.name; });
+
 }  // namespace
 }  // namespace remora::backends::file

@@ -5,6 +5,7 @@
 
 #include "backends/nvme_tcp/discovery.h"
 #include "backends/ram/ram_device.h"
+#include "block/deferred.h"
 #include "frontends/nvme_tcp/target.h"
 #include "reactor/gate.h"
 #include "tests/unit/nvme_tcp_host/host_fixture.h"
@@ -236,6 +237,77 @@ TEST_F(TargetTest, Namespace_appears_isSeenWithoutAsking) {
         const auto forgotten = co_await host_->forget(2);
         EXPECT_TRUE(forgotten);
         host_->set_listener(nullptr);
+        co_await stop_host();
+        co_await stop_target();
+    });
+}
+
+/// Keeps what reaches it.
+class RecordingDevice final : public block::Device {
+  public:
+    struct Seen {
+        Opcode opcode;
+        bool force_unit_access;
+        bool operator==(const Seen&) const = default;
+    };
+
+    using Device::Device;
+    [[nodiscard]] block::Geometry geometry() const override {
+        block::Geometry geometry;
+        geometry.block_count = kBlocks;
+        geometry.can_write_zeroes = true;
+        geometry.volatile_cache = true;
+        return geometry;
+    }
+    core::Result<std::unique_ptr<block::Channel>> open_channel() override {
+        return std::make_unique<RecordingChannel>(seen);
+    }
+    std::vector<Seen> seen;
+
+  private:
+    class RecordingChannel final : public block::Channel {
+      public:
+        explicit RecordingChannel(std::vector<Seen>& seen)
+            : seen_(seen), done_(reactor::Reactor::current()) {}
+        void submit(block::RequestBatch& batch) override {
+            while (block::Request* request = batch.pop_front()) {
+                seen_.push_back({request->opcode, request->force_unit_access});
+                done_.push(*request, Status::Ok);
+            }
+        }
+
+      private:
+        std::vector<Seen>& seen_;
+        block::DeferredCompletions done_;
+    };
+};
+
+TEST_F(TargetTest, ForceUnitAccess_ofAnyChange_reachesTheVolume) {
+    core::Uuid uuid;
+    uuid.bytes.fill(0x33);
+    RecordingDevice recording("recording", uuid);
+    run([&, this]() -> Task<> {
+        co_await start_target();
+        co_await show(recording, 3);
+        co_await make_live_host();
+        {
+            auto channel = host_->device(3)->open_channel();
+            BlockClient client(**channel);
+            std::vector<std::byte> data(512);
+            const Segment one = segment_of(data);
+            for (const bool fua : {true, false}) {
+                Status status =
+                    co_await client.perform(Opcode::Write, 0, 1, std::span(&one, 1), fua);
+                EXPECT_EQ(status, Status::Ok);
+                status = co_await client.perform(Opcode::WriteZeroes, 0, 1, {}, fua);
+                EXPECT_EQ(status, Status::Ok);
+            }
+        }
+        const std::vector<RecordingDevice::Seen> wanted{{Opcode::Write, true},
+                                                        {Opcode::WriteZeroes, true},
+                                                        {Opcode::Write, false},
+                                                        {Opcode::WriteZeroes, false}};
+        EXPECT_EQ(recording.seen, wanted);
         co_await stop_host();
         co_await stop_target();
     });
