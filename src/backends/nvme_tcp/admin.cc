@@ -228,13 +228,7 @@ Task<Result<ControllerFacts>> Admin::identify_controller() {
 /// A 2.0 controller has separate limits for Write Zeroes and Dataset Management; before, Write
 /// Zeroes keeps to the transfer limit, to be on the safe side.
 Task<> Admin::ask_command_set_limits(ControllerFacts& facts, std::uint64_t page_bytes) {
-    constexpr std::uint32_t kLeastBlock = 512;
-    const auto by_bytes = [](std::uint64_t bytes) {
-        return static_cast<std::uint32_t>(std::min<std::uint64_t>(bytes / kLeastBlock, 65536));
-    };
-    if (facts.max_transfer_bytes != 0) {
-        facts.max_zeroes_blocks = by_bytes(facts.max_transfer_bytes);
-    }
+    facts.max_zeroes_bytes = facts.max_transfer_bytes;
     const auto version = co_await get_property(nvme::spec::kPropertyVs, false);
     if (!version || *version < kVersion20) {
         co_return;
@@ -245,9 +239,9 @@ Task<> Admin::ask_command_set_limits(ControllerFacts& facts, std::uint64_t page_
     if (!result || result->status != 0) {
         co_return;
     }
-    facts.max_zeroes_blocks = limits.zeroes_size == 0 || limits.zeroes_size > 20
-                                  ? 65536
-                                  : by_bytes(page_bytes << limits.zeroes_size);
+    // A greater power than 20 is no limit to the most blocks of one command.
+    facts.max_zeroes_bytes =
+        limits.zeroes_size == 0 || limits.zeroes_size > 20 ? 0 : page_bytes << limits.zeroes_size;
     if (limits.range_blocks != 0) {
         facts.max_discard_blocks = limits.range_blocks;
     }

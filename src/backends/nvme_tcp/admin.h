@@ -19,7 +19,7 @@ namespace remora::backends::nvme_tcp {
 /// What Identify and the properties say about a controller, as far as it matters here.
 struct ControllerFacts {
     std::uint64_t max_transfer_bytes = 0;  ///< 0: any.
-    std::uint32_t max_zeroes_blocks = 65536;
+    std::uint64_t max_zeroes_bytes = 0;    ///< 0: any.
     std::uint32_t max_discard_blocks = 0xffffffffU;
     std::uint32_t in_capsule_bytes = 0;  ///< Of I/O queues.
     std::uint32_t max_queue_entries = 0;

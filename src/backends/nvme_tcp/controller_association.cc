@@ -46,7 +46,9 @@ TransferLimits Controller::transfer_limits() const {
     limits.max_transfer_bytes = static_cast<std::uint32_t>(
         facts_.max_transfer_bytes == 0 ? kMaxPartBytes
                                        : std::min(facts_.max_transfer_bytes, kMaxPartBytes));
-    limits.max_zeroes_blocks = std::max(facts_.max_zeroes_blocks, 1U);
+    if (facts_.max_zeroes_bytes != 0) {
+        limits.max_zeroes_bytes = facts_.max_zeroes_bytes;
+    }
     limits.max_discard_blocks = std::max(facts_.max_discard_blocks, 1U);
     return limits;
 }

@@ -31,7 +31,7 @@ namespace remora::backends::nvme_tcp {
 /// Limits of the controller's that a part of a request has to keep.
 struct TransferLimits {
     std::uint32_t max_transfer_bytes = 1U << 20U;
-    std::uint32_t max_zeroes_blocks = 65536;
+    std::uint64_t max_zeroes_bytes = ~std::uint64_t{0};  ///< Of any block size.
     std::uint32_t max_discard_blocks = 0xffffffffU;
     bool operator==(const TransferLimits&) const = default;
 };

@@ -33,6 +33,11 @@ void set_discard(Command& command, std::uint64_t lba, std::uint32_t blocks) {
     command.entry.cdw11 = nvme::spec::kDsmDeallocate;
 }
 
+/// NLB has 16 bits and is 0's based, so a command has at most 65536 blocks; and at least one.
+std::uint32_t zeroes_limit(std::uint64_t blocks) {
+    return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(blocks, 1, 65536));
+}
+
 }  // namespace
 
 /// Fills in the command for the request's next blocks. Returns how many they are.
@@ -75,7 +80,7 @@ std::uint32_t Lane::build_part(const block::Request& request,
             }
             [[fallthrough]];
         case Opcode::WriteZeroes:
-            blocks = std::min(left, limits_.max_zeroes_blocks);
+            blocks = std::min(left, zeroes_limit(limits_.max_zeroes_bytes >> view.block_shift));
             set_opcode(IoOpcode::WriteZeroes);
             set_range(command.entry, lba, blocks);
             if (request.opcode == Opcode::Discard) {

@@ -109,6 +109,70 @@ TEST_F(HostCommandsTest, Transfer_withoutMdts_isSplitAtOneMebibyte) {
     });
 }
 
+/// Namespaces 1 and 2 have blocks of 512 and of 4096 bytes.
+class HostZeroesTest : public HostFixture {
+  public:
+    HostZeroesTest() { target.add_namespace(2, 1000, 12); }
+
+    /// Blocks of each command that zeroes `blocks` of the namespace.
+    Task<std::vector<std::uint32_t>> commands_of(std::uint32_t nsid, std::uint32_t blocks) {
+        target.io_log.clear();
+        auto channel = controller->device(nsid)->open_channel();
+        BlockClient client(**channel);
+        const Status status = co_await client.perform(Opcode::WriteZeroes, 8, blocks);
+        EXPECT_EQ(status, Status::Ok);
+        std::vector<std::uint32_t> out;
+        for (const auto& command : target.io_log) {
+            out.push_back(nvme::spec::block_count(command));
+        }
+        co_return out;
+    }
+};
+
+TEST_F(HostZeroesTest, LimitOfTransfers_isKeptInBytesForEachBlockSize) {
+    target.mdts = 1;  // 8 KiB
+    with_volume(options(), [this](BlockClient&) -> Task<> {
+        const auto small = co_await commands_of(1, 40);
+        EXPECT_EQ(small, (std::vector{16U, 16U, 8U}));
+        const auto large = co_await commands_of(2, 5);
+        EXPECT_EQ(large, (std::vector{2U, 2U, 1U}));
+    });
+}
+
+TEST_F(HostZeroesTest, LimitOfTheirOwn_isKeptInBytesForEachBlockSize) {
+    target.mdts = 1;
+    target.on_pdu = [](FakeConnection& connection, const nvme::tcp::CommonHeader& header,
+                       std::span<const std::byte> pdu) {
+        if (header.type != static_cast<std::uint8_t>(nvme::tcp::PduType::CapsuleCmd)) {
+            return false;
+        }
+        const auto command = load<nvme::tcp::CapsuleCmd>(pdu).command;
+        const auto property = std::bit_cast<nvme::spec::PropertyCommand>(command);
+        if (command.opcode == nvme::spec::kFabricsOpcode &&
+            nvme::spec::fabrics_type(command) ==
+                static_cast<std::uint8_t>(nvme::spec::FabricsType::PropertyGet) &&
+            property.offset == nvme::spec::kPropertyVs) {
+            connection.respond(command.cid, 0, 0x00020000);
+            return true;
+        }
+        constexpr std::uint32_t kCommandSetController = 6;
+        if (connection.queue_id() == 0 && command.opcode == 0x06 &&
+            command.cdw10 == kCommandSetController) {
+            std::vector<std::byte> limits(nvme::spec::kIdentifyBytes);
+            limits[1] = std::byte{2};  // WZSL: 16 KiB
+            connection.send_data(command.cid, 0, limits, nvme::tcp::kLastPdu | nvme::tcp::kSuccess);
+            return true;
+        }
+        return false;
+    };
+    with_volume(options(), [this](BlockClient&) -> Task<> {
+        const auto small = co_await commands_of(1, 40);
+        EXPECT_EQ(small, (std::vector{32U, 8U}));
+        const auto large = co_await commands_of(2, 5);
+        EXPECT_EQ(large, (std::vector{4U, 1U}));
+    });
+}
+
 TEST_F(HostCommandsTest, OtherOpcodes_goOutAsTheSpecificationSays) {
     with_volume(options(), [this](BlockClient& client) -> Task<> {
         co_await expect_round_trip(client, 0, 64, 4);
