@@ -56,7 +56,6 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
     // controller.cc: the life
     Task<> live();
     Task<> serve();
-    Task<> dissociate();
     Task<> pause();
     Task<bool> wait_change(Nanos deadline);
     void notify_change();
@@ -68,6 +67,7 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
 
     // controller_association.cc: what an association is made of
     Task<Result<void>> associate();
+    Task<> dissociate();
     Task<Result<void>> connect_lanes(std::uint32_t granted);
     Task<> lanes_go_live(std::uint32_t granted);
     Task<Result<void>> scan();

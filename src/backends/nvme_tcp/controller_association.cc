@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Controller, the part that builds an association: admin queue, I/O queues, namespaces, events.
+// Controller, the part that builds an association and ends it: admin queue, I/O queues, namespaces,
+// events.
 #include <algorithm>
 
 #include "backends/nvme_tcp/controller.h"
@@ -95,6 +96,40 @@ Task<Result<void>> Controller::associate() {
         co_return std::unexpected(*down_);
     }
     co_return done;
+}
+
+/// Leaves nothing of the association: see the header of remote_controller.h for why it is in this
+/// order. Connections are closed side by side, so this takes one linger at most after disable().
+Task<> Controller::dissociate() {
+    state_ = PathState::Down;
+    notify_change();
+    const Nanos linger = options_.timing.close_linger;
+    keep_alive_end_.notify();
+    if (admin_) {
+        co_await admin_->disable(stopping_, linger);
+    }
+    reactor::Gate closing;
+    for (const auto& lane : lanes_) {
+        closing.spawn(
+            [](Lane* at, Nanos limit) {
+                return reactor::call_on(at->reactor(),
+                                        [at, limit] { return at->disconnect(limit); });
+            },
+            lane.get(), linger);
+    }
+    if (admin_) {
+        co_await admin_->queue().close(linger);
+    }
+    co_await closing.close();
+    if (background_) {
+        co_await background_->close();
+        background_.reset();
+    }
+    admin_.reset();
+    down_.reset();
+    keep_alive_end_.reset();
+    reset_wanted_ = false;
+    notify_change();
 }
 
 Task<Result<void>> Controller::connect_lanes(std::uint32_t granted) {
