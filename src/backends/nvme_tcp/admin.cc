@@ -78,7 +78,9 @@ Task<Result<void>> Admin::start() {
     co_return enabled;
 }
 
-Task<Result<CommandResult>> Admin::run(nvme::spec::Command entry, std::span<std::byte> into) {
+Task<Result<CommandResult>> Admin::run(nvme::spec::Command entry,
+                                       std::span<std::byte> into,
+                                       Nanos deadline) {
     const core::Segment segment{into.data(), into.size()};
     Command command;
     command.entry = entry;
@@ -89,7 +91,8 @@ Task<Result<CommandResult>> Admin::run(nvme::spec::Command entry, std::span<std:
         command.exact = false;  // what is not sent stays zero
         std::ranges::fill(into, std::byte{0});
     }
-    auto result = co_await queue_.execute(command, reactor_.now() + timeout_);
+    const Nanos limit = std::min(reactor_.now() + timeout_, deadline);
+    auto result = co_await queue_.execute(command, limit);
     co_return result;
 }
 
@@ -173,11 +176,12 @@ Task<Result<void>> Admin::await_ready(bool ready, Nanos deadline) {
 
 Task<Result<CommandResult>> Admin::identify(Cns cns,
                                             std::uint32_t nsid,
-                                            std::span<std::byte> into) {
+                                            std::span<std::byte> into,
+                                            Nanos deadline) {
     nvme::spec::Command entry = entry_of(AdminOpcode::Identify);
     entry.nsid = nsid;
     entry.cdw10 = static_cast<std::uint32_t>(cns);
-    auto result = co_await run(entry, into);
+    auto result = co_await run(entry, into, deadline);
     co_return result;
 }
 

@@ -57,10 +57,12 @@ class Admin final : private QueuePairHandler {
     Task<Result<void>> keep_alive(Nanos limit);
     /// Waits, without limit, for an asynchronous event; returns DW0.
     Task<Result<std::uint32_t>> await_event();
-    Task<Result<std::vector<std::uint32_t>>> active_namespaces(std::uint32_t limit);
+    /// The two of a scan: `deadline` is that of the whole of it, and a command's at the latest.
+    Task<Result<std::vector<std::uint32_t>>> active_namespaces(std::uint32_t limit, Nanos deadline);
     /// Empty when the namespace is not there (any more) or is of no use here.
     Task<Result<std::optional<NamespaceIdentity>>> describe_namespace(std::uint32_t nsid,
-                                                                      const ControllerFacts& facts);
+                                                                      const ControllerFacts& facts,
+                                                                      Nanos deadline);
     Task<Result<void>> get_log(nvme::spec::LogPage page,
                                std::uint64_t offset,
                                std::span<std::byte> into);
@@ -72,7 +74,9 @@ class Admin final : private QueuePairHandler {
     void on_completions(std::span<const Completion> completions) override;
     void on_down(const core::Error& reason) override;
 
-    Task<Result<CommandResult>> run(nvme::spec::Command entry, std::span<std::byte> into);
+    Task<Result<CommandResult>> run(nvme::spec::Command entry,
+                                    std::span<std::byte> into,
+                                    Nanos deadline = core::kNever);
     /// The same; a status other than success is an error that says `what` failed.
     Task<Result<CommandResult>> must(nvme::spec::Command entry,
                                      std::span<std::byte> into,
@@ -83,7 +87,8 @@ class Admin final : private QueuePairHandler {
     Task<Result<void>> await_ready(bool ready, Nanos deadline);
     Task<Result<CommandResult>> identify(nvme::spec::Cns cns,
                                          std::uint32_t nsid,
-                                         std::span<std::byte> into);
+                                         std::span<std::byte> into,
+                                         Nanos deadline = core::kNever);
     Task<> ask_command_set_limits(ControllerFacts& facts, std::uint64_t page_bytes);
 
     reactor::Reactor& reactor_;

@@ -129,13 +129,14 @@ bool geometry_of(const nvme::spec::IdentifyNamespace& data,
 
 }  // namespace
 
-Task<Result<std::vector<std::uint32_t>>> Admin::active_namespaces(std::uint32_t limit) {
+Task<Result<std::vector<std::uint32_t>>> Admin::active_namespaces(std::uint32_t limit,
+                                                                  Nanos deadline) {
     std::vector<std::uint32_t> nsids;
     std::array<core::le32, nvme::spec::kNamespaceListEntries> page;
     std::uint32_t last = 0;
     while (true) {
         const auto bytes = std::as_writable_bytes(std::span(page));
-        const auto result = co_await identify(Cns::ActiveNamespaces, last, bytes);
+        const auto result = co_await identify(Cns::ActiveNamespaces, last, bytes, deadline);
         if (!result) {
             co_return std::unexpected(result.error());
         }
@@ -165,9 +166,10 @@ Task<Result<std::vector<std::uint32_t>>> Admin::active_namespaces(std::uint32_t 
 }
 
 Task<Result<std::optional<NamespaceIdentity>>> Admin::describe_namespace(
-    std::uint32_t nsid, const ControllerFacts& facts) {
+    std::uint32_t nsid, const ControllerFacts& facts, Nanos deadline) {
     nvme::spec::IdentifyNamespace data;
-    auto result = co_await identify(Cns::Namespace, nsid, core::as_writable_bytes_of(data));
+    auto result =
+        co_await identify(Cns::Namespace, nsid, core::as_writable_bytes_of(data), deadline);
     if (!result) {
         co_return std::unexpected(result.error());
     }
@@ -176,7 +178,7 @@ Task<Result<std::optional<NamespaceIdentity>>> Admin::describe_namespace(
         co_return none;  // gone since the list was read
     }
     std::array<std::byte, nvme::spec::kIdentifyBytes> list{};
-    result = co_await identify(Cns::NamespaceDescriptors, nsid, list);
+    result = co_await identify(Cns::NamespaceDescriptors, nsid, list, deadline);
     if (!result) {
         co_return std::unexpected(result.error());
     }

@@ -90,7 +90,7 @@ Task<> Controller::serve() {
             continue;
         }
         const auto scanned = co_await scan();
-        if (!scanned) {
+        if (!scanned && !reset_wanted_) {
             note_down(scanned.error());
         }
     }
@@ -146,7 +146,16 @@ void Controller::note_down(const core::Error& reason) {
     if (!down_) {
         down_ = reason;
     }
+    cut_scan_short(*down_);
     wake_.notify();
+}
+
+/// Whatever ends the association does not wait until a slow controller has shown all its
+/// namespaces: without its connection the scan fails at once.
+void Controller::cut_scan_short(const core::Error& reason) {
+    if (scanning_) {
+        admin_->queue().fail(reason);
+    }
 }
 
 void Controller::note_failure(const core::Error& reason) {
@@ -168,7 +177,7 @@ void Controller::on_lane_down(std::uint32_t /*lane*/, const core::Error& reason)
 }
 
 void Controller::on_admin_down(const core::Error& reason) {
-    if (state_ != PathState::Down) {
+    if (state_ != PathState::Down && !reset_wanted_) {
         note_down(reason);
     }
 }
@@ -308,6 +317,10 @@ Task<> Controller::reset() {
     }
     hurry_ = true;
     reset_wanted_ = state_ == PathState::Live;
+    if (reset_wanted_) {
+        cut_scan_short(
+            {ErrorKind::Aborted, "remote controller " + options_.name + " is being reset"});
+    }
     wake_.notify();
     while (reset_wanted_ && !stopping_) {
         co_await wait_change(core::kNever);  // dissociate(), whose waits have deadlines
@@ -317,9 +330,10 @@ Task<> Controller::reset() {
 
 Task<> Controller::stop() {
     stopping_ = true;
+    const core::Error reason = stopped(options_.name);
+    cut_scan_short(reason);
     if (state_ == PathState::Connecting) {
         // Cut short what connects; each of its waits would end by itself, but later.
-        const core::Error reason = stopped(options_.name);
         if (admin_) {
             admin_->queue().fail(reason);
         }

@@ -46,7 +46,7 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
     Task<> reset() override;
     Task<> stop() override;
 
-    /// Greatest number of namespaces of one controller.
+    /// Greatest number of namespaces of one controller, and of devices kept for it.
     static constexpr std::uint32_t kMaxNamespaces = 4096;
 
   private:
@@ -61,6 +61,7 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
     void notify_change();
     void note_down(const core::Error& reason);
     void note_failure(const core::Error& reason);
+    void cut_scan_short(const core::Error& reason);
     Task<Result<void>> ready_by(Nanos deadline);
     Task<Result<void>> rescan_by(Nanos deadline);
     Task<Result<void>> forget_device(std::uint32_t nsid);
@@ -71,7 +72,8 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
     Task<Result<void>> connect_lanes(std::uint32_t granted);
     Task<> lanes_go_live(std::uint32_t granted);
     Task<Result<void>> scan();
-    Task<Result<std::vector<NamespaceIdentity>>> ask_namespaces();
+    Task<Result<std::vector<NamespaceIdentity>>> ask_namespaces(Nanos deadline);
+    NamespaceDevice* device_for(const NamespaceIdentity& identity);
     bool take_namespaces(const std::vector<NamespaceIdentity>& shown);
     Task<> update_views();
     Task<> keep_alive_loop();
@@ -99,6 +101,8 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
     bool reset_wanted_ = false;
     bool hurry_ = false;
     bool scan_wanted_ = false;
+    bool scanning_ = false;  // the controller is being asked
+    bool told_left_out_ = false;
     std::uint64_t scans_started_ = 0;
     std::uint64_t scans_done_ = 0;
 

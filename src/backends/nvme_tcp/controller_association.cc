@@ -163,7 +163,9 @@ Task<Result<void>> Controller::scan() {
     devices_busy_ = true;
     scan_wanted_ = false;
     ++scans_started_;
-    const auto shown = co_await ask_namespaces();
+    scanning_ = true;
+    const auto shown = co_await ask_namespaces(reactor_.now() + options_.timing.scan_timeout);
+    scanning_ = false;
     bool changed = false;
     if (shown) {
         changed = take_namespaces(*shown);
@@ -181,14 +183,19 @@ Task<Result<void>> Controller::scan() {
     co_return Result<void>{};
 }
 
-Task<Result<std::vector<NamespaceIdentity>>> Controller::ask_namespaces() {
-    const auto nsids = co_await admin_->active_namespaces(kMaxNamespaces);
+Task<Result<std::vector<NamespaceIdentity>>> Controller::ask_namespaces(Nanos deadline) {
+    const auto nsids = co_await admin_->active_namespaces(kMaxNamespaces, deadline);
     if (!nsids) {
         co_return std::unexpected(nsids.error());
     }
     std::vector<NamespaceIdentity> shown;
     for (const std::uint32_t nsid : *nsids) {
-        const auto one = co_await admin_->describe_namespace(nsid, facts_);
+        if (reactor_.now() >= deadline) {
+            co_return core::fail(core::ErrorKind::DeadlineExceeded,
+                                 "remote controller " + options_.name + " does not show its " +
+                                     std::to_string(nsids->size()) + " namespaces in time");
+        }
+        const auto one = co_await admin_->describe_namespace(nsid, facts_, deadline);
         if (!one) {
             co_return std::unexpected(one.error());
         }
@@ -199,8 +206,24 @@ Task<Result<std::vector<NamespaceIdentity>>> Controller::ask_namespaces() {
     co_return shown;
 }
 
+/// The device of a namespace, made when there is none yet. Null when there are enough of them: a
+/// controller that shows others each time it is asked must not fill our memory with those that
+/// went away.
+NamespaceDevice* Controller::device_for(const NamespaceIdentity& identity) {
+    if (const auto found = devices_.find(identity.nsid); found != devices_.end()) {
+        return found->second.get();
+    }
+    if (devices_.size() >= kMaxNamespaces) {
+        return nullptr;
+    }
+    auto& device = devices_[identity.nsid];
+    device = std::make_unique<NamespaceDevice>(options_.name, identity, lanes_, reactor_);
+    return device.get();
+}
+
 bool Controller::take_namespaces(const std::vector<NamespaceIdentity>& shown) {
     bool changed = false;
+    std::size_t left_out = 0;
     std::map<std::uint32_t, const NamespaceIdentity*> by_nsid;
     for (const NamespaceIdentity& identity : shown) {
         by_nsid[identity.nsid] = &identity;
@@ -211,9 +234,10 @@ bool Controller::take_namespaces(const std::vector<NamespaceIdentity>& shown) {
         }
     }
     for (const auto& [nsid, identity] : by_nsid) {
-        auto& device = devices_[nsid];
-        if (!device) {
-            device = std::make_unique<NamespaceDevice>(options_.name, *identity, lanes_, reactor_);
+        NamespaceDevice* device = device_for(*identity);
+        if (device == nullptr) {
+            ++left_out;
+            continue;
         }
         const std::string problem_before = device->problem();
         changed |= device->take(*identity);
@@ -222,6 +246,13 @@ bool Controller::take_namespaces(const std::vector<NamespaceIdentity>& shown) {
                       log::kv("reason", device->problem()));
         }
     }
+    if (left_out > 0 && !told_left_out_) {
+        log::warn("namespaces left out", log::kv("name", options_.name), log::kv("count", left_out),
+                  log::kv("reason", std::to_string(kMaxNamespaces) +
+                                        " are kept already, also those that went away; to forget "
+                                        "these, delete the remote controller and create it again"));
+    }
+    told_left_out_ = left_out > 0;
     return changed;
 }
 

@@ -62,6 +62,7 @@ struct KnownNamespace {
 struct Timing {
     Nanos connect_timeout = std::chrono::seconds(5);  ///< TCP connect, ICReq, Connect: each.
     Nanos admin_timeout = std::chrono::seconds(10);   ///< Any other admin command.
+    Nanos scan_timeout = std::chrono::seconds(30);    ///< To read all of its namespaces.
     Nanos keep_alive = std::chrono::seconds(5);       ///< KATO; a dead peer is seen within twice.
     Nanos io_timeout = std::chrono::seconds(10);  ///< Outstanding I/O without progress: reconnect.
     Nanos path_timeout = std::chrono::seconds(30);  ///< A request's wait for a path.
