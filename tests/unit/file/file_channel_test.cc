@@ -128,6 +128,56 @@ TEST_F(FileChannelTest, Segments_ofWholeBlocksAnywhereAligned_goStraightIn) {
     });
 }
 
+TEST_F(FileChannelTest, Flush_isAnsweredWhenTheFileSaysDurable) {
+    with_channel([this](BlockClient& client) -> Task<> {
+        const Memory memory(kBlock);
+        const Segment one{memory.at(0), kBlock};
+        AwaitedRequest write;
+        prepare(write, Opcode::Write, 0, 1, std::span(&one, 1));
+        client.start(write);
+        Status status = co_await settle(write);
+        EXPECT_EQ(status, Status::Ok);
+        EXPECT_EQ(disk.count(Kind::Flush), 0U);
+        EXPECT_NE(disk.durable, disk.written);
+
+        AwaitedRequest flush;
+        prepare(flush, Opcode::Flush, 0, 0, {});
+        client.start(flush);
+        co_await pass_turns();
+        EXPECT_FALSE(flush.finished);
+        EXPECT_EQ(disk.log, (std::vector{Kind::Write, Kind::Flush}));
+        status = co_await settle(flush);
+        EXPECT_EQ(status, Status::Ok);
+        EXPECT_EQ(disk.durable, disk.written);
+    });
+}
+
+TEST_F(FileChannelTest, Flush_fails_isToldSo) {
+    disk.flush_result = -EIO;
+    with_channel([this](BlockClient& client) -> Task<> {
+        AwaitedRequest flush;
+        prepare(flush, Opcode::Flush, 0, 0, {});
+        client.start(flush);
+        const Status status = co_await settle(flush);
+        EXPECT_EQ(status, Status::IoError);
+    });
+}
+
+TEST_F(FileChannelTest, Opcodes_becomeTheirOperations) {
+    with_channel([this](BlockClient& client) -> Task<> {
+        for (const Opcode opcode : {Opcode::WriteZeroes, Opcode::Discard}) {
+            AwaitedRequest request;
+            prepare(request, opcode, 3, 2, {});
+            client.start(request);
+            EXPECT_EQ(disk.waiting.front()->offset, 3U * kBlock);
+            EXPECT_EQ(disk.waiting.front()->length, 2U * kBlock);
+            const Status status = co_await settle(request);
+            EXPECT_EQ(status, Status::Ok);
+        }
+        EXPECT_EQ(disk.log, (std::vector{Kind::ZeroRange, Kind::PunchHole}));
+    });
+}
+
 /// A change that is to be durable: how it is asked for, and the operation it becomes.
 struct Change {
     const char* name;

@@ -113,16 +113,33 @@ TEST_F(HostThreadsTest, TwoReactors_oneQueueGranted_shareIt) {
 }
 
 TEST_F(HostThreadsTest, TwoReactors_reconnectsUnderLoad_loseNothing) {
-    run([this]() -> Task<> {
+    // The target does so many commands, then takes them and does not answer: those are outstanding
+    // when the connections break. What it took is not done, so the host must send it again.
+    int answers = 0;
+    int held = 0;
+    target.on_io = [&](FakeConnection&, const nvme::spec::Command&, std::span<const std::byte>) {
+        if (answers > 0) {
+            --answers;
+            return false;
+        }
+        ++held;
+        return true;
+    };
+    run([&, this]() -> Task<> {
         co_await start(options());
-        co_await hammer_both(30, [this]() -> Task<> {
+        co_await hammer_both(30, [&, this]() -> Task<> {
             for (int i = 0; i < 6; ++i) {
-                co_await reactor::sleep_for(milliseconds(15));
-                target.break_connections();
+                held = 0;
+                answers = 40;
+                co_await until([&] { return held > 0; });
                 // From both queues to a shared one and back.
                 target.queues = i % 2 == 0 ? 1 : 64;
+                target.break_connections();
             }
+            answers = 1 << 30;
         });
+        EXPECT_GE(controller->status().reconnects, 1U);
+        EXPECT_GE(target.connects, 7);
         co_await end();
     });
 }
