@@ -20,8 +20,14 @@ namespace {
 
 constexpr std::size_t kReserveAlignment = 4096;
 
+// Do Not Retry makes a Linux host (6.12) give the controller up for good, so only what will never
+// be right has it; what passes by itself has not.
 std::uint16_t refused(StatusCode code) {
     return nvme::spec::status_field(code, true);
+}
+
+std::uint16_t refused_for_now(StatusCode code) {
+    return nvme::spec::status_field(code);
 }
 
 ConnectCommand as_connect(const nvme::spec::Command& command) {
@@ -55,17 +61,21 @@ void Connection::start_connect(Slot& slot, std::uint32_t in_capsule) {
     receive_into(slot, reinterpret_cast<std::byte*>(&connect_data_));
 }
 
-void Connection::refuse_connect(StatusCode code, std::uint32_t dw0) {
+void Connection::refuse_connect(std::uint16_t status, std::uint32_t dw0) {
     log::info("connect refused", log::kv("peer", stats_.peer),
               log::kv("subsystem", nvme::spec::field_text(connect_data_.subnqn)),
               log::kv("host", nvme::spec::field_text(connect_data_.hostnqn)),
-              log::kv("status", static_cast<std::uint16_t>(code)), log::kv("parameter", dw0));
+              log::kv("status", static_cast<std::uint16_t>(nvme::spec::status_code(status))),
+              log::kv("parameter", dw0));
+    if (Replica* replica = std::exchange(replica_, nullptr)) {
+        replica->drop_user();
+    }
     state_ = State::AwaitConnect;
-    answer(connect_slot_, refused(code), dw0);
+    answer(connect_slot_, status, dw0);
 }
 
 void Connection::refuse_parameter(std::size_t offset, bool in_data) {
-    refuse_connect(StatusCode::ConnectInvalidParameters,
+    refuse_connect(refused(StatusCode::ConnectInvalidParameters),
                    nvme::spec::connect_invalid_parameter(offset, in_data));
 }
 
@@ -76,7 +86,7 @@ void Connection::run_connect(Slot& slot) {
     }
     const ConnectCommand command = as_connect(slot.command);
     if (command.record_format != 0) {
-        refuse_connect(StatusCode::ConnectIncompatibleFormat, 0);
+        refuse_connect(refused(StatusCode::ConnectIncompatibleFormat), 0);
         return;
     }
     if (!is_nqn(connect_data_.subnqn)) {
@@ -94,7 +104,7 @@ void Connection::run_connect(Slot& slot) {
     const auto subnqn = nvme::spec::field_text(connect_data_.subnqn);
     if (subnqn == nvme::spec::kDiscoveryNqn) {
         if (command.qid != 0) {
-            refuse_connect(StatusCode::ConnectInvalidQueueType, 0);
+            refuse_connect(refused(StatusCode::ConnectInvalidQueueType), 0);
         } else {
             connect_admin(slot, command);
         }
@@ -106,7 +116,7 @@ void Connection::run_connect(Slot& slot) {
         return;
     }
     if (!replica->subsystem.identity().admits(nvme::spec::field_text(connect_data_.hostnqn))) {
-        refuse_connect(StatusCode::ConnectInvalidHost, 0);
+        refuse_connect(refused(StatusCode::ConnectInvalidHost), 0);
         return;
     }
     replica_ = replica;
@@ -129,9 +139,6 @@ void Connection::run_connect(Slot& slot) {
 
 void Connection::connect_admin(Slot& /*slot*/, const ConnectCommand& command) {
     if (connect_data_.cntlid != nvme::spec::kDynamicController) {
-        if (Replica* replica = std::exchange(replica_, nullptr)) {
-            replica->drop_user();
-        }
         refuse_parameter(offsetof(ConnectData, cntlid), true);
         return;
     }
@@ -142,10 +149,7 @@ void Connection::connect_admin(Slot& /*slot*/, const ConnectCommand& command) {
     options.keep_alive_ms = command.keep_alive_ms;
     association_ = shard_.make_association(*this, replica_, std::move(options));
     if (association_ == nullptr) {
-        if (Replica* replica = std::exchange(replica_, nullptr)) {
-            replica->drop_user();
-        }
-        refuse_connect(StatusCode::ConnectControllerBusy, 0);
+        refuse_connect(refused_for_now(StatusCode::ConnectControllerBusy), 0);
         return;
     }
     become_live(association_->cntlid());
@@ -185,13 +189,12 @@ Task<> Connection::connect_io() {
         release_slot(connect_slot_);
         co_return;
     }
-    if (!attached_ || replica_->closing) {
-        std::exchange(replica_, nullptr)->drop_user();
-        if (attached_) {
-            close("subsystem deleted");
-        } else {
-            refuse_connect(nvme::spec::status_code(reply.status), reply.dw0);
-        }
+    if (!attached_) {
+        refuse_connect(reply.status, reply.dw0);
+        co_return;
+    }
+    if (replica_->closing) {
+        close("subsystem deleted");
         co_return;
     }
     become_live(request.cntlid);

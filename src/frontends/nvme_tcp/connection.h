@@ -160,7 +160,7 @@ class Connection final : public core::ListHook<>,
     void run_connect(Slot& slot);
     void connect_admin(Slot& slot, const nvme::spec::ConnectCommand& command);
     Task<> connect_io();
-    void refuse_connect(nvme::spec::StatusCode code, std::uint32_t dw0);
+    void refuse_connect(std::uint16_t status, std::uint32_t dw0);
     void refuse_parameter(std::size_t offset, bool in_data);
     void become_live(std::uint16_t cntlid);
 

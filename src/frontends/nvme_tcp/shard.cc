@@ -16,8 +16,8 @@ namespace {
 /// Others use the pool, too, and tell nobody when they give back: look again after this.
 constexpr Nanos kBufferRetry = std::chrono::milliseconds(1);
 
-AttachReply bad_parameter(std::size_t offset) {
-    return {nvme::spec::status_field(StatusCode::ConnectInvalidParameters, true),
+AttachReply bad_parameter(std::size_t offset, bool final = true) {
+    return {nvme::spec::status_field(StatusCode::ConnectInvalidParameters, final),
             nvme::spec::connect_invalid_parameter(offset, true)};
 }
 
@@ -207,7 +207,8 @@ AttachReply Shard::attach_queue(const AttachRequest& request) {
     using nvme::spec::ConnectData;
     const auto at = associations_.find(request.cntlid);
     if (at == associations_.end() || at->second->ended() || at->second->replica() == nullptr) {
-        return bad_parameter(offsetof(ConnectData, cntlid));
+        // It has ended, maybe with the process before this one: the host's next one will do.
+        return bad_parameter(offsetof(ConnectData, cntlid), false);
     }
     Association& association = *at->second;
     const nvme::ControllerOptions& owner = association.controller().options();
@@ -225,7 +226,8 @@ AttachReply Shard::attach_queue(const AttachRequest& request) {
         association.controller().check_io_connect(request.qid, request.sqsize, reply.dw0);
     if (reply.status == 0 &&
         !association.add_queue(request.qid, request.shard, request.connection)) {
-        reply.status = nvme::spec::status_field(StatusCode::CommandSequenceError, true);
+        // The queue's connection before this one is still going: its id will be free.
+        reply.status = nvme::spec::status_field(StatusCode::CommandSequenceError);
     }
     return reply;
 }

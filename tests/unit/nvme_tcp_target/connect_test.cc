@@ -45,11 +45,12 @@ TEST_F(TargetAdmin, ConnectIo_wrongAssociation_isRefused) {
     run([&]() -> Task<> {
         co_await start();
         auto admin = co_await admin_queue();
-        const auto expect = [&](ConnectOptions options, StatusCode code,
-                                std::uint32_t dw0) -> Task<> {
+        const auto expect = [&](ConnectOptions options, StatusCode code, std::uint32_t dw0,
+                                bool final = true) -> Task<> {
             const Outcome outcome = co_await try_connect(options);
             EXPECT_EQ(static_cast<int>(outcome.code()), static_cast<int>(code));
             EXPECT_EQ(outcome.completion.dw0, dw0);
+            EXPECT_EQ((outcome.status & spec::kDoNotRetry) != 0, final);
         };
         constexpr std::uint32_t kInData = 1U << 16U;
         ConnectOptions good;
@@ -57,11 +58,11 @@ TEST_F(TargetAdmin, ConnectIo_wrongAssociation_isRefused) {
         good.cntlid = admin->cntlid;
         ConnectOptions options = good;
         options.cntlid = static_cast<std::uint16_t>(admin->cntlid + 1);
-        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 16U);
+        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 16U, false);
         options.cntlid = 0xffff;
-        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 16U);
+        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 16U, false);
         options.cntlid = 0;
-        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 16U);
+        co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 16U, false);
         options = good;
         options.hostnqn = "nqn.2026-01.test:thief";
         co_await expect(options, StatusCode::ConnectInvalidParameters, kInData | 512U);
@@ -72,7 +73,7 @@ TEST_F(TargetAdmin, ConnectIo_wrongAssociation_isRefused) {
         options.qid = 65;
         co_await expect(options, StatusCode::ConnectInvalidParameters, 42);
         auto io = co_await io_queue(admin->cntlid, 1);
-        co_await expect(good, StatusCode::CommandSequenceError, 0);  // the queue exists
+        co_await expect(good, StatusCode::CommandSequenceError, 0, false);  // the queue exists
 
         // Once the queue is gone its id is free again.
         io.reset();
@@ -82,6 +83,23 @@ TEST_F(TargetAdmin, ConnectIo_wrongAssociation_isRefused) {
             code = again.code();
         }
         EXPECT_EQ(code, StatusCode::Success);
+        co_await stop();
+    });
+}
+
+TEST_F(TargetAdmin, Connect_noControllerLeft_isBusyForNow) {
+    run([&]() -> Task<> {
+        limits_.controllers = 1;
+        co_await start();
+        auto first = co_await admin_queue();
+        const Outcome second = co_await try_connect({});
+        EXPECT_EQ(second.status, spec::status_field(StatusCode::ConnectControllerBusy));
+        first.reset();
+        Outcome later = second;
+        while (later.code() == StatusCode::ConnectControllerBusy) {
+            later = co_await try_connect({});
+        }
+        EXPECT_EQ(later.status, 0);
         co_await stop();
     });
 }
