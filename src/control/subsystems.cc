@@ -227,6 +227,8 @@ Task<> Subsystems::rebuild() {
     const auto say = [](const std::string& name, const core::Error& error) {
         log::error("not rebuilt", log::kv("name", name), log::kv("reason", error.message));
     };
+    // All subsystems, then their namespaces, and only then the first listener: a host that is back
+    // early finds its subsystem whole, or is told to come again, but never that there is none.
     for (const auto& [name, object] : context_.model.table<Subsystem>()) {
         if (auto built = co_await context_.node.create_subsystem(node_spec(object.resource));
             !built) {

@@ -111,8 +111,15 @@ void Connection::run_connect(Slot& slot) {
         return;
     }
     Replica* replica = shard_.find_replica(subnqn);
-    if (replica == nullptr || !replica->listeners.contains(listener_)) {
+    if (replica == nullptr) {
         refuse_parameter(offsetof(ConnectData, subnqn), true);
+        return;
+    }
+    if (!replica->listeners.contains(listener_)) {
+        // Not here yet: after a restart an endpoint is open for its first subsystem before the
+        // next ones are added to it, and their hosts are quick.
+        refuse_connect(refused_for_now(StatusCode::ConnectInvalidParameters),
+                       nvme::spec::connect_invalid_parameter(offsetof(ConnectData, subnqn), true));
         return;
     }
     if (!replica->subsystem.identity().admits(nvme::spec::field_text(connect_data_.hostnqn))) {

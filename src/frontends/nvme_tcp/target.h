@@ -126,8 +126,10 @@ class Target {
 
     /// Returns where it listens (the port that was picked). Subsystems share an endpoint; the
     /// discovery subsystem answers on it, too. Adding the same again is no error. The address is
-    /// one that hosts can connect to, not a wildcard. Errors: NotFound, InvalidArgument, and what
-    /// listen() says.
+    /// one that hosts can connect to, not a wildcard. A host that finds a subsystem which exists,
+    /// but not at this endpoint, is told to come again; so create all subsystems before the first
+    /// listener of an endpoint they share. Errors: NotFound, InvalidArgument, and what listen()
+    /// says.
     Task<Result<Endpoint>> add_listener(std::string nqn, Endpoint at);
     /// Connections made through it go on. Errors: NotFound.
     Task<Result<void>> remove_listener(std::string nqn, Endpoint at);

@@ -218,7 +218,7 @@ TEST_F(TargetAdmin, Discovery_change_isTold) {
     });
 }
 
-TEST_F(TargetAdmin, Subsystem_notOnThisListener_isRefused) {
+TEST_F(TargetAdmin, Subsystem_notOnThisListener_isRefusedForNow) {
     run([&]() -> Task<> {
         co_await start();
         SubsystemOptions options;
@@ -231,7 +231,12 @@ TEST_F(TargetAdmin, Subsystem_notOnThisListener_isRefused) {
         ConnectOptions connect;
         connect.subnqn = options.nqn;
         const Outcome wrong_door = co_await try_connect(connect);
-        EXPECT_EQ(wrong_door.code(), StatusCode::ConnectInvalidParameters);
+        EXPECT_EQ(wrong_door.status, spec::status_field(StatusCode::ConnectInvalidParameters));
+        EXPECT_EQ(wrong_door.completion.dw0, (1U << 16U) | 256U);
+        const auto shared = co_await target_->add_listener(options.nqn, endpoint_);
+        EXPECT_TRUE(shared.has_value());
+        const Outcome again = co_await try_connect(connect);
+        EXPECT_EQ(again.status, 0);
         const auto removed = co_await target_->remove_listener(options.nqn, *other);
         EXPECT_TRUE(removed.has_value());
         const auto gone = co_await target_->remove_listener(options.nqn, *other);
