@@ -10,6 +10,7 @@
 #include <map>
 #include <string>
 
+#include "frontends/nvme_tcp/host_key.h"
 #include "nvme/controller.h"
 
 namespace remora::frontends::nvme_tcp {
@@ -35,6 +36,9 @@ class Association final : private nvme::ControllerTransport {
     [[nodiscard]] Replica* replica() const { return replica_; }
     [[nodiscard]] bool ended() const { return admin_ == nullptr; }
     [[nodiscard]] bool idle() const { return ended() && queues_.empty(); }
+
+    /// Has ended, but not its queues yet, and was this host's.
+    [[nodiscard]] bool left_by(const HostKey& host) const;
 
     /// False when the queue exists already.
     bool add_queue(std::uint16_t qid, std::uint32_t shard, std::uint64_t connection);

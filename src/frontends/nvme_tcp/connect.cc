@@ -36,6 +36,13 @@ ConnectCommand as_connect(const nvme::spec::Command& command) {
     return connect;
 }
 
+HostKey host_key(const ConnectData& data) {
+    HostKey key{.subnqn = std::string(nvme::spec::field_text(data.subnqn)),
+                .hostnqn = std::string(nvme::spec::field_text(data.hostnqn))};
+    std::ranges::copy(data.host_id, key.host_id.begin());
+    return key;
+}
+
 /// An NQN field is text of 1 to 223 bytes that ends inside the field.
 bool is_nqn(const char (&field)[nvme::spec::kNqnFieldBytes]) {
     const std::size_t length = nvme::spec::field_text(field).size();
@@ -101,12 +108,16 @@ void Connection::run_connect(Slot& slot) {
         refuse_parameter(offsetof(ConnectCommand, sqsize), false);
         return;
     }
+    if (command.qid == 0 && connect_data_.cntlid != nvme::spec::kDynamicController) {
+        refuse_parameter(offsetof(ConnectData, cntlid), true);
+        return;
+    }
     const auto subnqn = nvme::spec::field_text(connect_data_.subnqn);
     if (subnqn == nvme::spec::kDiscoveryNqn) {
         if (command.qid != 0) {
             refuse_connect(refused(StatusCode::ConnectInvalidQueueType), 0);
         } else {
-            connect_admin(slot, command);
+            open_controller();
         }
         return;
     }
@@ -128,15 +139,12 @@ void Connection::run_connect(Slot& slot) {
     }
     replica_ = replica;
     replica_->add_user();
-    if (command.qid == 0) {
-        connect_admin(slot, command);
-        return;
-    }
     slot.state = SlotState::Executing;
     state_ = State::Connecting;
     connecting_ = true;
-    const bool started =
-        shard_.tasks().spawn([](Connection* self) -> Task<> { co_await self->connect_io(); }, this);
+    arm(shard_.limits().hold + shard_.limits().handshake);
+    const bool started = shard_.tasks().spawn(
+        [](Connection* self) -> Task<> { co_await self->connect_queue(); }, this);
     if (!started) {
         connecting_ = false;
         slot.state = SlotState::Receiving;
@@ -144,16 +152,12 @@ void Connection::run_connect(Slot& slot) {
     }
 }
 
-void Connection::connect_admin(Slot& /*slot*/, const ConnectCommand& command) {
-    if (connect_data_.cntlid != nvme::spec::kDynamicController) {
-        refuse_parameter(offsetof(ConnectData, cntlid), true);
-        return;
-    }
+void Connection::open_controller() {
     nvme::ControllerOptions options;
     options.type = replica_ == nullptr ? nvme::ControllerType::Discovery : nvme::ControllerType::Io;
     options.hostnqn = std::string(nvme::spec::field_text(connect_data_.hostnqn));
     std::ranges::copy(connect_data_.host_id, options.host_id.begin());
-    options.keep_alive_ms = command.keep_alive_ms;
+    options.keep_alive_ms = as_connect(connect_slot_.command).keep_alive_ms;
     association_ = shard_.make_association(*this, replica_, std::move(options));
     if (association_ == nullptr) {
         refuse_connect(refused_for_now(StatusCode::ConnectControllerBusy), 0);
@@ -166,45 +170,58 @@ void Connection::connect_admin(Slot& /*slot*/, const ConnectCommand& command) {
     }
 }
 
-Task<> Connection::connect_io() {
+/// The rest of a Connect to a subsystem, which asks other reactors first.
+Task<> Connection::connect_queue() {
+    const bool admin = as_connect(connect_slot_.command).qid == 0;
+    AttachReply reply;
+    if (admin) {
+        reply = co_await hold_connect();
+    } else {
+        reply = co_await attach();
+    }
+    connecting_ = false;
+    connect_slot_.state = SlotState::Receiving;
+    if (closing()) {
+        release_slot(connect_slot_);
+        run_later();  // deletes this connection, and tells the home that the queue is gone
+    } else if (state_ == State::Terminating) {
+        release_slot(connect_slot_);
+    } else if (reply.status != 0) {
+        refuse_connect(reply.status, reply.dw0);
+    } else if (replica_->closing) {
+        close("subsystem deleted");
+    } else if (admin) {
+        open_controller();
+    } else {
+        become_live(cntlid_);
+    }
+}
+
+Task<AttachReply> Connection::hold_connect() {
+    const HostKey host = host_key(connect_data_);
+    const bool gone = co_await shard_.wait_departed_everywhere(host);
+    co_return AttachReply{.status = gone ? std::uint16_t{0}
+                                         : refused_for_now(StatusCode::ConnectControllerBusy)};
+}
+
+Task<AttachReply> Connection::attach() {
     const ConnectCommand command = as_connect(connect_slot_.command);
     AttachRequest request;
     request.cntlid = connect_data_.cntlid;
     request.qid = command.qid;
     request.sqsize = command.sqsize;
-    request.subnqn = std::string(nvme::spec::field_text(connect_data_.subnqn));
-    request.hostnqn = std::string(nvme::spec::field_text(connect_data_.hostnqn));
-    std::ranges::copy(connect_data_.host_id, request.host_id.begin());
+    request.host = host_key(connect_data_);
     request.shard = shard_.index();
     request.connection = id_;
     Shard& home = shard_.peer(shard_.home_of(request.cntlid));
     const AttachReply reply = co_await reactor::call_on(
         home.reactor(), [&home, &request] { return home.attach_queue(request); });
-    connecting_ = false;
-    connect_slot_.state = SlotState::Receiving;
     attached_ = reply.status == 0;
     if (attached_) {
         stats_.cntlid = cntlid_ = request.cntlid;
         stats_.qid = qid_ = request.qid;
     }
-    if (closing()) {
-        release_slot(connect_slot_);
-        run_later();  // deletes this connection, and tells the home that the queue is gone
-        co_return;
-    }
-    if (state_ == State::Terminating) {
-        release_slot(connect_slot_);
-        co_return;
-    }
-    if (!attached_) {
-        refuse_connect(reply.status, reply.dw0);
-        co_return;
-    }
-    if (replica_->closing) {
-        close("subsystem deleted");
-        co_return;
-    }
-    become_live(request.cntlid);
+    co_return reply;
 }
 
 void Connection::become_live(std::uint16_t cntlid) {

@@ -38,6 +38,7 @@ namespace remora::frontends::nvme_tcp {
 class Association;
 class Shard;
 struct AttachReply;
+struct HostKey;
 struct OpenNamespace;
 struct Replica;
 
@@ -63,6 +64,9 @@ class Connection final : public core::ListHook<>,
     /// An I/O queue that its controller's home has to be told the end of.
     [[nodiscard]] bool attached() const { return attached_; }
 
+    /// Is this host's, has been ended by either side, and may still have requests.
+    [[nodiscard]] bool left_by(const HostKey& host) const;
+
     /// Ends the connection from our side. The reason goes to the log. Any state.
     void close(const char* reason);
     /// The pool may have a buffer again.
@@ -74,7 +78,7 @@ class Connection final : public core::ListHook<>,
     enum class State : std::uint8_t {
         AwaitIcReq,    ///< Nothing but an ICReq may come.
         AwaitConnect,  ///< ICResp is on its way; one Connect may come.
-        Connecting,    ///< The Connect asks another reactor.
+        Connecting,    ///< The Connect asks other reactors.
         Live,          ///< A queue.
         Terminating,   ///< A TermReq is on its way; input is thrown away.
         Closing,       ///< Waiting for requests in flight; then deleted.
@@ -158,8 +162,10 @@ class Connection final : public core::ListHook<>,
     // connect.cc
     void start_connect(Slot& slot, std::uint32_t in_capsule);
     void run_connect(Slot& slot);
-    void connect_admin(Slot& slot, const nvme::spec::ConnectCommand& command);
-    Task<> connect_io();
+    Task<> connect_queue();
+    Task<AttachReply> hold_connect();
+    Task<AttachReply> attach();
+    void open_controller();
     void refuse_connect(std::uint16_t status, std::uint32_t dw0);
     void refuse_parameter(std::size_t offset, bool in_data);
     void become_live(std::uint16_t cntlid);
@@ -187,7 +193,7 @@ class Connection final : public core::ListHook<>,
     Endpoint listener_;
     State state_ = State::AwaitIcReq;
     reactor::Timer timer_;
-    bool connecting_ = false;  // a Connect asks another reactor; deletion waits for it
+    bool connecting_ = false;  // a Connect asks other reactors; deletion waits for it
     ConnectionStats stats_;
 
     // What was negotiated.

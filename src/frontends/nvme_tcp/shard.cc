@@ -34,7 +34,7 @@ Shard::Shard(block::ReactorContext context,
       retry_timer_(*this) {}
 
 Shard::~Shard() {
-    CHECK(empty() && replicas_.empty());
+    CHECK(empty() && replicas_.empty() && departures_.empty());
 }
 
 Replica& Shard::replica(const std::string& nqn) {
@@ -212,13 +212,13 @@ AttachReply Shard::attach_queue(const AttachRequest& request) {
     }
     Association& association = *at->second;
     const nvme::ControllerOptions& owner = association.controller().options();
-    if (association.replica()->nqn() != request.subnqn) {
+    if (association.replica()->nqn() != request.host.subnqn) {
         return bad_parameter(offsetof(ConnectData, subnqn));
     }
-    if (owner.hostnqn != request.hostnqn) {
+    if (owner.hostnqn != request.host.hostnqn) {
         return bad_parameter(offsetof(ConnectData, hostnqn));
     }
-    if (owner.host_id != request.host_id) {
+    if (owner.host_id != request.host.host_id) {
         return bad_parameter(offsetof(ConnectData, host_id));
     }
     AttachReply reply;
@@ -285,6 +285,7 @@ void Shard::remove(Connection& connection) {
             [&home, cntlid, qid, id] { home.queue_gone(cntlid, qid, id); });
     }
     connections_.erase(id);
+    tell_departure();
     if (used != nullptr) {
         used->drop_user();
     }
@@ -312,10 +313,13 @@ void Shard::run() {
 }
 
 void Shard::sweep_associations() {
-    const bool were = !associations_.empty();
-    std::erase_if(associations_, [](const auto& entry) { return entry.second->idle(); });
-    if (were && empty()) {
-        emptied_.notify();
+    const auto gone =
+        std::erase_if(associations_, [](const auto& entry) { return entry.second->idle(); });
+    if (gone > 0) {
+        tell_departure();
+        if (empty()) {
+            emptied_.notify();
+        }
     }
 }
 

@@ -17,6 +17,7 @@
 #include "core/intrusive_list.h"
 #include "frontends/nvme_tcp/association.h"
 #include "frontends/nvme_tcp/connection.h"
+#include "frontends/nvme_tcp/host_key.h"
 #include "frontends/nvme_tcp/replica.h"
 #include "frontends/nvme_tcp/target.h"
 #include "nvme/discovery.h"
@@ -30,9 +31,7 @@ struct AttachRequest {
     std::uint16_t cntlid = 0;
     std::uint16_t qid = 0;
     std::uint16_t sqsize = 0;
-    std::string subnqn;
-    std::string hostnqn;
-    std::array<std::uint8_t, 16> host_id{};
+    HostKey host;
     std::uint32_t shard = 0;
     std::uint64_t connection = 0;
 };
@@ -92,6 +91,9 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     AttachReply attach_queue(const AttachRequest& request);
     void queue_gone(std::uint16_t cntlid, std::uint16_t qid, std::uint64_t connection);
     void close_connection(std::uint64_t id, const char* reason);
+    /// Returns when this reactor has nothing more that `host` has left behind, or false at the
+    /// deadline.
+    Task<bool> wait_departed(const HostKey& host, Nanos deadline);
 
     // --- For connections and associations ---
     /// Null when there is none, or it is being deleted.
@@ -104,6 +106,8 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     void association_changed() { run_later(); }
     /// Deletes the connection, which is closed and idle.
     void remove(Connection& connection);
+    /// The same for every reactor, for as long as a Connect may be held.
+    Task<bool> wait_departed_everywhere(const HostKey& host);
     void wait_for_buffer(Connection& connection);
     /// A buffer went back to the pool.
     void buffer_released() {
@@ -126,6 +130,8 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     }
     void serve_waiters();
     void sweep_associations();
+    [[nodiscard]] bool has_left_behind(const HostKey& host) const;
+    void tell_departure();
     [[nodiscard]] bool empty() const { return connections_.empty() && associations_.empty(); }
     Replica& replica(const std::string& nqn);
 
@@ -141,6 +147,7 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;
     std::uint64_t next_connection_ = 1;
     core::List<Connection> waiters_;
+    std::vector<reactor::Signal*> departures_;  // each told when something is gone
     reactor::Timer retry_timer_;
     reactor::Signal emptied_;
     reactor::Gate tasks_;

@@ -14,7 +14,8 @@
 // Every public call runs on the control reactor and ends by itself. What Target guarantees to a
 // host that shut its sending side down: the target closes its own side only after the last
 // request of that connection has left the block layer. A host that waits for the end of the stream
-// before it sends a write again therefore never has an old copy of it still running here.
+// before it sends a write again therefore never has an old copy of it still running here. A host
+// that was killed cannot wait: the Connect of its successor does (shard_departures.cc).
 //
 // NVM Express Base 2.0, NVMe/TCP Transport Specification 1.0.
 #pragma once
@@ -56,8 +57,11 @@ struct TargetLimits {
     std::uint32_t max_h2c_data = 256 * 1024;    ///< MAXH2CDATA.
     std::uint32_t transfer_shift = 6;           ///< MDTS: 4 KiB << 6 = 256 KiB.
     Nanos handshake{std::chrono::seconds(10)};  ///< Accept to ICReq, and ICResp to Connect.
-    Nanos linger{std::chrono::seconds(1)};      ///< How long a TermReq may take to be read.
-    Nanos stall{std::chrono::seconds(30)};      ///< A peer that owes or takes no bytes is dropped.
+    /// An admin Connect's wait for the I/O that its host left behind; then the target is busy. Less
+    /// than a host's own limit for Connect: ours has 5 s, Linux 60 s.
+    Nanos hold{std::chrono::seconds(3)};
+    Nanos linger{std::chrono::seconds(1)};  ///< How long a TermReq may take to be read.
+    Nanos stall{std::chrono::seconds(30)};  ///< A peer that owes or takes no bytes is dropped.
 };
 
 struct SubsystemOptions {

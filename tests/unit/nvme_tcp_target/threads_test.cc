@@ -141,6 +141,47 @@ TEST_F(TargetThreads, ConfigurationChanges_whileHostsComeAndGo) {
     });
 }
 
+TEST_F(TargetThreads, Connect_afterTheHostWasKilled_waitsForIoOnAnyReactor) {
+    run([&]() -> Task<> {
+        co_await start();
+        auto admin = co_await queue(0, spec::kDynamicController);  // on the first reactor
+        auto io = co_await queue(1, admin->cntlid);                // on the second
+        reactor::Reactor& there = threads_[1]->reactor();
+        co_await reactor::call_on(there, [&] { device_.hold = true; });
+        const auto data = pattern(4096, 1);
+        spec::Command write = make_rw(IoOpcode::Write, 0, 8, true);
+        write.cid = 500;
+        io->send(io->capsule(write, data));
+        std::size_t held = 0;
+        while (held == 0) {
+            held = co_await reactor::call_on(there, [&] { return device_.held_count(); });
+        }
+        admin.reset();
+        io.reset();
+        std::vector<std::unique_ptr<RawHost>> next;  // one on each reactor
+        for (int i = 0; i < 2; ++i) {
+            next.push_back(co_await RawHost::open(endpoint_));
+            const bool greeted = co_await next.back()->handshake();
+            EXPECT_TRUE(greeted);
+            const auto connect = RawHost::connect_data({});
+            next.back()->send(
+                next.back()->capsule(RawHost::connect_command({}), core::as_bytes_of(connect)));
+        }
+        for (auto& host : next) {
+            const auto early = co_await host->next(std::chrono::milliseconds(50));
+            EXPECT_FALSE(early.has_value());
+        }
+        co_await reactor::call_on(there, [&] { device_.release(); });
+        for (auto& host : next) {
+            const Outcome connected = co_await host->finish(0);
+            EXPECT_EQ(connected.status, 0);
+        }
+        EXPECT_EQ(std::memcmp(device_.memory().data(), data.data(), data.size()), 0);
+        co_await target_->stop();
+        target_.reset();
+    });
+}
+
 TEST_F(TargetThreads, Stop_withHostsConnectingAndWorking_endsCleanly) {
     run([&]() -> Task<> {
         co_await start();
