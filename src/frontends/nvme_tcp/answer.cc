@@ -154,6 +154,7 @@ void Connection::send_ic_resp(const nvme::tcp::IcReq& request) {
 }
 
 void Connection::enqueue(OutPdu& out) {
+    out.since = looks_;
     out_.push_back(out);
     shard_.reactor().flush_later(*this);
 }
@@ -229,6 +230,7 @@ void Connection::sent_whole(OutPdu& out) {
     Slot& slot = *out.slot;
     if (slot.state == SlotState::R2tQueued) {
         slot.state = SlotState::AwaitingData;
+        slot.since = looks_;
     } else {
         CHECK(slot.state == SlotState::Answering);
         release_slot(slot);

@@ -97,7 +97,7 @@ void Connection::on_timer(reactor::Timer& /*timer*/) {
             close("handshake timeout");
             break;
         case State::Live:
-            watch_progress();
+            watch_debts();
             break;
         case State::Terminating:
             close("protocol error");
@@ -107,17 +107,33 @@ void Connection::on_timer(reactor::Timer& /*timer*/) {
     }
 }
 
-void Connection::watch_progress() {
-    // A peer that owes us the rest of a PDU or of a write, or takes no answers, holds buffers.
-    const bool mid_pdu = incoming_.phase == Phase::Payload || incoming_.phase == Phase::Digest ||
-                         (incoming_.phase == Phase::Header && incoming_.have > 0);
-    const std::uint64_t moved = stats_.recv_bytes + stats_.send_bytes;
-    if ((mid_pdu || awaited_bytes_ > 0 || !out_.empty()) && moved == progress_) {
+void Connection::watch_debts() {
+    ++looks_;
+    if (peer_stalls()) {
         close("peer stalled");
         return;
     }
-    progress_ = moved;
     arm(shard_.limits().stall);
+}
+
+/// A peer that owes us the rest of a PDU or of a write, or takes no answers, holds buffers. Each
+/// debt has a deadline of its own, between one period of the watch and two, that nothing else the
+/// peer does puts off: it remembers the look after which it began, so that no I/O asks the clock.
+bool Connection::peer_stalls() const {
+    const bool mid_pdu = incoming_.phase == Phase::Payload || incoming_.phase == Phase::Digest ||
+                         (incoming_.phase == Phase::Header && incoming_.have > 0);
+    if (mid_pdu && overdue(incoming_.since)) {
+        return true;
+    }
+    if (!out_.empty() && overdue(out_.front()->since)) {
+        return true;
+    }
+    if (awaited_bytes_ == 0) {
+        return false;
+    }
+    return std::ranges::any_of(std::span(slots_.get(), depth_), [this](const Slot& slot) {
+        return slot.state == SlotState::AwaitingData && overdue(slot.since);
+    });
 }
 
 void Connection::peer_closed() {

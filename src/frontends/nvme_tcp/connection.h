@@ -92,7 +92,8 @@ class Connection final : public core::ListHook<>,
     /// The PDU that is being received.
     struct Incoming {
         Phase phase = Phase::Header;
-        std::uint32_t have = 0;  ///< Bytes in `header`.
+        std::uint32_t have = 0;   ///< Bytes in `header`.
+        std::uint32_t since = 0;  ///< Look of the watch after which the host owes the rest.
         nvme::tcp::Frame frame;
         Slot* slot = nullptr;       ///< Whose data comes; null: it is thrown away.
         std::byte* to = nullptr;    ///< Where the next payload byte goes; null: nowhere.
@@ -109,7 +110,9 @@ class Connection final : public core::ListHook<>,
     void on_timer(reactor::Timer& timer) override;
     void run_later();
     void arm(Nanos delay);
-    void watch_progress();
+    void watch_debts();
+    [[nodiscard]] bool peer_stalls() const;
+    [[nodiscard]] bool overdue(std::uint32_t since) const { return looks_ - since >= 2; }
     void fail(nvme::tcp::Fault fault, Bytes header);
     void peer_closed();
     void drop_slots();
@@ -239,7 +242,7 @@ class Connection final : public core::ListHook<>,
     std::array<std::byte, sizeof(nvme::tcp::IcResp)> ic_resp_bytes_{};
     std::array<std::byte, sizeof(nvme::tcp::TermReq) + nvme::tcp::kTermReqMaxData>
         term_req_bytes_{};
-    std::uint64_t progress_ = 0;  // bytes moved when the watch last looked
+    std::uint32_t looks_ = 0;  // of the watch, one every TargetLimits::stall
 };
 
 }  // namespace remora::frontends::nvme_tcp

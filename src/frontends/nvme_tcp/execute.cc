@@ -165,6 +165,7 @@ void Connection::retry_buffers() {
     if (incoming_.phase == Phase::AwaitBuffer && acquire_buffer(*incoming_.slot, true)) {
         receive_into(*incoming_.slot, incoming_.slot->buffer.data());
         incoming_.phase = Phase::Payload;
+        incoming_.since = looks_;  // so far it was we who made it wait
         resume_stashed();
         receive();  // submits the batch, too
     } else {

@@ -114,6 +114,9 @@ bool Connection::decode(const std::byte* header) {
 
 Connection::Bytes Connection::take_header(Bytes in) {
     Incoming& at = incoming_;
+    if (at.have == 0) {
+        at.since = looks_;
+    }
     if (at.have == 0 && in.size() >= sizeof(CommonHeader)) {
         if (!decode(in.data())) {
             return {};

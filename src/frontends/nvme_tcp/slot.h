@@ -24,7 +24,8 @@ struct OutPdu : core::QueueHook<OutPdu> {
     std::array<core::Segment, 3> parts{};
     std::uint8_t part_count = 0;
     std::uint8_t pdu_count = 1;
-    Slot* slot = nullptr;  ///< Null for ICResp and TermReq.
+    std::uint32_t since = 0;  ///< Look of the watch after which it was queued; an R2T: sent.
+    Slot* slot = nullptr;     ///< Null for ICResp and TermReq.
 
     void clear() {
         part_count = 0;

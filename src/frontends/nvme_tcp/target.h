@@ -61,7 +61,9 @@ struct TargetLimits {
     /// than a host's own limit for Connect: ours has 5 s, Linux 60 s.
     Nanos hold{std::chrono::seconds(3)};
     Nanos linger{std::chrono::seconds(1)};  ///< How long a TermReq may take to be read.
-    Nanos stall{std::chrono::seconds(30)};  ///< A peer that owes or takes no bytes is dropped.
+    /// What a peer has to send (the rest of a PDU, the data of an R2T) or to take (an answer) it
+    /// has to within this, or twice this, each by itself; or it is dropped.
+    Nanos stall{std::chrono::seconds(30)};
 };
 
 struct SubsystemOptions {

@@ -42,7 +42,9 @@ void RawHost::on_ready(reactor::Readiness readiness) {
     if (readiness.writable) {
         push_out();
     }
-    take_in();
+    if (!deaf) {
+        take_in();
+    }
     changed_.notify();
 }
 

@@ -355,29 +355,6 @@ TEST_F(TargetWire, HostTerminates_closesQuietly) {
     });
 }
 
-TEST_F(TargetWire, StalledPeers_areDroppedAndGiveTheirBuffersBack) {
-    run([&]() -> Task<> {
-        limits_.stall = std::chrono::milliseconds(300);
-        co_await start();
-        auto admin = co_await admin_queue();
-        auto owes_data = co_await io_queue(admin->cntlid, 1);
-        spec::Command command = make_rw(IoOpcode::Write, 0, 64);
-        command.cid = 1;
-        owes_data->send(owes_data->capsule(command));
-        auto owes_rest = co_await io_queue(admin->cntlid, 2);
-        const auto data = pattern(512, 1);
-        const auto bytes = owes_rest->capsule(make_rw(IoOpcode::Write, 0, 1, true), data);
-        owes_rest->send(std::span(bytes).first(300));
-        auto idle = co_await io_queue(admin->cntlid, 3);
-        const bool first = co_await owes_data->wait_end();
-        EXPECT_TRUE(first);
-        const bool second = co_await owes_rest->wait_end();
-        EXPECT_TRUE(second);
-        co_await expect_alive(*idle);
-        co_await stop();
-    });
-}
-
 TEST_F(TargetWire, RandomBytes_neverHarmOthers) {
     run([&]() -> Task<> {
         limits_.linger = std::chrono::milliseconds(20);
