@@ -124,7 +124,7 @@ void Connection::send_r2t(Slot& slot) {
     slot.received = 0;
     constexpr unsigned kGenerations = 1U << (16 - Slot::kIndexBits);
     slot.generation = static_cast<std::uint16_t>((slot.generation + 1U) % kGenerations);
-    awaited_bytes_ += slot.plan.bytes;
+    awaited_bytes_ += slot.footprint();
     const std::size_t size =
         sizeof(nvme::tcp::R2t) + (rules_.header_digest ? kDigestBytes : std::size_t{0});
     nvme::tcp::R2t pdu{};

@@ -145,7 +145,8 @@ class Connection final : public core::ListHook<>,
     Slot* take_slot();
     void release_slot(Slot& slot);
     void release_buffer(Slot& slot);
-    bool acquire_buffer(Slot& slot, bool may_use_reserve);
+    [[nodiscard]] bool has_share(const Slot& slot, bool in_stream) const;
+    bool acquire_buffer(Slot& slot, bool in_stream);
     void start_command(Slot& slot, std::uint32_t in_capsule);
     std::uint16_t plan_io(Slot& slot);
     std::uint16_t plan_admin(Slot& slot);
@@ -160,7 +161,6 @@ class Connection final : public core::ListHook<>,
     void submit_batch();
     void complete(block::RequestBatch& batch) override;
     void request_done(Slot& slot);
-    [[nodiscard]] bool may_ask_for_data(const Slot& slot) const;
 
     // connect.cc
     void start_connect(Slot& slot, std::uint32_t in_capsule);
@@ -217,9 +217,11 @@ class Connection final : public core::ListHook<>,
     nvme::spec::ConnectData connect_data_;
     std::unique_ptr<Slot[]> slots_;
     core::Queue<Slot> free_;
-    std::uint32_t in_flight_ = 0;      // requests in the block layer
-    std::uint64_t awaited_bytes_ = 0;  // buffers of commands whose data the host owes
-    core::Queue<Slot> waiting_;        // for a buffer, in order
+    std::uint32_t in_flight_ = 0;    // requests in the block layer
+    std::size_t held_bytes_ = 0;     // of the pool
+    std::size_t read_bytes_ = 0;     // of these: reads, until the socket has taken them
+    std::size_t awaited_bytes_ = 0;  // of these: writes whose data the host owes
+    core::Queue<Slot> waiting_;      // for a buffer, in order
     std::unique_ptr<std::byte[]> reserve_memory_;
     std::span<std::byte> reserve_;
     bool reserve_free_ = false;

@@ -46,10 +46,34 @@ void Connection::release_slot(Slot& slot) {
     }
 }
 
-bool Connection::acquire_buffer(Slot& slot, bool may_use_reserve) {
-    slot.buffer = shard_.buffers().allocate(slot.plan.bytes);
+/// What one connection may hold of the pool, so that a host cannot keep it from all others: a
+/// quarter for reads that it has not taken, a quarter for writes that it owes the data of, half in
+/// all. 16 MiB a way of the default pool keep any link busy.
+bool Connection::has_share(const Slot& slot, bool in_stream) const {
+    if (held_bytes_ == 0) {
+        return true;  // whatever its size, or it would wait for ever
+    }
+    const std::size_t pool = shard_.buffers().capacity();
+    const std::size_t bytes = slot.footprint();
+    if (held_bytes_ + bytes > pool / 2) {
+        return false;
+    }
+    const std::size_t way = slot.plan.transfer == Transfer::FromHost ? awaited_bytes_ : read_bytes_;
+    return in_stream || way == 0 || way + bytes <= pool / 4;
+}
+
+/// `in_stream`: the data is on its way already, so it may use the reserve.
+bool Connection::acquire_buffer(Slot& slot, bool in_stream) {
     slot.reserve = false;
-    if (slot.buffer.empty() && may_use_reserve && reserve_free_) {
+    if (has_share(slot, in_stream)) {
+        slot.buffer = shard_.buffers().allocate(slot.plan.bytes);
+    }
+    if (!slot.buffer.empty()) {
+        held_bytes_ += slot.footprint();
+        if (slot.plan.transfer == Transfer::ToHost) {
+            read_bytes_ += slot.footprint();
+        }
+    } else if (in_stream && reserve_free_) {
         // Data that is already in the stream blocks everything behind it, also data that other
         // commands' buffers wait for: one buffer of its own keeps a connection moving.
         CHECK(slot.plan.bytes <= reserve_.size());
@@ -67,6 +91,10 @@ void Connection::release_buffer(Slot& slot) {
     if (slot.reserve) {
         reserve_free_ = true;
     } else {
+        held_bytes_ -= slot.footprint();
+        if (slot.plan.transfer == Transfer::ToHost) {
+            read_bytes_ -= slot.footprint();
+        }
         shard_.buffers().release(slot.buffer);
     }
     slot.buffer = {};
@@ -131,17 +159,11 @@ void Connection::start_transfer(Slot& slot, DataPath path) {
     }
     if (slot.plan.bytes == 0) {
         data_complete(slot);
-    } else if (waiting_.empty() && may_ask_for_data(slot) && acquire_buffer(slot, false)) {
+    } else if (waiting_.empty() && acquire_buffer(slot, false)) {
         buffer_ready(slot);
     } else {
         wait_for_buffer(slot);
     }
-}
-
-/// Bounds the memory that waits for one host's data to a part of the pool.
-bool Connection::may_ask_for_data(const Slot& slot) const {
-    return slot.plan.transfer != Transfer::FromHost || awaited_bytes_ == 0 ||
-           awaited_bytes_ + slot.plan.bytes <= shard_.buffers().capacity() / 4;
 }
 
 void Connection::wait_for_buffer(Slot& slot) {
@@ -156,7 +178,7 @@ void Connection::retry_buffers() {
         return;
     }
     while (Slot* slot = waiting_.front()) {
-        if (!may_ask_for_data(*slot) || !acquire_buffer(*slot, false)) {
+        if (!acquire_buffer(*slot, false)) {
             break;
         }
         waiting_.pop_front();

@@ -254,7 +254,7 @@ void Connection::end_pdu() {
         if (slot->received < slot->plan.bytes) {
             return;
         }
-        awaited_bytes_ -= slot->plan.bytes;
+        awaited_bytes_ -= slot->footprint();
         shard_.buffer_released();  // another command may ask for its data now
     }
     data_complete(*slot);

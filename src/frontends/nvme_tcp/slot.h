@@ -3,7 +3,9 @@
 // them, as many as the queue has entries, so what a host can have under way is bounded.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -11,6 +13,7 @@
 #include "block/request.h"
 #include "core/intrusive_list.h"
 #include "core/segment.h"
+#include "memory/buffer_pool.h"
 #include "nvme/commands.h"
 #include "nvme/spec/command.h"
 
@@ -74,6 +77,10 @@ struct Slot : block::Request, OutPdu, core::QueueHook<Slot> {
     std::array<std::byte, kHeaderBytes> header{};
     std::array<std::byte, kTailBytes> tail{};
 
+    /// What a buffer for its data takes of the pool.
+    [[nodiscard]] std::size_t footprint() const {
+        return std::bit_ceil(std::max<std::size_t>(plan.bytes, memory::BufferPool::kMinBytes));
+    }
     [[nodiscard]] std::uint16_t transfer_tag() const {
         return static_cast<std::uint16_t>((generation << kIndexBits) | index);
     }
