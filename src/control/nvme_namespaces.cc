@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // NVMe namespaces of OPI's API: a volume shown in a subsystem.
+#include <algorithm>
 #include <cstring>
+#include <map>
 
 #include "control/child_calls.h"
 #include "control/references.h"
@@ -47,6 +49,46 @@ Namespace comparable(Namespace asked,
         spec.set_nguid(hex(*read_nguid(spec.nguid())));
     }
     return asked;
+}
+
+/// Hosts may share a volume by several namespaces, but not with a disk of this host, nor with a
+/// benchmark that overwrites it.
+Result<void> check_may_show(const Context& context,
+                            const std::string& reference,
+                            const VolumeTarget& target) {
+    const auto disks = disks_on_volume(context.model, target.volume);
+    if (!disks.empty()) {
+        return fail(ErrorKind::FailedPrecondition,
+                    "the volume " + reference + " is the local host's disk " + join_names(disks));
+    }
+    if (context.overwritten.contains(target.volume)) {
+        return fail(ErrorKind::FailedPrecondition,
+                    "the volume " + reference + " is being overwritten by a benchmark");
+    }
+    return check_not_of_attachment(context, target);
+}
+
+/// Takes the asked namespace identifier, or the lowest, of those the store has not given to
+/// another: one whose volume could not be built has none on the data plane, and keeps its own.
+Result<void> choose_nsid(const Model& model,
+                         const std::string& subsystem,
+                         opi::NvmeNamespaceSpec& spec) {
+    std::map<std::int32_t, std::string> taken;
+    for (const std::string& name : children_of<Namespace>(model, subsystem)) {
+        taken[model.find<Namespace>(name)->resource.spec().host_nsid()] = name;
+    }
+    const auto holder = taken.find(spec.host_nsid());
+    if (spec.host_nsid() != 0 && holder != taken.end()) {
+        return fail(ErrorKind::AlreadyExists, "host_nsid: " + std::to_string(spec.host_nsid()) +
+                                                  " is that of " + holder->second +
+                                                  "; leave it out to have one chosen");
+    }
+    std::int32_t nsid = std::max(spec.host_nsid(), 1);
+    while (taken.contains(nsid)) {
+        ++nsid;
+    }
+    spec.set_host_nsid(nsid);
+    return {};
 }
 
 /// What the server says about a namespace it has made.
@@ -118,18 +160,11 @@ Task<Result<Namespace>> Subsystems::create_namespace(
     if (!again || again->volume != target->volume) {
         co_return fail(ErrorKind::NotFound, "the volume " + reference + " was deleted meanwhile");
     }
-    const auto disks = disks_on_volume(context_.model, target->volume);
-    if (!disks.empty()) {
-        co_return fail(
-            ErrorKind::FailedPrecondition,
-            "the volume " + reference + " is the local host's disk " + join_names(disks));
+    if (auto may = check_may_show(context_, reference, *again); !may) {
+        co_return std::unexpected(may.error());
     }
-    if (auto own = check_not_of_attachment(context_, *again); !own) {
-        co_return std::unexpected(own.error());
-    }
-    if (context_.overwritten.contains(target->volume)) {
-        co_return fail(ErrorKind::FailedPrecondition,
-                       "the volume " + reference + " is being overwritten by a benchmark");
+    if (auto free = choose_nsid(context_.model, *parent, *space.resource.mutable_spec()); !free) {
+        co_return std::unexpected(free.error());
     }
     space.known.set_volume(target->volume);
     const auto nsid = co_await build_namespace(space, nqn);

@@ -33,7 +33,7 @@ class GrpcTest : public testing::Test {
     }
     ~GrpcTest() override {
         server_->stop();
-        await([this]() -> Task<> { co_await plane_->stop(); });
+        await([this]() -> Task<> { EXPECT_TRUE(co_await plane_->stop(core::kNever)); });
         on_reactor([this] { plane_.reset(); });
     }
 

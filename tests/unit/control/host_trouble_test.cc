@@ -174,6 +174,37 @@ TEST_F(HostTroubleTest, ExportedRemoteNamespace_isRememberedOverARestart) {
     EXPECT_EQ(node->namespaces.size(), 1U);
 }
 
+// A namespace whose volume could not be built has no place on the data plane, and keeps its own.
+TEST_F(HostTroubleTest, NamespaceNotRebuilt_itsIdentifierIsNotGivenAway) {
+    ASSERT_TRUE(create_malloc("m0"));
+    ASSERT_TRUE(create_malloc("m1"));
+    opi::CreateNvmeSubsystemRequest subsystem;
+    subsystem.set_nvme_subsystem_id("s0");
+    subsystem.mutable_nvme_subsystem()->mutable_spec()->set_nqn("nqn.2024-01.org.example:again");
+    ASSERT_TRUE(call(&ControlPlane::subsystems, &control::Subsystems::create_subsystem, subsystem));
+    const auto create = [this](const std::string& volume, int nsid) {
+        opi::CreateNvmeNamespaceRequest space;
+        space.set_parent("nvmeSubsystems/s0");
+        space.mutable_nvme_namespace()->mutable_spec()->set_volume_name_ref(volume);
+        space.mutable_nvme_namespace()->mutable_spec()->set_host_nsid(nsid);
+        return call(&ControlPlane::subsystems, &control::Subsystems::create_namespace, space);
+    };
+    const auto first = create("m0", 0);
+    ASSERT_TRUE(first);
+    ASSERT_EQ(first->spec().host_nsid(), 1);
+    node->namespaces.clear();  // as after a restart that could not open its volume
+
+    EXPECT_KIND(create("m1", 1), AlreadyExists);
+    const auto second = create("m1", 0);
+    ASSERT_TRUE(second);
+    EXPECT_EQ(second->spec().host_nsid(), 2);
+
+    opi::DeleteNvmeNamespaceRequest request;
+    request.set_name(first->name());
+    ASSERT_TRUE(call(&ControlPlane::subsystems, &control::Subsystems::delete_namespace, request));
+    EXPECT_EQ(node->namespaces.size(), 1U);
+}
+
 TEST_F(HostTroubleTest, WriteBenchmark_keepsNewDisksOffTheVolume) {
     ASSERT_TRUE(create_malloc("m0"));
     api::RunBenchmarkRequest request;
