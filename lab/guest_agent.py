@@ -10,9 +10,11 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Callable
 
 from paths import LabError
 
+LOOK_SECONDS = 1
 GRACE_SECONDS = 20  # the agent ends a command at its deadline; its answer may come a bit later
 
 
@@ -27,8 +29,10 @@ class Answer:
 class GuestAgent:
     """The host's end. See lab/initramfs/agent for what is said on the wire."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, look: Callable[[], None] = lambda: None) -> None:
+        """`look` is called now and then while an answer is waited for; it may raise."""
         self._path = path
+        self._look = look
         self._socket: socket.socket | None = None
         self._received = b""
         self._count = 0
@@ -110,14 +114,16 @@ class GuestAgent:
 
     def _receive(self, deadline: float, command: str) -> None:
         assert self._socket is not None
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise LabError(f"the guest did not answer `{command}` in time")
-        self._socket.settimeout(left)
-        try:
-            got = self._socket.recv(65536)
-        except TimeoutError:
-            raise LabError(f"the guest did not answer `{command}` in time") from None
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise LabError(f"the guest did not answer `{command}` in time")
+            self._socket.settimeout(min(left, LOOK_SECONDS))
+            try:
+                got = self._socket.recv(65536)
+                break
+            except TimeoutError:
+                self._look()
         if not got:
             raise ConnectionResetError("the guest's agent port was closed")
         self._received += got

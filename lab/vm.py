@@ -28,8 +28,12 @@ PROCESSORS = 2
 KVM_BOOT_SECONDS = 8  # about 1 s where KVM works; where it does not, the guest hangs
 QUIT_SECONDS = 2  # QEMU has nothing to save; one that hangs is killed
 # How a Linux kernel begins to say that it crashed.
-CRASH = re.compile(r"BUG:|Oops|general protection|double fault|invalid opcode|panic|kernel stack")
+CRASH = re.compile(r"BUG:|Oops|general protection|double fault|invalid opcode|Kernel panic|stack guard page")
 BOOT_SECONDS = 120  # seen: 5 s on an idle machine, 55 s on a loaded one
+
+
+class GuestCrashed(LabError):
+    """The kernel in the guest died."""
 
 
 def _boots_under_kvm(image: GuestImage) -> bool:
@@ -77,7 +81,7 @@ class Vm:
         self.folder = folder
         self.qmp_path = folder / "qmp"  # for remorad
         self.console = folder / "console.log"
-        self.agent = GuestAgent(folder / "agent")
+        self.agent = GuestAgent(folder / "agent", self._check_kernel)
         self._image = image or guest_image(say)
         self._accelerator = accelerator or choose_accelerator(self._image)
         self._child: Child | None = None
@@ -163,10 +167,21 @@ class Vm:
         self.qmp.wait_event("RESET")
         self.agent.connect(BOOT_SECONDS)
 
+    def _console_lines(self) -> tuple[list[str], int | None]:
+        """What the guest's kernel said, and the first line of its crash."""
+        if not self.console.exists():
+            return [], None
+        said = self.console.read_text(encoding="utf-8", errors="replace").splitlines()
+        return said, next((at for at, line in enumerate(said) if CRASH.search(line)), None)
+
+    def _check_kernel(self) -> None:
+        said, crash = self._console_lines()
+        if crash is not None:
+            raise GuestCrashed(f"the guest's kernel crashed: {said[crash].strip()}")
+
     def console_tail(self, lines: int = 40) -> str:
         """The end of what the guest's kernel said; from its first word of a crash, if it crashed."""
-        said = self.console.read_text(encoding="utf-8", errors="replace").splitlines()
-        crash = next((at for at, line in enumerate(said) if CRASH.search(line)), None)
+        said, crash = self._console_lines()
         return "\n".join(said[-lines:] if crash is None else said[crash : crash + 3 * lines])
 
     def stop(self) -> None:
