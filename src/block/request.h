@@ -55,7 +55,7 @@ struct Request : core::QueueHook<Request> {
     static constexpr std::size_t kMaxStages = 8;
 
     Opcode opcode = Opcode::Read;
-    bool force_unit_access = false;  ///< Write only: durable before completion.
+    bool force_unit_access = false;  ///< Write, WriteZeroes: durable before completion.
     Status status = Status::Ok;      ///< Set by whoever fails it; Ok otherwise.
     std::uint16_t nvme_status =
         0;                   ///< Status field (SCT and SC, DNR) a remote controller gave, or 0.

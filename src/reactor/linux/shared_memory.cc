@@ -27,7 +27,6 @@ struct GuardSlot {
 };
 
 constexpr std::size_t kMaxMappings = 4096;
-constexpr std::uintptr_t kPage = 4096;
 std::array<GuardSlot, kMaxMappings> guard_slots;
 std::mutex guard_mutex;  // taken to claim and free slots, at session set-up only
 

@@ -52,7 +52,7 @@ class GuestMemoryTest : public HostFixture {
         });
     }
 
-  private:
+  protected:
     reactor::Handle memory_;
     std::unique_ptr<reactor::Mapping> mapping_;
 };
@@ -68,6 +68,23 @@ TEST_F(GuestMemoryTest, Write_fromMemoryTakenAway_sendsZerosAndKeepsTheConnectio
 TEST_F(GuestMemoryTest, Read_intoMemoryTakenAway_keepsTheConnection) {
     target.c2h_bytes = kBytes;  // received in place
     work_on_lost_memory(Opcode::Read);
+}
+
+TEST_F(GuestMemoryTest, Read_whoseLastPagesAreTakenAway_doesNotWaitForMoreToCome) {
+    target.c2h_bytes = kBytes;
+    target.namespaces[1].data = pattern(target.namespaces[1].data.size(), 4);
+    with_volume(options(), [this](BlockClient& client) -> Task<> {
+        CHECK(ftruncate(memory_, std::int64_t{kBytes} * 3 / 4) == 0);
+        const Segment lost{mapping_->bytes().data(), kBytes};
+        const core::Nanos started = reactor().now();
+        const Status status =
+            co_await client.perform(Opcode::Read, 0, kBlocks, std::span(&lost, 1));
+        EXPECT_EQ(status, Status::Ok);
+        EXPECT_LT(reactor().now() - started, seconds(1));
+        EXPECT_EQ(target.connects, 1);
+        EXPECT_TRUE(mapping_->poisoned());
+        EXPECT_EQ(std::memcmp(lost.data, target.namespaces[1].data.data(), kBytes), 0);
+    });
 }
 
 }  // namespace
