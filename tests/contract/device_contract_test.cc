@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -128,6 +129,11 @@ struct Kind {
     std::string name;
     std::function<std::unique_ptr<Rig>()> make;
 };
+
+/// For the test's name in ctest, which would show the bytes, addresses and all.
+void PrintTo(const Kind& kind, std::ostream* out) {
+    *out << kind.name;
+}
 
 Kind ram(std::uint32_t block_size) {
     return {"Ram" + std::to_string(block_size),

@@ -115,6 +115,8 @@ class VhostFrontEnd {
     /// False, with error(), when anything was refused.
     bool connect();
     void disconnect() { socket_.reset(); }
+    /// The next connect() is a new machine's: nothing is in flight.
+    void forget_inflight() { inflight_fd_ = Fd(); }
     [[nodiscard]] const std::string& error() const { return error_; }
 
     /// The steps of connect(), for tests that leave the path.

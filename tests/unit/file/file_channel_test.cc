@@ -186,6 +186,11 @@ struct Change {
     bool bounced;
 };
 
+/// For the test's name in ctest.
+void PrintTo(const Change& change, std::ostream* out) {
+    *out << change.name;
+}
+
 class ForceUnitAccessTest : public FileChannelTest, public testing::WithParamInterface<Change> {
   public:
     ForceUnitAccessTest() {
