@@ -4,6 +4,7 @@
 #include "backends/file/file_channel.h"
 
 #include <algorithm>
+#include <ostream>
 
 #include <gtest/gtest.h>
 
