@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Callable
@@ -30,6 +31,18 @@ QUIT_SECONDS = 2  # QEMU has nothing to save; one that hangs is killed
 # How a Linux kernel begins to say that it crashed.
 CRASH = re.compile(r"BUG:|Oops|general protection|double fault|invalid opcode|Kernel panic|stack guard page")
 BOOT_SECONDS = 120  # seen: 5 s on an idle machine, 55 s on a loaded one
+
+
+def _tcg_threads(qemu: str) -> str:
+    """Whether QEMU may emulate each processor by a thread of its own.
+
+    Before 8.1 a thread could translate code while another changed it and keep what it had read: a
+    kernel that patches itself (static keys do, all the time) then dies of an `int3` that is gone.
+    """
+    said = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"version (\d+)\.(\d+)", said)
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    return "multi" if version >= (8, 1) else "single"
 
 
 class GuestCrashed(LabError):
@@ -97,12 +110,12 @@ class Vm:
 
     def command(self) -> list[str]:
         """QEMU's command line."""
-        accelerator = "tcg,thread=multi" if self._accelerator == "tcg" else self._accelerator
+        qemu = tool("qemu-system-x86_64", "qemu-system-x86")
+        accelerator = f"tcg,thread={_tcg_threads(qemu)}" if self._accelerator == "tcg" else "kvm"
         # QEMU 7.2 with a 6.12 guest crashes at random with -cpu max, never seen with qemu64.
         processor = "qemu64" if self._accelerator == "tcg" else "host"
         command = [
-            tool("qemu-system-x86_64", "qemu-system-x86"),
-            "-nodefaults", "-no-user-config", "-display", "none",
+            qemu, "-nodefaults", "-no-user-config", "-display", "none",
             "-machine", "pc,memory-backend=mem0", "-accel", accelerator, "-cpu", processor,
             "-smp", str(PROCESSORS), "-m", MEMORY,
             "-object", f"memory-backend-memfd,id=mem0,size={MEMORY},share=on",
