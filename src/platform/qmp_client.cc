@@ -249,7 +249,8 @@ void QmpClient::take_event(const Json& message) {
             awaited = true;
         }
     }
-    if (outcome == Outcome::Deleted && !awaited) {
+    // Parts of a device go with events of their own, without a name.
+    if (outcome == Outcome::Deleted && !awaited && !device.empty()) {
         ++departures_;
     }
 }
