@@ -7,9 +7,7 @@ namespace remora::test {
 
 namespace {
 
-using control::Attachments;
 using control::ControlPlane;
-using control::Remotes;
 using control::Status;
 using control::VirtioBlks;
 using control::Volumes;
@@ -25,23 +23,6 @@ class HostTroubleTest : public PlaneFixture {
         disk.mutable_pcie_id()->mutable_virtual_function()->set_value(0);
         disk.set_volume_name_ref(volume);
         return call(&ControlPlane::virtio_blks, &VirtioBlks::create, request);
-    }
-    /// A remote controller made by hand, `ctrl0`, on the target's subsystem.
-    void connect_by_hand() {
-        opi::CreateNvmeRemoteControllerRequest controller;
-        controller.set_nvme_remote_controller_id("ctrl0");
-        controller.mutable_nvme_remote_controller()->set_multipath(opi::NVME_MULTIPATH_DISABLE);
-        ASSERT_TRUE(call(&ControlPlane::remotes, &Remotes::create_controller, controller));
-        opi::CreateNvmePathRequest request;
-        request.set_parent("nvmeRemoteControllers/ctrl0");
-        request.set_nvme_path_id("path0");
-        auto& path = *request.mutable_nvme_path();
-        path.set_trtype(opi::NVME_TRANSPORT_TYPE_TCP);
-        path.set_traddr("10.0.0.1");
-        path.mutable_fabrics()->set_trsvcid(4420);
-        path.mutable_fabrics()->set_adrfam(opi::NVME_ADDRESS_FAMILY_IPV4);
-        path.mutable_fabrics()->set_subnqn(kNqn);
-        ASSERT_TRUE(call(&ControlPlane::remotes, &Remotes::create_path, request));
     }
     [[nodiscard]] bool nothing_left() const {
         return store.size() == 0 && plugged.empty() && node->vhosts.empty() &&
@@ -129,7 +110,7 @@ TEST_F(HostTroubleTest, Restart_withFewerReactors_keepsTheDisksQueues) {
 }
 
 TEST_F(HostTroubleTest, OneVolumeTwoWays_secondDiskIsRefused) {
-    connect_by_hand();
+    ASSERT_TRUE(connect_by_hand("ctrl0", kNqn));
     ASSERT_TRUE(create_disk("ctrl0n1", 1));
 
     EXPECT_KIND(attach(1, 0), FailedPrecondition);
@@ -156,7 +137,7 @@ TEST_F(HostTroubleTest, DiskOnAnAttachmentsController_isRefused) {
 }
 
 TEST_F(HostTroubleTest, ExportedRemoteNamespace_isRememberedOverARestart) {
-    connect_by_hand();
+    ASSERT_TRUE(connect_by_hand("ctrl0", kNqn));
     opi::CreateNvmeSubsystemRequest subsystem;
     subsystem.set_nvme_subsystem_id("s0");
     subsystem.mutable_nvme_subsystem()->mutable_spec()->set_nqn("nqn.2024-01.org.example:again");

@@ -107,6 +107,26 @@ class PlaneFixture : public ReactorFixture {
         request.set_host_function(function);
         return call(&control::ControlPlane::attachments, &control::Attachments::detach, request);
     }
+    /// A remote controller made by hand, with a path to the target's subsystem `nqn`.
+    Result<opi::NvmePath> connect_by_hand(const std::string& id,
+                                          const std::string& nqn,
+                                          int port = 4420) {
+        opi::CreateNvmeRemoteControllerRequest controller;
+        controller.set_nvme_remote_controller_id(id);
+        controller.mutable_nvme_remote_controller()->set_multipath(opi::NVME_MULTIPATH_DISABLE);
+        EXPECT_TRUE(call(&control::ControlPlane::remotes, &control::Remotes::create_controller,
+                         controller));
+        opi::CreateNvmePathRequest request;
+        request.set_parent("nvmeRemoteControllers/" + id);
+        request.set_nvme_path_id("path0");
+        auto& path = *request.mutable_nvme_path();
+        path.set_trtype(opi::NVME_TRANSPORT_TYPE_TCP);
+        path.set_traddr("10.0.0.1");
+        path.mutable_fabrics()->set_trsvcid(port);
+        path.mutable_fabrics()->set_subnqn(nqn);
+        path.mutable_fabrics()->set_adrfam(opi::NVME_ADDRESS_FAMILY_IPV4);
+        return call(&control::ControlPlane::remotes, &control::Remotes::create_path, request);
+    }
     Result<opi::MallocVolume> create_malloc(const std::string& id, std::int64_t blocks = 1024) {
         opi::CreateMallocVolumeRequest request;
         request.set_malloc_volume_id(id);

@@ -55,20 +55,7 @@ class ResourcesTest : public PlaneFixture {
         return call(&ControlPlane::virtio_blks, &VirtioBlks::create, request);
     }
     Result<opi::NvmePath> create_path(const std::string& nqn, int port = 4420) {
-        opi::CreateNvmeRemoteControllerRequest controller;
-        controller.set_nvme_remote_controller_id("nvmetcp12");
-        controller.mutable_nvme_remote_controller()->set_multipath(opi::NVME_MULTIPATH_DISABLE);
-        EXPECT_TRUE(call(&ControlPlane::remotes, &Remotes::create_controller, controller));
-        opi::CreateNvmePathRequest request;
-        request.set_parent("nvmeRemoteControllers/nvmetcp12");
-        request.set_nvme_path_id("path0");
-        auto& path = *request.mutable_nvme_path();
-        path.set_trtype(opi::NVME_TRANSPORT_TYPE_TCP);
-        path.set_traddr("10.0.0.1");
-        path.mutable_fabrics()->set_trsvcid(port);
-        path.mutable_fabrics()->set_subnqn(nqn);
-        path.mutable_fabrics()->set_adrfam(opi::NVME_ADDRESS_FAMILY_IPV4);
-        return call(&ControlPlane::remotes, &Remotes::create_path, request);
+        return connect_by_hand("nvmetcp12", nqn, port);
     }
     Result<google::protobuf::Empty> delete_malloc(const std::string& name, bool missing = false) {
         opi::DeleteMallocVolumeRequest request;
