@@ -17,6 +17,11 @@ target_compile_options(remora_options INTERFACE
   -Wformat=2 -Wundef -Wextra-semi -Wdangling -Werror
   -fno-omit-frame-pointer)
 
+set(REMORA_PROBES OFF CACHE BOOL "Build in the simulator's marks (src/core/probe.h); never in a release")
+if(REMORA_PROBES)
+  target_compile_definitions(remora_options INTERFACE REMORA_PROBES=1)
+endif()
+
 if(REMORA_SANITIZE)
   target_compile_options(remora_options INTERFACE -fsanitize=${REMORA_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(remora_options INTERFACE -fsanitize=${REMORA_SANITIZE})

@@ -179,12 +179,13 @@ Result<int> schema_version(sqlite3* handle) {
 
 }  // namespace
 
-SqliteStore::SqliteStore(int lock, std::unique_ptr<Database> database)
-    : lock_(lock), database_(std::move(database)) {}
+SqliteStore::SqliteStore(std::unique_ptr<Database> database) : database_(std::move(database)) {}
 
 SqliteStore::~SqliteStore() {
     database_.reset();
-    ::close(lock_);
+    if (lock_ >= 0) {
+        ::close(lock_);
+    }
 }
 
 Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& directory) {
@@ -198,12 +199,22 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& direct
     if (!lock) {
         return std::unexpected(lock.error());
     }
+    auto store = open_file(directory + "/remora.db", nullptr);
+    if (!store) {
+        ::close(*lock);
+        return store;
+    }
+    (*store)->lock_ = *lock;
+    return store;
+}
+
+Result<std::unique_ptr<SqliteStore>> SqliteStore::open_file(const std::string& path,
+                                                            const char* vfs) {
     sqlite3* handle = nullptr;
-    const std::string path = directory + "/remora.db";
     const int opened =
-        sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+        sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs);
     auto database = std::make_unique<Database>(handle);
-    auto store = std::unique_ptr<SqliteStore>(new SqliteStore(*lock, std::move(database)));
+    auto store = std::unique_ptr<SqliteStore>(new SqliteStore(std::move(database)));
     Database& db = *store->database_;
     if (opened != SQLITE_OK) {
         return db.error("cannot open " + path);

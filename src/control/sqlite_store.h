@@ -16,6 +16,10 @@ class SqliteStore final : public Store {
     /// Opens (and makes) the directory. Errors: FailedPrecondition when another daemon has it or
     /// when a newer Remora wrote it; DataLoss when the file is damaged.
     static core::Result<std::unique_ptr<SqliteStore>> open(const std::string& directory);
+    /// The same with the database file alone, in the SQLite VFS of this name (null: the system's).
+    /// The caller sees to it that nobody else has the file.
+    static core::Result<std::unique_ptr<SqliteStore>> open_file(const std::string& path,
+                                                                const char* vfs);
 
     SqliteStore(const SqliteStore&) = delete;
     SqliteStore& operator=(const SqliteStore&) = delete;
@@ -26,9 +30,9 @@ class SqliteStore final : public Store {
 
   private:
     class Database;
-    SqliteStore(int lock, std::unique_ptr<Database> database);
+    explicit SqliteStore(std::unique_ptr<Database> database);
 
-    int lock_;
+    int lock_ = -1;  // the directory's, where there is one
     std::unique_ptr<Database> database_;
 };
 

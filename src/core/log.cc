@@ -35,6 +35,8 @@ spdlog::logger& logger() {
     return *instance;
 }
 
+Sink other_sink = nullptr;
+
 /// Control characters would break the line, or tell a terminal what to do.
 bool is_control(char c) {
     const auto code = static_cast<unsigned char>(c);
@@ -62,6 +64,10 @@ void append_value(std::string& line, std::string_view value) {
 }
 
 }  // namespace
+
+void set_sink(Sink sink) {
+    other_sink = sink;
+}
 
 void set_level(Level level) {
     logger().set_level(native(level));
@@ -91,6 +97,10 @@ void write(Level level, std::string_view message, std::initializer_list<Field> f
         line += field.key;
         line.push_back('=');
         append_value(line, field.value);
+    }
+    if (other_sink != nullptr) {
+        other_sink(level, line);
+        return;
     }
     logger().log(native(level), "{}", line);
 }

@@ -44,7 +44,12 @@ void set_level(Level level);
 /// Parses "debug", "info", "warn" or "error"; false for anything else.
 bool parse_level(std::string_view text, Level& level);
 
-/// Writes one line to stderr. Any thread.
+/// Takes the lines instead of stderr. Called on the thread that logs.
+using Sink = void (*)(Level level, std::string_view line);
+/// Null: stderr again. Before other threads start.
+void set_sink(Sink sink);
+
+/// Writes one line, to stderr unless there is a sink. Any thread.
 void write(Level level, std::string_view message, std::initializer_list<Field> fields);
 
 template <typename... F>

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "core/probe.h"
+
 namespace remora::memory {
 
 core::Result<void> GuestMemory::set_regions(std::span<const Region> regions) {
@@ -56,6 +58,7 @@ const GuestMemory::Region* GuestMemory::find(std::uint64_t address) const {
 }
 
 std::span<std::byte> GuestMemory::run_at(std::uint64_t address, std::uint64_t size) const {
+    REMORA_GUEST_MOMENT();
     const Region* region = find(address);
     if (region == nullptr) {
         return {};

@@ -29,7 +29,7 @@ LocalNode::LocalNode(std::span<const block::ReactorContext> reactors,
     : reactors_(reactors),
       options_(options),
       remotes_(volumes_, reactors, control, options.identity, options.path_timeout),
-      target_(reactors, control),
+      target_(reactors, control, options.target),
       vhost_(volumes_, reactors, options.path_timeout + kDrainMargin) {}
 
 Task<Result<VolumeInfo>> LocalNode::create_ram(RamSpec spec) {

@@ -23,9 +23,10 @@ struct LocalNodeOptions {
     core::Nanos path_timeout{std::chrono::seconds(30)};  ///< A request's wait for a path.
     core::Nanos listen_limit{
         std::chrono::seconds(5)};  ///< For an address that is in use to free up.
+    frontends::nvme_tcp::TargetLimits target;
 };
 
-class LocalNode final : public Node {
+class LocalNode : public Node {
   public:
     LocalNode(std::span<const block::ReactorContext> reactors,
               reactor::Reactor& control,

@@ -107,23 +107,32 @@ void Reactor::stop() {
     io_.wake();
 }
 
-void Reactor::sleep() {
+bool Reactor::begin_sleep() {
     const CurrentScope scope(this);
     // Ask for notifications, say that we sleep, then look once more: a producer either sees
     // `sleeping` and wakes us, or we see what it produced (both sides use seq_cst).
-    bool ready = false;
+    bool ready = has_queued_work();
     pollers_.for_each([&ready](Poller& poller) { ready |= poller.prepare_sleep(); });
     sleeping_.store(true, std::memory_order_seq_cst);
     ready |= !mailbox_.empty() || stopping_.load(std::memory_order_seq_cst);
-    if (!ready) {
+    return !ready;
+}
+
+void Reactor::end_sleep() {
+    const CurrentScope scope(this);
+    sleeping_.store(false, std::memory_order_seq_cst);
+    pollers_.for_each([](Poller& poller) { poller.end_sleep(); });
+    last_work_ = clock_.now();
+}
+
+void Reactor::sleep() {
+    if (begin_sleep()) {
         ++stats_.sleeps;
         const Nanos next = timers_.next();
         const Nanos now = clock_.now();
         io_.wait(next == kNever ? kNever : std::max(next - now, Nanos{0}));
     }
-    sleeping_.store(false, std::memory_order_seq_cst);
-    pollers_.for_each([](Poller& poller) { poller.end_sleep(); });
-    last_work_ = clock_.now();
+    end_sleep();
 }
 
 }  // namespace remora::reactor

@@ -85,7 +85,12 @@ class Reactor {
     void run();
     /// Ends run(). Any thread.
     void stop();
-    /// When the loop has to turn again at the latest (for a world that owns the loop).
+    /// The two ends of a sleep, for whoever owns the loop: run() here, the world in a simulation.
+    /// begin_sleep() asks for notifications from now on; true when nothing is left to do before
+    /// next_deadline(). end_sleep() follows it in either case.
+    bool begin_sleep();
+    void end_sleep();
+    /// When the loop has to turn again at the latest.
     [[nodiscard]] Nanos next_deadline() const { return timers_.next(); }
     [[nodiscard]] bool has_queued_work() const {
         return !run_queue_.empty() || !flush_queue_.empty() || !mailbox_.empty();

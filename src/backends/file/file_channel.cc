@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "core/probe.h"
+
 namespace remora::backends::file {
 
 namespace {
@@ -118,6 +120,7 @@ void FileChannel::start(Slot& slot) {
         file_->submit(op);
         return;
     }
+    REMORA_COVER("file: a transfer is bounced");
     slot.bounced = 0;
     slot.bouncing = true;
     if (bounce_busy_) {
@@ -176,6 +179,7 @@ void FileChannel::on_file_done(FileOp& op) {
     Request& request = *slot.request;
     if (op.result == 0 && request.force_unit_access &&
         (op.kind == FileOp::Kind::Write || op.kind == FileOp::Kind::ZeroRange)) {
+        REMORA_COVER("file: a write with FUA is flushed");
         op.kind = FileOp::Kind::Flush;  // durable before it is answered
         op.segments = {};
         file_->submit(op);
