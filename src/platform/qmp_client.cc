@@ -25,6 +25,22 @@ namespace {
 /// The longest line taken. `query-pci` of a machine with 64 disks is about 150 KiB.
 constexpr std::size_t kLongestLine = std::size_t{4} * 1024 * 1024;
 
+/// Values in each other in one line. QEMU's own need some twenty; a copy of one takes stack for
+/// each.
+constexpr int kDeepestValue = 256;
+
+/// The line's value; discarded when it is no JSON, or too deep.
+nlohmann::json parse_line(std::string_view line) {
+    using Json = nlohmann::json;
+    bool too_deep = false;
+    const auto watch = [&too_deep](int depth, Json::parse_event_t /*event*/, Json& /*value*/) {
+        too_deep = too_deep || depth > kDeepestValue;
+        return !too_deep;
+    };
+    Json value = Json::parse(line, watch, /*allow_exceptions=*/false);
+    return too_deep ? Json(Json::value_t::discarded) : value;
+}
+
 /// The member as text; empty when it is missing or something else.
 std::string text_of(const nlohmann::json& object, const char* key) {
     const auto found = object.find(key);
@@ -183,7 +199,7 @@ void QmpClient::take_lines() {
         if (line.find_first_not_of(" \t\r") == std::string_view::npos) {
             continue;
         }
-        const Json message = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+        const Json message = parse_line(line);
         if (message.is_discarded() || !message.is_object()) {
             close("QEMU's monitor sent a line that is no JSON object");
             break;
