@@ -2,6 +2,7 @@
 #include "virtio/blk_request.h"
 
 #include "core/byte_reader.h"
+#include "core/probe.h"
 
 namespace remora::virtio {
 
@@ -9,7 +10,9 @@ namespace {
 
 // Copies the first bytes of `segments` out, then cuts them off. Returns what is left.
 std::span<core::Segment> take_front(std::span<core::Segment> segments, std::span<std::byte> out) {
+    REMORA_GUEST_MOMENT();
     core::SegmentCursor(segments).copy_out(out);
+    REMORA_GUEST_MOMENT();
     // What was copied is checked and used; the guest's bytes are not read again.
     __asm__ volatile("" ::: "memory");
     std::size_t cut = out.size();

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/check.h"
+#include "core/probe.h"
 
 namespace remora::virtio {
 
@@ -92,6 +93,7 @@ std::optional<std::size_t> SplitQueue::take_heads(std::span<std::uint16_t> heads
     for (std::size_t i = 0; i < count; ++i) {
         const std::size_t slot = (last_avail_ + i) & mask_;
         const std::uint16_t head = load16_relaxed(available_ + kRingOffset + 2 * slot);
+        REMORA_GUEST_MOMENT();
         if (head >= size_) {
             return std::nullopt;
         }

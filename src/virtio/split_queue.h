@@ -79,8 +79,11 @@ class SplitQueue {
     void push_used(std::uint16_t head, std::uint32_t written_bytes);
     /// Publishes what was pushed, with one store. Returns whether the driver wants to be told.
     [[nodiscard]] bool publish();
-    /// Whether something was pushed and not published.
-    [[nodiscard]] bool has_unpublished() const { return used_index_ != published_index_; }
+    /// How much was pushed and not published.
+    [[nodiscard]] std::uint16_t unpublished() const {
+        return static_cast<std::uint16_t>(used_index_ - published_index_);
+    }
+    [[nodiscard]] bool has_unpublished() const { return unpublished() != 0; }
     /// Forgets what was pushed and not published.
     void discard_unpublished() { used_index_ = published_index_; }
 

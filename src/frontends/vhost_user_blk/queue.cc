@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "core/log.h"
+#include "core/probe.h"
 #include "virtio/status_map.h"
 
 namespace remora::frontends::vhost_user_blk {
@@ -83,6 +84,7 @@ core::Result<void> Queue::start(const virtio::vhost_user::QueueSetup& setup) {
     ring_.suppress_kicks();
     reactor_.add_poller(*this);
     if (!resubmit_.empty()) {
+        REMORA_COVER("guest: requests left in flight are run again");
         log::info("requests left in flight are run again", log::kv("queue", index_),
                   log::kv("count", resubmit_.size()));
     }
@@ -104,6 +106,7 @@ void Queue::stop(bool publish) {
         }
     }
     if (!publish && publishing_) {
+        REMORA_COVER("guest: the front end is gone with requests under way");
         publishing_ = false;
         call_ = nullptr;
         ring_.discard_unpublished();
@@ -137,6 +140,7 @@ bool Queue::prepare_sleep() {
 
 void Queue::break_ring(std::string reason) {
     if (!broken_) {
+        REMORA_COVER("guest: a ring breaks");
         broken_ = true;
         owner_.on_queue_broken(index_, std::move(reason));
     }
@@ -155,7 +159,14 @@ bool Queue::poll() {
         admit_all(heads, false, batch);
     } else {
         std::array<std::uint16_t, virtio::SplitQueue::kMaxBatch> heads;
-        const auto count = ring_.take_heads(heads);
+        // What we still have the driver cannot offer again. If it does, what comes back in one turn
+        // is more than the used ring holds.
+        const std::size_t owned = ring_.size() - in_flight_ - ring_.unpublished();
+        if (owned == 0 && ring_.has_work()) {
+            break_ring("more chains than the ring has descriptors");
+            return true;
+        }
+        const auto count = ring_.take_heads(std::span(heads).first(std::min(owned, heads.size())));
         if (!count) {
             break_ring("an available index or head that no driver writes");
             return true;
@@ -201,6 +212,7 @@ void Queue::give_back(Slot& slot, std::uint32_t used_bytes) {
     slot.status_byte = nullptr;
     if (publishing_) {
         ring_.push_used(slot.head, used_bytes);
+        REMORA_GUEST_MOMENT();
         inflight_.used(slot.head);
     }
     reactor_.flush_later(*this);
@@ -244,7 +256,9 @@ void Queue::complete(block::RequestBatch& batch) {
 void Queue::flush() {
     if (ring_.has_unpublished()) {
         const bool wanted = ring_.publish();
+        REMORA_GUEST_MOMENT();
         inflight_.published(ring_.published_index());
+        REMORA_GUEST_MOMENT();
         if (wanted && call_ != nullptr) {
             call_->signal();
             ++counters_.interrupts;

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "block/device.h"
+#include "core/probe.h"
 #include "frontends/vhost_user_blk/queue.h"
 #include "virtio/status_map.h"
 
@@ -65,6 +66,7 @@ void Queue::admit_group(std::span<const std::uint16_t> heads,
     for (const std::uint16_t head : heads) {
         Slot& slot = slots_[head];
         if (slot.busy) {
+            REMORA_COVER("guest: a head that is in flight is offered again");
             break_ring("a descriptor head that is in flight already");
             break;
         }
@@ -73,6 +75,7 @@ void Queue::admit_group(std::span<const std::uint16_t> heads,
         slot.status_byte = nullptr;
         if (fresh) {
             inflight_.taken(head);
+            REMORA_GUEST_MOMENT();
         }
         Walked& at = walked[count++];
         at.slot = &slot;
@@ -92,6 +95,7 @@ void Queue::admit_group(std::span<const std::uint16_t> heads,
 Queue::Admission Queue::admit(Walked& walked) {
     Slot& slot = *walked.slot;
     if (!walked.good) {
+        REMORA_COVER("guest: a chain is refused");
         ++counters_.refused_chains;
         return finish(slot, BlkStatus::IoError, 0);
     }

@@ -22,6 +22,7 @@
 #include <span>
 #include <vector>
 
+#include "core/probe.h"
 #include "core/result.h"
 #include "reactor/io.h"
 
@@ -60,6 +61,7 @@ class InflightQueue {
         if (part_ != nullptr) {
             std::byte* entry = entry_at(head);
             store<std::uint64_t>(entry + kCounterOffset, ++counter_);
+            REMORA_GUEST_MOMENT();
             store<std::uint8_t>(entry, 1);
         }
     }
@@ -67,6 +69,7 @@ class InflightQueue {
     void used(std::uint16_t head) {
         if (part_ != nullptr) {
             store<std::uint16_t>(entry_at(head) + kNextOffset, last_batch_head_);
+            REMORA_GUEST_MOMENT();
             store<std::uint16_t>(part_ + kLastBatchHeadOffset, head);
             last_batch_head_ = head;
             batch_.push_back(head);
@@ -78,6 +81,7 @@ class InflightQueue {
             std::atomic_signal_fence(std::memory_order_seq_cst);
             for (const std::uint16_t head : batch_) {
                 store<std::uint8_t>(entry_at(head), 0);
+                REMORA_GUEST_MOMENT();
             }
             batch_.clear();
             store<std::uint16_t>(part_ + kUsedIndexOffset, used_index);

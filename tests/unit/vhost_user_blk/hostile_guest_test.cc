@@ -115,6 +115,52 @@ TEST_F(HostileGuestTest, HeadPastTheRing_endsTheSession) {
     expect_session_ends();
 }
 
+// Heads that come back at once may be offered again before what is in flight: together they are
+// more than the used ring holds.
+TEST_F(HostileGuestTest, MoreInOneTurnThanTheRingHolds_isNotOurEnd) {
+    constexpr std::uint16_t kHeld = 8;
+    on_reactor([&] { disk.device->hold(true); });
+    for (std::uint16_t n = 0; n < kHeld; ++n) {
+        start_request(front, n, BlkType::In, 0, 512);
+    }
+    ASSERT_TRUE(eventually([&] { return disk.device->held() == kHeld; }));
+
+    on_reactor([&] {
+        for (std::uint16_t i = 0; i < 64; ++i) {
+            front.ring(0).offer(static_cast<std::uint16_t>(24 + i % 40));  // nothing is there
+        }
+        static_cast<void>(front.ring(0).publish());
+        disk.device->hold(false);
+    });
+    front.kick(0);
+
+    EXPECT_TRUE(eventually([&] { return front.ring(0).used_index() == kHeld + 64; }));
+    EXPECT_EQ(perform(neighbour, BlkType::In, 0, 512), kOk);
+}
+
+TEST_F(HostileGuestTest, OfferWhileAllDescriptorsAreInFlight_endsTheSession) {
+    on_reactor([&] { disk.device->hold(true); });
+    virtio::BlkHeader header;
+    header.type = static_cast<std::uint32_t>(BlkType::Flush);
+    std::memcpy(front.ram().at(front.data_offset()), &header, sizeof(header));
+    std::array<virtio::Descriptor, 2> table;
+    table[0] = {at(0), static_cast<std::uint32_t>(sizeof(header)), kNext, std::uint16_t{1}};
+    table[1] = {at(64), 1U, kWrite, std::uint16_t{0}};
+    std::memcpy(front.ram().at(front.data_offset() + 0x1000), table.data(), sizeof(table));
+    for (std::uint16_t head = 0; head < 64; ++head) {
+        front.ring(0).describe(head, at(0x1000), sizeof(table), kIndirect);
+        front.ring(0).offer(head);
+    }
+    static_cast<void>(front.ring(0).publish());
+    front.kick(0);
+    ASSERT_TRUE(eventually([&] { return disk.device->held() == 64; }));
+
+    offer(0);
+    ASSERT_TRUE(front.socket().closed_by_peer());
+    on_reactor([&] { disk.device->hold(false); });
+    EXPECT_EQ(perform(neighbour, BlkType::In, 0, 512), kOk);
+}
+
 TEST_F(HostileGuestTest, AvailableIndexJumps_endsTheSession) {
     front.ring(0).set_available_index(1000);
     front.kick(0);
