@@ -64,6 +64,8 @@ Task<bool> Reconciler::once() {
     if (!context_.host.can_plug()) {
         co_return all;
     }
+    // What changes while the host is asked is another look's business: the answer may be older.
+    const std::uint64_t generation = context_.host.generation();
     const auto actual = co_await context_.host.list();
     if (!actual) {
         if (actual.error().message != said_) {
@@ -72,8 +74,7 @@ Task<bool> Reconciler::once() {
         }
         co_return false;
     }
-    // A change from here on is another look's business.
-    seen_generation_ = context_.host.generation();
+    seen_generation_ = generation;
     for (const platform::PluggedDevice& device : *actual) {
         if (!device.pci_address.empty()) {
             context_.pci_addresses[device.function] = device.pci_address;
