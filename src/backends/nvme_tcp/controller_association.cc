@@ -281,14 +281,18 @@ Task<> Controller::update_views() {
     }
 }
 
-/// Asks twice in a keep-alive time and waits one for the answer: a dead peer is known in 1.5.
+/// Asks twice in a keep-alive time and waits one for the answer: a dead peer is known in 1.5. The
+/// controller counts from one command to the next, so the pause is counted from the last asking,
+/// however late its answer was.
 Task<> Controller::keep_alive_loop() {
     const Nanos time = options_.timing.keep_alive;
+    Nanos next = reactor_.now() + time / 2;
     while (true) {
-        const bool ended = co_await keep_alive_end_.wait_until(reactor_.now() + time / 2);
+        const bool ended = co_await keep_alive_end_.wait_until(next);
         if (ended || !admin_->queue().is_open()) {
             co_return;
         }
+        next = reactor_.now() + time / 2;
         const auto alive = co_await admin_->keep_alive(time);
         if (!alive) {
             note_down(alive.error());

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/probe.h"
 #include "nvme/spec/status.h"
 #include "nvme/status_map.h"
 
@@ -180,6 +181,7 @@ void Lane::pump() {
     }
     if (carrier_ != nullptr) {
         if (!waiting_.empty()) {
+            REMORA_COVER("host: another reactor's queue carries a request");
             couriers_[carrier_->index_]->carry(waiting_);
         }
         return;
@@ -205,6 +207,7 @@ void Lane::note_absence(Progress& progress) {
         return;
     }
     if (progress.view->state == NamespaceState::Away) {
+        REMORA_COVER("host: a request waits for its namespace");
         progress.retry = true;
         return;
     }
@@ -219,6 +222,7 @@ bool Lane::send_parts(Request& request, Progress& progress) {
     }
     do {
         if (!queue_->has_room()) {
+            REMORA_COVER("host: the queue is full before a request is sent");
             return false;
         }
         Command command;
@@ -274,13 +278,19 @@ void Lane::part_failed(const Completion& completion, Progress& progress) {
         }
         return;
     }
+    // NVMe/TCP Transport 1.0 §3.3.2: data with a wrong digest fails its command here, with a
+    // non-fatal transport error, even though the controller is content. The volume is well: the
+    // command is sent again, as it is when the controller finds such an error in what we sent.
+    const bool corrupt = completion.data == DataOutcome::Corrupt;
+    if (corrupt) {
+        REMORA_COVER("host: data that came is corrupt");
+        progress.retry = true;
+        progress.nvme_status = nvme::spec::status_field(StatusCode::TransientTransportError);
+        return;
+    }
     if (progress.status == Status::Ok) {
-        // NVMe/TCP Transport 1.0 §3.3.2: data with a wrong digest fails its command here, with a
-        // non-fatal transport error, even though the controller is content.
-        const bool corrupt = completion.data == DataOutcome::Corrupt;
-        progress.status = corrupt ? Status::DataCorrupt : Status::IoError;
-        progress.nvme_status = nvme::spec::status_field(
-            corrupt ? StatusCode::TransientTransportError : StatusCode::DataTransferError);
+        progress.status = Status::IoError;
+        progress.nvme_status = nvme::spec::status_field(StatusCode::DataTransferError);
     }
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backends/nvme_tcp/lane.h"
+#include "core/probe.h"
 
 namespace remora::backends::nvme_tcp {
 
@@ -26,6 +27,7 @@ bool older(std::uint32_t a, std::uint32_t b) {
 void Lane::retry_later(Request& request) {
     Progress& progress = progress_of(request);
     DCHECK(progress.outstanding == 0 && !progress.queued);
+    REMORA_COVER("host: a request is tried again later");
     progress.next_block = 0;
     progress.status = Status::Ok;
     progress.retry = false;
@@ -97,6 +99,7 @@ void Lane::requeue_outstanding() {
         ++stats_.resent;
         // One that was half sent is on the waiting queue already: its first.
         if (!progress.queued) {
+            REMORA_COVER("host: a request is sent again on the next connection");
             progress.queued = true;
             front.push_back(*request);
         }
@@ -113,6 +116,7 @@ void Lane::expire_waiting() {
     while (Request* request = waiting_.pop_front()) {
         Progress& progress = progress_of(*request);
         if (progress.deadline_ns <= now && progress.outstanding == 0) {
+            REMORA_COVER("host: a request has waited too long for a path");
             progress.queued = false;
             refuse(*request, Status::PathError, progress.nvme_status);
             continue;
@@ -135,6 +139,7 @@ void Lane::watch() {
     if (queue_->outstanding() > 0 &&
         (now - queue_->last_progress() > timing_.io_timeout ||
          now - queue_->oldest_submission() > timing_.io_timeout * kLostAfterTimeouts)) {
+        REMORA_COVER("host: I/O is not answered within its time limit");
         queue_->fail({ErrorKind::DeadlineExceeded,
                       queue_->name() + ": no answer to I/O within its time limit"});
         return;

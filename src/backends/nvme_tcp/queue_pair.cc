@@ -117,6 +117,7 @@ Task<Result<void>> QueuePair::connect_queue() {
         co_return std::unexpected(connect_refusal(options_, *answer));
     }
     options_.cntlid = static_cast<std::uint16_t>(answer->dw0 & 0xffffU);
+    connected_ = true;
     co_return Result<void>{};
 }
 
@@ -215,6 +216,7 @@ void QueuePair::fail_with(core::Error reason, const nvme::tcp::Fault* fault) {
         send_term_req(*fault);
     }
     tx_count_ = 0;
+    tx_blocked_ = false;
     Flushable::unlink();
     receiving_ = Receiving::Header;
     data_slot_ = nullptr;
@@ -263,6 +265,7 @@ Task<> QueuePair::close(Nanos linger) {
         stream_.reset();
     }
     Runnable::unlink();
+    Flushable::unlink();
     state_ = State::Closed;
 }
 

@@ -193,6 +193,7 @@ class QueuePair final : private reactor::ReadyHandler,
     core::Error reason_;
     reactor::Signal changed_;  // handshake over, or the end of the stream seen
     bool end_of_stream_ = false;
+    bool hangup_ = false;  // the end of the stream is behind what has not been received yet
     bool delivering_ = false;
 
     // Negotiated.
@@ -200,6 +201,7 @@ class QueuePair final : private reactor::ReadyHandler,
     std::uint32_t max_h2c_data_ = 0;
     std::uint32_t data_alignment_ = 4;  // CPDA
     bool flow_control_off_ = false;
+    bool connected_ = false;  // Connect has succeeded
 
     // Commands.
     std::size_t slot_count_;

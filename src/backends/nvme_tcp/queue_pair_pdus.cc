@@ -69,10 +69,11 @@ void QueuePair::on_capsule_resp(std::span<const std::byte> block) {
         return;
     }
     // SQHD says how far the controller has taken commands off the queue; as never more than fit
-    // are outstanding, it is only checked. FFFFh: flow control is off, as Connect asked for.
+    // are outstanding, it is only checked. FFFFh in Connect's answer: flow control is off, as
+    // Connect asked for.
     constexpr std::size_t kHeadOffset =
         offsetof(nvme::tcp::CapsuleResp, completion) + offsetof(nvme::spec::Completion, sqhd);
-    if (entry.sqhd == nvme::spec::kFlowControlOff) {
+    if (!connected_ && entry.sqhd == nvme::spec::kFlowControlOff) {
         flow_control_off_ = true;
     } else if (!flow_control_off_ && entry.sqhd >= options_.queue_size) {
         broken(FatalError::InvalidHeaderField, kHeadOffset, "a queue head outside of the queue");
@@ -87,13 +88,14 @@ void QueuePair::completed(Slot& slot, const nvme::spec::Completion& entry) {
     slot.dw0 = entry.dw0;
     slot.dw1 = entry.dw1;
     if (slot.queued) {
-        // Answered before it was sent; or before the data it asked for was, which is legal only
-        // for a failure.
-        if (!slot.capsule_sent || slot.status == 0) {
+        // Answered before all of the command, or of the data it asked for, was sent: that is legal
+        // only for a failure, and only when its beginning is on the way.
+        const bool begun = queued_first(slot) && slot.partly_sent();
+        if ((!slot.capsule_sent && !begun) || slot.status == 0) {
             broken(FatalError::SequenceError, 0, "an answer before the command was sent");
             return;
         }
-        if (queued_first(slot) && slot.partly_sent()) {
+        if (begun) {
             slot.answered = true;  // finished when this PDU is out
             return;
         }

@@ -8,6 +8,7 @@
 
 #include "backends/nvme_tcp/queue_pair.h"
 #include "core/byte_reader.h"
+#include "core/probe.h"
 #include "nvme/tcp/digest.h"
 
 namespace remora::backends::nvme_tcp {
@@ -33,8 +34,11 @@ constexpr int kReceivesPerTurn = 16;
 void QueuePair::on_ready(reactor::Readiness readiness) {
     if (readiness.writable && tx_blocked_) {
         tx_blocked_ = false;
-        reactor_.flush_later(*this);
+        if (tx_count_ > 0) {
+            reactor_.flush_later(*this);
+        }
     }
+    hangup_ |= readiness.hangup;
     if (readiness.readable || readiness.hangup) {
         run();
     }
@@ -70,10 +74,10 @@ void QueuePair::receive() {
             discard();
             return;
         }
-        // Nothing is left when fewer bytes came than were asked for; but a guest that has cut its
-        // memory cuts what is received into it, with more behind.
+        // Nothing is left when fewer bytes came than were asked for; but the end of the stream may
+        // hide behind them, and a guest that has cut its memory cuts what is received into it.
         const auto bytes = static_cast<std::size_t>(got);
-        if (bytes > direct && bytes < asked) {
+        if (bytes > direct && bytes < asked && !hangup_) {
             return;
         }
     }
@@ -109,6 +113,7 @@ std::ptrdiff_t QueuePair::receive_once(std::size_t& direct, std::size_t& asked) 
     std::size_t count = 0;
     asked = 0;
     if (receiving_ == Receiving::Data && data_slot_ != nullptr && data_left_ >= kDirectBytes) {
+        REMORA_COVER("host: a payload is received in its place");
         core::SegmentCursor cursor = data_slot_->cursor;
         while (count < kDirectSegments && asked < data_left_) {
             const Segment run = cursor.peek(data_left_ - asked);
@@ -199,6 +204,7 @@ std::size_t QueuePair::take_header(std::span<const std::byte> bytes) {
             return block;
         }
     }
+    REMORA_COVER("host: a PDU is cut inside its header");
     // Cut: gather the common header, then the rest, in the connection's own memory.
     const std::size_t wanted =
         header_have_ < sizeof(CommonHeader) ? sizeof(CommonHeader) : frame_->header_block;
@@ -225,6 +231,7 @@ void QueuePair::header_complete(std::span<const std::byte> block) {
     if (frame_->header_digest) {
         const auto good = nvme::tcp::check_header_digest(block, frame_->header_size);
         if (!good) {
+            REMORA_COVER("host: a header digest is wrong");
             ++stats_.digest_errors;
             header_have_ = frame_->header_size;
             std::memmove(header_.data(), block.data(), header_have_);
@@ -303,6 +310,7 @@ std::size_t QueuePair::take_data_digest(std::span<const std::byte> bytes) {
     if (digest_have_ == digest_.size()) {
         if (nvme::tcp::load_digest(digest_) != data_crc_.value()) {
             ++stats_.digest_errors;
+            REMORA_COVER("host: a data digest is wrong");
             data_slot_->corrupt = true;
         }
         data_complete();

@@ -295,7 +295,7 @@ TEST_F(HostileWireTest, HeaderDigest_wrong_endsTheConnection) {
     });
 }
 
-TEST_F(HostileWireTest, DataDigest_wrong_failsThatReadAlone) {
+TEST_F(HostileWireTest, DataDigest_wrong_readsThatAgain) {
     target.digests = 2;
     bool once = true;
     target.on_io = [&once](FakeConnection& connection, const Command&, std::span<const std::byte>) {
@@ -310,7 +310,7 @@ TEST_F(HostileWireTest, DataDigest_wrong_failsThatReadAlone) {
         client.start(bad.request);
         client.start(good.request);
         Status status = co_await BlockClient::finish(bad.request);
-        EXPECT_EQ(status, Status::DataCorrupt);
+        EXPECT_EQ(status, Status::Ok);
         status = co_await BlockClient::finish(good.request);
         EXPECT_EQ(status, Status::Ok);
         EXPECT_EQ(target.connects, 1);
