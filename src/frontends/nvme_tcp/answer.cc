@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/probe.h"
 #include "frontends/nvme_tcp/connection.h"
 #include "frontends/nvme_tcp/shard.h"
 #include "nvme/tcp/digest.h"
@@ -193,6 +194,7 @@ bool Connection::flush_once() {
     const std::ptrdiff_t taken = stream_->send(std::span(segments).first(count));
     ++stats_.send_calls;
     if (taken == -EAGAIN) {
+        REMORA_COVER("target: the socket takes no more");
         blocked_ = true;
         return false;
     }
@@ -210,6 +212,7 @@ void Connection::sent(std::size_t bytes) {
     while (OutPdu* first = out_.front()) {
         const std::size_t size = first->bytes();
         if (out_offset_ < size) {
+            REMORA_COVER("target: a send is cut inside a PDU");
             break;
         }
         out_offset_ -= size;

@@ -148,6 +148,7 @@ class Connection final : public core::ListHook<>,
     [[nodiscard]] bool has_share(const Slot& slot, bool in_stream) const;
     bool acquire_buffer(Slot& slot, bool in_stream);
     void start_command(Slot& slot, std::uint32_t in_capsule);
+    void refuse(Slot& slot, std::uint16_t status, std::uint32_t in_capsule);
     std::uint16_t plan_io(Slot& slot);
     std::uint16_t plan_admin(Slot& slot);
     void start_transfer(Slot& slot, nvme::DataPath path);

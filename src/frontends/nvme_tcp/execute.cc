@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connection: commands, from capsule to block layer and back.
+#include "core/probe.h"
 #include "frontends/nvme_tcp/association.h"
 #include "frontends/nvme_tcp/connection.h"
 #include "frontends/nvme_tcp/replica.h"
@@ -65,7 +66,7 @@ bool Connection::has_share(const Slot& slot, bool in_stream) const {
 /// `in_stream`: the data is on its way already, so it may use the reserve.
 bool Connection::acquire_buffer(Slot& slot, bool in_stream) {
     slot.reserve = false;
-    if (has_share(slot, in_stream)) {
+    if (has_share(slot, in_stream) && !REMORA_SOMETIMES("target: the pool has no buffer now")) {
         slot.buffer = shard_.buffers().allocate(slot.plan.bytes);
     }
     if (!slot.buffer.empty()) {
@@ -78,6 +79,7 @@ bool Connection::acquire_buffer(Slot& slot, bool in_stream) {
         // commands' buffers wait for: one buffer of its own keeps a connection moving.
         CHECK(slot.plan.bytes <= reserve_.size());
         slot.buffer = reserve_.first(slot.plan.bytes);
+        REMORA_COVER("target: a connection uses its reserve buffer");
         slot.reserve = true;
         reserve_free_ = false;
     }
@@ -104,18 +106,28 @@ void Connection::release_buffer(Slot& slot) {
 void Connection::start_command(Slot& slot, std::uint32_t in_capsule) {
     const std::uint16_t status = qid_ == 0 ? plan_admin(slot) : plan_io(slot);
     if (status != 0) {
-        slot.plan = {};
-        answer(slot, status);
+        refuse(slot, status, in_capsule);
         return;
     }
     const auto path =
         nvme::decode_sgl(slot.command, slot.plan.transfer, slot.plan.bytes, in_capsule);
     if (!path) {
-        slot.plan = {};
-        answer(slot, path.error());
+        refuse(slot, path.error(), in_capsule);
         return;
     }
     start_transfer(slot, *path);
+}
+
+/// A capsule is answered when it is there as a whole: its host may still be sending the data.
+void Connection::refuse(Slot& slot, std::uint16_t status, std::uint32_t in_capsule) {
+    slot.plan = {};
+    if (in_capsule == 0) {
+        answer(slot, status);
+        return;
+    }
+    REMORA_COVER("target: data of a command that was refused");
+    slot.failure = status;
+    receive_into(slot, nullptr);
 }
 
 std::uint16_t Connection::plan_admin(Slot& slot) {
@@ -150,6 +162,7 @@ void Connection::start_transfer(Slot& slot, DataPath path) {
         if (acquire_buffer(slot, true)) {
             receive_into(slot, slot.buffer.data());
         } else {
+            REMORA_COVER("target: data in the stream waits for a buffer");
             ++stats_.buffer_waits;
             incoming_.slot = &slot;
             incoming_.phase = Phase::AwaitBuffer;
@@ -167,6 +180,7 @@ void Connection::start_transfer(Slot& slot, DataPath path) {
 }
 
 void Connection::wait_for_buffer(Slot& slot) {
+    REMORA_COVER("target: a command waits for a buffer");
     ++stats_.buffer_waits;
     slot.state = SlotState::WaitingBuffer;
     waiting_.push_back(slot);
@@ -240,6 +254,7 @@ void Connection::complete_held(std::uint32_t token, std::uint16_t status, std::u
 void Connection::execute_io(Slot& slot) {
     OpenNamespace* target = replica_->find(slot.nsid);
     if (target == nullptr || target->incarnation != slot.incarnation) {
+        REMORA_COVER("target: a namespace goes while a command's data comes");
         answer(slot, refused(StatusCode::InvalidNamespace));
         return;
     }
@@ -323,6 +338,7 @@ void Connection::complete(block::RequestBatch& batch) {
 
 void Connection::request_done(Slot& slot) {
     if (!accepts_input()) {
+        REMORA_COVER("target: an answer has no connection any more");
         release_slot(slot);
     } else if (slot.plan.range_bytes > 0 && slot.status == block::Status::Ok) {
         execute_io(slot);

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/probe.h"
 #include "frontends/nvme_tcp/connection.h"
 #include "frontends/nvme_tcp/shard.h"
 #include "nvme/tcp/digest.h"
@@ -69,6 +70,7 @@ bool Connection::receive_once() {
     stats_.recv_bytes += bytes;
     const std::size_t placed = std::min(bytes, direct);
     if (placed > 0) {
+        REMORA_COVER("target: a payload is received in its place");
         payload_received({incoming_.to, placed});
         incoming_.to += placed;
         incoming_.payload -= static_cast<std::uint32_t>(placed);
@@ -127,6 +129,7 @@ Connection::Bytes Connection::take_header(Bytes in) {
             return in.subspan(block.size());
         }
     }
+    REMORA_COVER("target: a PDU is cut inside its header");
     // The PDU is cut inside its header: collect it.
     const auto collect = [&at, &in](std::uint32_t until) {
         const std::size_t step = std::min<std::size_t>(until - at.have, in.size());
@@ -229,6 +232,7 @@ Connection::Bytes Connection::take_digest(Bytes in) {
         // A wrong data digest is the command's failure, not the connection's (NVMe/TCP Transport
         // Specification 1.0, data digest errors).
         if (nvme::tcp::load_digest(at.digest) != at.crc.value() && at.slot != nullptr) {
+            REMORA_COVER("target: a data digest is wrong");
             at.slot->failure = nvme::spec::status_field(StatusCode::TransientTransportError);
         }
         end_pdu();

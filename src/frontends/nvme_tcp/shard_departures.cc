@@ -13,6 +13,7 @@
 // lives; the keep alive ends such an association, and until then nothing holds a Connect.
 #include <algorithm>
 
+#include "core/probe.h"
 #include "frontends/nvme_tcp/shard.h"
 #include "reactor/call.h"
 
@@ -44,6 +45,7 @@ Task<bool> Shard::wait_departed(const HostKey& host, Nanos deadline) {
     // The ends of connections that the kernel has now are seen by the poll of the next turn.
     co_await reactor::sleep_for(Nanos(1));
     while (has_left_behind(host)) {
+        REMORA_COVER("target: a Connect waits for what its host has left behind");
         if (reactor().now() >= deadline) {
             co_return false;
         }

@@ -67,6 +67,7 @@ Target::Target(std::span<const block::ReactorContext> reactors,
     CHECK(!reactors_.empty());
     CHECK(limits_.queue_depth >= 2 && limits_.queue_depth <= Slot::kMaxSlots);
     CHECK((std::size_t{4096} << limits_.transfer_shift) <= memory::BufferPool::kMaxBytes);
+    CHECK(limits_.transfer_shift > 0);  // MDTS 0 would say that there is no limit
     CHECK(limits_.max_h2c_data >= nvme::tcp::kMinMaxH2cData && limits_.max_h2c_data % 4 == 0);
     CHECK(limits_.controllers > 0 && limits_.io_queues > 0);
     const auto count = static_cast<std::uint32_t>(reactors_.size());
