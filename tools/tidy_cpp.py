@@ -32,12 +32,12 @@ LINUX_USERS = {LINUX, "node", "apps", "tests", "bench"}
 # Where third-party headers may be included: folders, files, or the tests of a folder.
 THIRD_PARTY = [
     (re.compile(r"^(grpc|grpcpp|google)/|\.pb\.h$"), "gRPC and protobuf",
-     {"control", "cli", "csi", "apps", "tests/unit/api"}),
+     {"control", "cli", "csi", "apps", "tests/unit/api", "tests/fuzz/validation.cc"}),
     (re.compile(r"^(spdlog|fmt)/"), "the logging library", {"core/log.cc"}),
-    (re.compile(r"^nlohmann/"), "nlohmann-json", {"platform", "control", "cli", "tests/unit/api"}),
-    (re.compile(r"^CLI/"), "CLI11", {"cli", "apps", "bench"}),
+    (re.compile(r"^nlohmann/"), "nlohmann-json", {"platform", "control", "cli", "tests/unit/api", "tests/sim/host"}),
+    (re.compile(r"^CLI/"), "CLI11", {"cli", "tests/sim/runner", "apps", "bench"}),
     (re.compile(r"^liburing"), "liburing", {"reactor/linux"}),
-    (re.compile(r"^sqlite3\.h$"), "SQLite", {"control"}),
+    (re.compile(r"^sqlite3\.h$"), "SQLite", {"control", "tests/sim/oracle"}),
     (re.compile(r"^isa-l"), "ISA-L", {"core"}),
 ]
 
