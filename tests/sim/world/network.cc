@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/world/network.h"
+
+#include <cerrno>
+
+#include "tests/sim/world/process.h"
+#include "tests/sim/world/sim_socket.h"
+#include "tests/sim/world/world.h"
+
+namespace remora::sim {
+
+using reactor::Endpoint;
+
+Network::Place Network::place(const Machine& machine, const Endpoint& at) {
+    // A TCP address names its machine; a path is the machine's own.
+    const bool tcp = at.family == Endpoint::Family::Tcp;
+    return {tcp ? std::string() : machine.name, at.text()};
+}
+
+bool Network::add_listener(const Machine& machine, const Endpoint& at, Listener& listener) {
+    dead_paths_.erase(place(machine, at));
+    return listeners_.emplace(place(machine, at), &listener).second;
+}
+
+void Network::remove_listener(const Machine& machine,
+                              const Endpoint& at,
+                              Listener& listener,
+                              Leaves leaves) {
+    const auto found = listeners_.find(place(machine, at));
+    if (found == listeners_.end() || found->second != &listener) {
+        return;
+    }
+    if (leaves == Leaves::Path && at.family == Endpoint::Family::Unix) {
+        dead_paths_.insert(found->first);
+    }
+    listeners_.erase(found);
+}
+
+Endpoint Network::free_port(const Machine& machine) const {
+    constexpr std::uint16_t kFirstEphemeral = 49152;  // RFC 6335, 6
+    Endpoint at = Endpoint::tcp(machine.address, kFirstEphemeral);
+    while (listeners_.contains(place(machine, at))) {
+        ++at.port;
+    }
+    return at;
+}
+
+std::expected<std::shared_ptr<Connection>, int> Network::connect(Process& from,
+                                                                 const Endpoint& to) {
+    const bool tcp = to.family == Endpoint::Family::Tcp;
+    Machine* target = tcp ? world_.machine_at(to.address) : &from.machine();
+    if (target == nullptr) {
+        return std::unexpected(EHOSTUNREACH);
+    }
+    if (tcp && (!target->powered || !link_up(from.machine(), *target))) {
+        return std::unexpected(0);
+    }
+    const auto found = listeners_.find(place(*target, to));
+    if (found == listeners_.end() && !tcp && !dead_paths_.contains(place(*target, to))) {
+        return std::unexpected(ENOENT);
+    }
+    if (found == listeners_.end() || (tcp && world_.faults().strikes(Fault::RefuseConnect, 4))) {
+        return std::unexpected(ECONNREFUSED);
+    }
+    Connection::Options options;
+    options.tcp = tcp;
+    options.machines = {&from.machine(), target};
+    options.names = {from.name(), found->second->process().name()};
+    options.id = next_id_++;
+    options.window = tcp ? tcp_window : std::size_t{200} * 1024;
+    auto connection = std::make_shared<Connection>(world_, options);
+    if (tcp && make_sniffer) {
+        connection->set_sniffer(make_sniffer(*connection));
+    }
+    world_.trace().note("connected", from.name(), options.id);
+    found->second->on_connection(connection);
+    return connection;
+}
+
+void Network::bring_up(const Machine& a, const Machine& b) {
+    if (down_.erase(pair(a, b)) == 0) {
+        return;
+    }
+    for (const auto& [id, connection] : connections_) {
+        connection->resume();
+    }
+}
+
+}  // namespace remora::sim
