@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+// Target: capsules as commands. Hosts with connected queues send admin, fabrics and I/O commands
+// with well-formed PDUs and contents from the input; data is sent for R2Ts, the volume stalls or
+// fails, namespaces come and go.
+//
+//   input: digests, alignment, then operations until it ends
+//
+// Beside what TargetWorld checks: when everything has had its time, each command of a connection
+// that lives has been answered, but event requests.
+#include "tests/fuzz/support/target_world.h"
+
+namespace remora::fuzz {
+namespace {
+
+using nvme::spec::Command;
+using nvme::spec::IoOpcode;
+using reactor::Task;
+
+constexpr std::size_t kMaxHosts = 6;
+constexpr std::size_t kMaxData = std::size_t{9} * 1024;
+
+Command make_command(std::uint8_t opcode,
+                     std::uint32_t nsid,
+                     std::uint32_t bytes,
+                     bool in_capsule) {
+    Command command{};
+    command.opcode = opcode;
+    command.flags = nvme::spec::kFlagsSgl;
+    command.nsid = nsid;
+    command.sgl.length = bytes;
+    command.sgl.identifier = in_capsule ? nvme::spec::kSglInCapsule : nvme::spec::kSglTransport;
+    return command;
+}
+
+class Script {
+  public:
+    explicit Script(Input input)
+        : input_(input), dgst_(input_.u8() & 3U), hpda_(input_.u8() & 31U) {
+        hosts_.push_back(target_.admin_queue(dgst_, hpda_));
+        hosts_.push_back(target_.io_queue(hosts_[0]->cntlid(), 1, dgst_, hpda_));
+    }
+
+    void run() {
+        while (!input_.empty()) {
+            const std::uint8_t op = input_.u8();
+            step(op);
+            if ((op & 0x80U) != 0) {
+                world_.settle();
+            } else if ((op & 0x40U) != 0) {
+                world_.turn(1);
+            }
+            for (const auto& host : hosts_) {
+                host->listen();
+            }
+        }
+        finish();
+    }
+
+  private:
+    RawTargetHost& host() { return *hosts_[input_.u8() % hosts_.size()]; }
+
+    void step(std::uint8_t op) {
+        switch (op & 15U) {
+            case 0:
+                send(host(), input_.take<Command>());
+                break;
+            case 1:
+            case 2:
+                send(host(), io_command());
+                break;
+            case 3:
+                send(host(), admin_command());
+                break;
+            case 4:
+                send(host(), fabrics_command());
+                break;
+            case 5:
+            case 6:
+                answer_r2t(host());
+                break;
+            case 7:
+                world_.pass(std::chrono::milliseconds(250) * input_.u8());
+                break;
+            case 8:
+                trouble_device();
+                break;
+            case 9:
+                connect();
+                break;
+            case 10:
+                raw(host());
+                break;
+            case 11:
+                hang_up(host());
+                break;
+            case 12:
+                change_namespaces();
+                break;
+            case 13:
+                world_.io.window = 200 + std::size_t{input_.u16()};
+                break;
+            default:
+                world_.settle();
+                break;
+        }
+    }
+
+    Command io_command() {
+        static constexpr std::uint8_t kOpcodes[] = {0, 1, 2, 8, 9, 2};
+        const std::uint8_t opcode = kOpcodes[input_.below(std::size(kOpcodes))];
+        const std::uint8_t lba = input_.u8();
+        const std::uint32_t blocks = input_.below(65) + 1;
+        const bool in_capsule = input_.flag();
+        const bool moves = opcode == 1 || opcode == 2;
+        const bool dsm = opcode == static_cast<std::uint8_t>(IoOpcode::DatasetManagement);
+        const std::uint32_t bytes = moves ? blocks * 512 : dsm ? (blocks % 8 + 1) * 16 : 0;
+        Command command = make_command(opcode, 1, bytes, in_capsule);
+        command.cdw10 = dsm ? blocks % 8 : std::uint32_t{lba};
+        command.cdw11 = dsm ? nvme::spec::kDsmDeallocate : 0U;
+        command.cdw12 = dsm ? 0 : blocks - 1;
+        return command;
+    }
+
+    Command admin_command() {
+        static constexpr std::uint8_t kOpcodes[] = {0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18, 0x06};
+        const std::uint8_t opcode = kOpcodes[input_.below(std::size(kOpcodes))];
+        const std::uint8_t selector = input_.u8();
+        const std::uint32_t value = input_.u16();
+        std::uint32_t bytes = 0;
+        Command command{};
+        if (opcode == 0x02) {
+            bytes = (value % 1025 + 1) * 4;
+            command = make_command(opcode, nvme::spec::kBroadcastNsid, bytes, false);
+            command.cdw10 = selector | ((bytes / 4 - 1) << 16U);
+            command.cdw12 = input_.u16();
+        } else {
+            bytes = opcode == 0x06 ? 4096 : opcode == 0x0a || opcode == 0x09 ? value % 64 : 0;
+            command = make_command(opcode, selector % 3, bytes, false);
+            command.cdw10 = input_.u8();
+            command.cdw11 = value;
+        }
+        return command;
+    }
+
+    Command fabrics_command() {
+        nvme::spec::PropertyCommand command = make_property_set(0, 0);
+        static constexpr std::uint8_t kOffsets[] = {0x00, 0x08, 0x14, 0x1c, 0x20, 0x14};
+        command.fabrics_type = static_cast<std::uint8_t>(input_.below(9));
+        command.attributes = input_.u8();
+        command.offset = kOffsets[input_.below(std::size(kOffsets))];
+        const std::uint32_t value = input_.u32();
+        command.value = value;
+        Command out;
+        std::memcpy(&out, &command, sizeof(out));
+        return out;
+    }
+
+    /// Changes some of its bytes, by the input, and sends it with as much data as it says.
+    void send(RawTargetHost& to, Command command) {
+        command.cid = next_cid_++;
+        if (input_.flag()) {
+            patch(input_, core::as_writable_bytes_of(command));
+        }
+        std::size_t size = 0;
+        if (command.sgl.identifier == nvme::spec::kSglInCapsule) {
+            size = command.sgl.length;
+        }
+        if (input_.below(8) == 7) {
+            size = input_.u16();
+        }
+        std::vector<std::byte> data(std::min(size, kMaxData), std::byte{0x5a});
+        const auto given = input_.take_run(std::min<std::size_t>(data.size(), input_.u8()));
+        std::ranges::copy(given, data.begin());
+        to.send_capsule(core::as_bytes_of(command), data);
+    }
+
+    void answer_r2t(RawTargetHost& to) {
+        to.listen();
+        const std::uint8_t how = input_.u8();
+        if (to.asked.empty()) {
+            return;
+        }
+        const auto request = to.asked.front();
+        to.asked.pop_front();
+        std::vector<std::byte> data(std::min<std::size_t>(request.r2tl, 32 * 1024), std::byte{how});
+        const std::size_t part = how < 128 ? std::size_t{8192} : 1 + std::size_t{input_.u16()};
+        for (std::size_t at = 0; at < data.size(); at += part) {
+            const auto run = std::span(data).subspan(at, std::min(part, data.size() - at));
+            nvme::tcp::DataPdu pdu;
+            pdu.cccid = request.cccid;
+            pdu.ttag = request.ttag;
+            pdu.datao = static_cast<std::uint32_t>(request.r2to + at);
+            pdu.datal = static_cast<std::uint32_t>(run.size());
+            pdu.header.flags = at + run.size() == data.size() ? nvme::tcp::kLastPdu : 0;
+            if (how % 16 == 15) {
+                patch(input_, core::as_writable_bytes_of(pdu).subspan(sizeof(pdu.header)));
+            }
+            to.send_data(pdu, run);
+            if (part < 64 && at > 20 * part) {
+                return;  // the rest never comes
+            }
+        }
+    }
+
+    void trouble_device() {
+        static constexpr block::Status kHow[] = {block::Status::Ok, block::Status::IoError,
+                                                 block::Status::PathError};
+        const std::uint8_t how = input_.u8();
+        target_.device.fail_with = kHow[how % std::size(kHow)];
+        if ((how & 0x40U) != 0) {
+            target_.device.hold = true;
+        } else if (target_.device.hold) {
+            world_.on_reactor([this] { target_.device.release(); });
+        }
+    }
+
+    void connect() {
+        const std::uint8_t how = input_.u8();
+        const std::uint16_t qid = input_.u8() & 7U;
+        const auto sqsize = static_cast<std::uint16_t>(input_.below(20));
+        auto made = target_.dial(dgst_);
+        made->send_ic_req(hpda_);
+        world_.settle();
+        auto command = make_connect(qid, sqsize, (how & 1U) != 0 ? 1000U : 0U);
+        command.attributes = (how & 2U) != 0 ? nvme::spec::kConnectDisableFlowControl : 0;
+        auto data = make_connect_data(
+            qid == 0 ? nvme::spec::kDynamicController : hosts_[0]->cntlid(), how & 4U);
+        if ((how & 8U) != 0) {
+            nvme::spec::set_field_text(data.subnqn, nvme::spec::kDiscoveryNqn, '\0');
+        }
+        if ((how & 16U) != 0) {
+            patch(input_, core::as_writable_bytes_of(command));
+        }
+        if ((how & 32U) != 0) {
+            patch(input_, core::as_writable_bytes_of(data));
+        }
+        made->send_capsule(core::as_bytes_of(command), core::as_bytes_of(data));
+        if (hosts_.size() < kMaxHosts) {
+            hosts_.push_back(std::move(made));
+        } else {
+            hosts_[2 + how % (kMaxHosts - 2)] = std::move(made);
+        }
+    }
+
+    void raw(RawTargetHost& to) {
+        to.raw = true;
+        to.send(input_.take_bytes(input_.u8()));
+    }
+
+    void hang_up(RawTargetHost& to) {
+        to.raw = true;
+        if (input_.flag()) {
+            to.shutdown();
+        } else {
+            to.break_off();
+        }
+    }
+
+    void change_namespaces() {
+        if (target_.device.hold) {
+            world_.on_reactor([this] { target_.device.release(); });
+        }
+        const std::uint8_t how = input_.u8();
+        world_.run([this, how]() -> Task<> {
+            if (how % 3 == 0) {
+                frontends::nvme_tcp::NamespaceOptions options;
+                options.device = &target_.device;
+                options.nsid = how / 3U % 4;
+                const auto added = co_await target_.target->add_namespace(kSubsystemNqn, options);
+                static_cast<void>(added);
+            } else if (how % 3 == 1) {
+                const auto gone =
+                    co_await target_.target->remove_namespace(kSubsystemNqn, 1U + how / 3U % 4);
+                static_cast<void>(gone);
+            } else {
+                const auto told = co_await target_.target->refresh_namespace(kSubsystemNqn, 1);
+                static_cast<void>(told);
+            }
+        });
+    }
+
+    void finish() {
+        world_.io.window = std::size_t{1} << 20U;
+        if (target_.device.hold) {
+            world_.on_reactor([this] { target_.device.release(); });
+        }
+        for (int i = 0; i < 20; ++i) {
+            world_.settle();
+            for (const auto& host : hosts_) {
+                host->listen();
+            }
+        }
+        world_.pass(std::chrono::seconds(100));
+        for (const auto& host : hosts_) {
+            host->listen();
+            CHECK(host->raw || host->ended() ||
+                  host->sent - host->answered <= host->event_requests);
+        }
+    }
+
+    Input input_;
+    std::uint8_t dgst_;
+    std::uint8_t hpda_;
+    TargetWorld target_;
+    World& world_ = target_.world;
+    std::vector<std::unique_ptr<RawTargetHost>> hosts_;
+    std::uint16_t next_cid_ = 1;
+};
+
+}  // namespace
+}  // namespace remora::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    remora::fuzz::Script(remora::fuzz::Input(data, size)).run();
+    return 0;
+}
