@@ -6,7 +6,8 @@
 //  - Every object belongs to the reactor whose Io made it and is used on that reactor only.
 //  - No handler is called from within a call of the caller's: always from Io::poll().
 //  - Readiness is edge-triggered: after on_ready(readable) receive until the stream would block
-//    (or a receive came back shorter than asked); there is no further event before that.
+//    (or a receive came back shorter than asked, without handles); there is no further event before
+//    that. The end of the stream may hide behind the last bytes: then the event says `hangup`.
 //  - File operations complete whole or fail. Each completes exactly once.
 //  - Destroying an object ends its events at once; operations in flight must have ended before.
 //  - Results are byte counts, or the negated errno. Nothing throws.

@@ -1,12 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/sim/world/process.h"
 
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "tests/sim/world/sim_io.h"
 #include "tests/sim/world/world.h"
 
 namespace remora::sim {
+
+namespace {
+
+/// What killed programs have left, for as long as this process lives: no leak, but no use either.
+std::vector<std::shared_ptr<void>>& graveyard() {
+    static auto* const graves = new std::vector<std::shared_ptr<void>>();
+    return *graves;
+}
+
+}  // namespace
 
 Core::Core() = default;
 Core::~Core() = default;
@@ -45,8 +57,8 @@ void Process::die(bool power_lost) {
         core->io->abandon(power_lost);
     }
     handles_.clear();
-    // The program stays where it is, unreachable by anybody: its destructors must not run.
-    new std::shared_ptr<void>(std::exchange(program, nullptr));
+    // The program stays where it is, and nobody runs it: its destructors must not run.
+    graveyard().push_back(std::exchange(program, nullptr));
 }
 
 }  // namespace remora::sim
