@@ -350,7 +350,9 @@ class FakeHost final : public platform::HostPlatform {
     /// Whether somebody serves the socket. A device must not be plugged where nobody does.
     std::function<bool(const std::string& socket)> served = [](const std::string&) { return true; };
     std::uint64_t changes = 1;  ///< generation()
-    bool busy_guest = false;    ///< It lets go only of disks that are served.
+    /// Runs once, when list() knows its answer and has not given it.
+    std::function<void()> before_list_ends;
+    bool busy_guest = false;  ///< It lets go only of disks that are served.
     int plugs_of_unknown_end =
         0;                    ///< So many next plugs have their effect, and say DeadlineExceeded.
     int refused_unplugs = 0;  ///< So many next unplugs time out.
@@ -392,6 +394,9 @@ class FakeHost final : public platform::HostPlatform {
         std::vector<platform::PluggedDevice> devices;
         for (const auto& [function, socket] : plugged_) {
             devices.push_back({function, socket, address(function)});
+        }
+        if (const auto then = std::exchange(before_list_ends, nullptr)) {
+            then();
         }
         co_return devices;
     }

@@ -96,6 +96,18 @@ TEST_F(HostTroubleTest, DeviceGoneUnasked_isPluggedAgain) {
     turn_until([&] { return plugged.contains(0); });
 }
 
+TEST_F(HostTroubleTest, DeviceGoneWhileTheHostIsLookedAt_isPluggedAgain) {
+    ASSERT_TRUE(attach(1, 0));
+    host->before_list_ends = [this] {
+        plugged.clear();
+        ++host->changes;
+    };
+    ++host->changes;  // reason for a look
+
+    turn_until([&] { return !plugged.contains(0); });
+    turn_until([&] { return plugged.contains(0); });
+}
+
 TEST_F(HostTroubleTest, Restart_withFewerReactors_keepsTheDisksQueues) {
     reactors = 4;
     restart_plane();
