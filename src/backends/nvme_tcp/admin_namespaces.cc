@@ -13,6 +13,8 @@ namespace remora::backends::nvme_tcp {
 
 using core::ErrorKind;
 using nvme::spec::Cns;
+using nvme::spec::status_code;
+using nvme::spec::StatusCode;
 
 namespace {
 
@@ -86,6 +88,23 @@ Descriptors parse_descriptors(std::span<const std::byte> bytes) {
 
 void log_unusable(std::uint32_t nsid, const char* why) {
     log::warn("namespace left out", log::kv("nsid", nsid), log::kv("reason", why));
+}
+
+/// What a namespace whose Identify was refused is: none when it has gone since the list was read or
+/// will never be described, an error when asking again may help.
+Result<std::optional<NamespaceIdentity>> undescribed(std::uint32_t nsid,
+                                                     std::uint16_t status,
+                                                     const std::string& queue) {
+    if (status_code(status) == StatusCode::InvalidNamespace) {
+        return std::optional<NamespaceIdentity>();
+    }
+    if ((status & nvme::spec::kDoNotRetry) != 0) {
+        log_unusable(nsid, "it cannot be identified");
+        return std::optional<NamespaceIdentity>();
+    }
+    return core::fail(ErrorKind::Unavailable, queue + ": identifying namespace " +
+                                                  std::to_string(nsid) + " failed with " +
+                                                  status_text(status));
 }
 
 /// False, with a log line, for a shape that block::Device cannot have.
@@ -174,13 +193,21 @@ Task<Result<std::optional<NamespaceIdentity>>> Admin::describe_namespace(
         co_return std::unexpected(result.error());
     }
     const std::optional<NamespaceIdentity> none;
-    if (result->status != 0 || data.nsze == 0) {
-        co_return none;  // gone since the list was read
+    if (data.nsze == 0 && result->status == 0) {
+        co_return none;  // An inactive one reads as zeros.
+    }
+    if (result->status != 0) {
+        co_return undescribed(nsid, result->status, queue_.name());
     }
     std::array<std::byte, nvme::spec::kIdentifyBytes> list{};
     result = co_await identify(Cns::NamespaceDescriptors, nsid, list, deadline);
     if (!result) {
         co_return std::unexpected(result.error());
+    }
+    // Controllers older than NVMe 1.3 do not know the descriptors. Any other refusal must not pass
+    // for a namespace without a UUID: that would be another volume.
+    if (result->status != 0 && status_code(result->status) != StatusCode::InvalidField) {
+        co_return undescribed(nsid, result->status, queue_.name());
     }
     const Descriptors shown = result->status == 0 ? parse_descriptors(list) : Descriptors{};
     if (shown.command_set != 0) {

@@ -53,6 +53,16 @@ class HostFixture : public ReactorFixture {
         target.add_namespace(1);
     }
 
+    /// Whether the controller showed it when it was last asked.
+    [[nodiscard]] bool present(std::uint32_t nsid) const {
+        for (const auto& space : controller->status().namespaces) {
+            if (space.nsid == nsid) {
+                return space.present;
+            }
+        }
+        return false;
+    }
+
     /// Short waits, so that the tests of time-outs are short, too.
     [[nodiscard]] ControllerOptions options() const {
         ControllerOptions out;

@@ -15,14 +15,6 @@ using std::chrono::seconds;
 class HostNamespacesTest : public HostFixture {
   public:
     [[nodiscard]] bool live() const { return controller->status().state == PathState::Live; }
-    [[nodiscard]] bool present(std::uint32_t nsid) const {
-        for (const auto& space : controller->status().namespaces) {
-            if (space.nsid == nsid) {
-                return space.present;
-            }
-        }
-        return false;
-    }
 };
 
 class CountingListener final : public block::DeviceListener {

@@ -11,17 +11,25 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-/// The identifier of an Identify Namespace command, if the PDU is one.
-std::optional<std::uint16_t> asks_for_namespace(const FakeConnection& connection,
-                                                const nvme::tcp::CommonHeader& header,
-                                                std::span<const std::byte> pdu) {
+/// The identifier of an Identify command for such a page, if the PDU is one.
+std::optional<std::uint16_t> asks_for(nvme::spec::Cns page,
+                                      const FakeConnection& connection,
+                                      const nvme::tcp::CommonHeader& header,
+                                      std::span<const std::byte> pdu) {
     if (header.type != static_cast<std::uint8_t>(nvme::tcp::PduType::CapsuleCmd)) {
         return std::nullopt;
     }
     const auto command = load<nvme::tcp::CapsuleCmd>(pdu).command;
     const bool identify = connection.queue_id() == 0 && command.opcode == 0x06;
-    return identify && command.cdw10 == 0U ? std::optional<std::uint16_t>(command.cid)
-                                           : std::nullopt;
+    return identify && command.cdw10 == static_cast<std::uint32_t>(page)
+               ? std::optional<std::uint16_t>(command.cid)
+               : std::nullopt;
+}
+
+std::optional<std::uint16_t> asks_for_namespace(const FakeConnection& connection,
+                                                const nvme::tcp::CommonHeader& header,
+                                                std::span<const std::byte> pdu) {
+    return asks_for(nvme::spec::Cns::Namespace, connection, header, pdu);
 }
 
 class HostScanTest : public HostFixture {
@@ -82,6 +90,56 @@ TEST_F(HostScanTest, LaneDies_whileAScanIsUnderWay_reconnectsSoon) {
         co_await expect_round_trip(client, 0, 9, 3);
         EXPECT_LT(reactor().now() - started, seconds(1));
         EXPECT_EQ(target.connects, 2);
+    });
+}
+
+TEST_F(HostScanTest, Namespace_goesBetweenItsTwoPages_itsIoWaits) {
+    with_volume(options(), [this](BlockClient& client) -> Task<> {
+        const FakeNamespace kept = target.namespaces[1];
+        target.on_pdu = [this](FakeConnection& connection, const nvme::tcp::CommonHeader& header,
+                               std::span<const std::byte> pdu) {
+            if (asks_for(nvme::spec::Cns::NamespaceDescriptors, connection, header, pdu)) {
+                target.namespaces.erase(1);
+            }
+            return false;
+        };
+        co_await until([this] { return target.connections()[0]->event_waits(); });
+        target.tell_namespaces_changed();
+        co_await until([this] { return !present(1); });
+        OwnedRequest write(Opcode::Write, 4, 1, pattern(512, 1));
+        client.start(write.request);
+        co_await reactor::sleep_for(milliseconds(20));
+        EXPECT_FALSE(write.request.finished);
+        target.on_pdu = nullptr;
+        target.namespaces[1] = kept;
+        co_await until([this] { return target.connections()[0]->event_waits(); });
+        target.tell_namespaces_changed();
+        const Status status = co_await BlockClient::finish(write.request);
+        EXPECT_EQ(status, Status::Ok);
+        EXPECT_EQ(controller->status().last_error, "");
+    });
+}
+
+TEST_F(HostScanTest, Descriptors_refusedForNow_noOtherIdentityIsBelieved) {
+    with_volume(options(), [this](BlockClient& client) -> Task<> {
+        int refusals = 0;
+        target.on_pdu = [&](FakeConnection& connection, const nvme::tcp::CommonHeader& header,
+                            std::span<const std::byte> pdu) {
+            const auto cid =
+                asks_for(nvme::spec::Cns::NamespaceDescriptors, connection, header, pdu);
+            if (!cid || refusals == 2) {
+                return false;
+            }
+            ++refusals;
+            connection.respond(*cid,
+                               nvme::spec::status_field(nvme::spec::StatusCode::InternalError));
+            return true;
+        };
+        co_await until([this] { return target.connections()[0]->event_waits(); });
+        target.tell_namespaces_changed();
+        co_await until([&] { return refusals == 2; });
+        co_await expect_round_trip(client, 0, 9, 3);
+        EXPECT_EQ(controller->status().last_error, "");
     });
 }
 
