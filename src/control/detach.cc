@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Detaching: undoing what attachments.cc makes, also after a crash.
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "control/attachments.h"
@@ -177,10 +178,11 @@ Task<Result<Empty>> Attachments::detach(const api::DetachVolumeRequest& request)
                 : "the volume " + request.volume_uuid() + " is not attached");
     };
     const auto* first = find(request);
+    const auto seen = first != nullptr ? std::optional(*first) : std::nullopt;
     // A call that is under way may be making or removing it: wait for that and look again.
     std::vector<std::string> keys;
-    if (first != nullptr) {
-        keys = locks_of(first->resource);
+    if (seen) {
+        keys = locks_of(seen->resource);
     } else if (request.has_host_function()) {
         keys = {function_key(static_cast<std::uint32_t>(request.host_function()))};
     } else {
@@ -191,7 +193,9 @@ Task<Result<Empty>> Attachments::detach(const api::DetachVolumeRequest& request)
         co_return std::unexpected(held.error());
     }
     const auto* found = find(request);
-    if (found == nullptr) {
+    // A client that gave this call up may have had the disk detached and attached again meanwhile:
+    // the new one is not what it wanted gone.
+    if (found == nullptr || (seen && context_.model.find_same(*seen) != found)) {
         co_return missing();
     }
     const std::vector<std::string> needed = locks_of(found->resource);

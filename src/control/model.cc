@@ -16,7 +16,7 @@ Result<void> Model::load_one(const StoredObject& stored) {
                                              stored.name + " cannot be read");
     }
     object.known.clear_resource();
-    std::get<Table<M>>(tables_)[stored.name] = std::move(object);
+    set(stored.name, std::move(object));
     return {};
 }
 

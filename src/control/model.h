@@ -34,6 +34,8 @@ template <typename M>
 struct Object {
     M resource;
     state::Record known;
+    /// Which of that name it is, since this daemon began: the table gives it.
+    std::uint64_t incarnation = 0;
 };
 
 template <typename M>
@@ -86,12 +88,27 @@ class Model {
         return found == table<M>().end() ? nullptr : &found->second;
     }
 
+    /// The object as it was seen before a wait: null when it has gone meanwhile, also when there is
+    /// another of its name by now. A deletion that waited must not take that one.
+    template <typename M>
+    [[nodiscard]] const Object<M>* find_same(const Object<M>& seen) const {
+        const Object<M>* found = find<M>(seen.resource.name());
+        return found != nullptr && found->incarnation == seen.incarnation ? found : nullptr;
+    }
+
   private:
     friend class Transaction;
     template <typename M>
     core::Result<void> load_one(const StoredObject& stored);
+    template <typename M>
+    void set(const std::string& name, Object<M> object) {
+        Object<M>& place = std::get<Table<M>>(tables_)[name];
+        object.incarnation = place.incarnation != 0 ? place.incarnation : ++made_;
+        place = std::move(object);
+    }
 
     Store& store_;
+    std::uint64_t made_ = 0;
     std::tuple<Table<opi::MallocVolume>,
                Table<opi::NullVolume>,
                Table<opi::AioVolume>,
@@ -118,7 +135,7 @@ class Transaction {
             {Change::Action::Put,
              {KindTraits<M>::kKind, object.resource.name(), record.SerializeAsString()}});
         effects_.emplace_back([&model = model_, object = std::move(object)] {
-            std::get<Table<M>>(model.tables_)[object.resource.name()] = object;
+            model.set(object.resource.name(), object);
         });
     }
     template <typename M>

@@ -147,13 +147,14 @@ Task<Result<Empty>> VirtioBlks::remove(const opi::DeleteVirtioBlkRequest& reques
         }
         co_return std::unexpected(first.error());
     }
-    const std::string name = (*first)->resource.name();
-    auto held = co_await context_.lock(
-        {lock_key<Disk>(name), function_key(function_of((*first)->resource))});
+    const Object<Disk> seen = **first;
+    const std::string name = seen.resource.name();
+    auto held =
+        co_await context_.lock({lock_key<Disk>(name), function_key(function_of(seen.resource))});
     if (!held) {
         co_return std::unexpected(held.error());
     }
-    const auto* found = context_.model.find<Disk>(name);
+    const auto* found = context_.model.find_same(seen);
     if (found == nullptr) {
         if (request.allow_missing()) {
             co_return Empty();

@@ -356,6 +356,9 @@ class FakeHost final : public platform::HostPlatform {
     int plugs_of_unknown_end =
         0;                    ///< So many next plugs have their effect, and say DeadlineExceeded.
     int refused_unplugs = 0;  ///< So many next unplugs time out.
+    /// Functions that the host thinks about for as long as they are here.
+    std::set<std::uint32_t> slow_plugs;
+    std::set<std::uint32_t> slow_unplugs;
 
     [[nodiscard]] std::string_view kind() const override { return "fake"; }
     [[nodiscard]] bool can_plug() const override { return true; }
@@ -366,6 +369,9 @@ class FakeHost final : public platform::HostPlatform {
     Task<Result<std::string>> plug(platform::PlugRequest request) override {
         if (auto step = steps_.take("plug"); !step) {
             co_return std::unexpected(step.error());
+        }
+        while (slow_plugs.contains(request.function)) {
+            co_await reactor::sleep_for(std::chrono::milliseconds(1));
         }
         EXPECT_TRUE(served(request.socket_path)) << "QEMU would wait for it with the guest stopped";
         plugged_[request.function] = request.socket_path;
@@ -378,6 +384,9 @@ class FakeHost final : public platform::HostPlatform {
     Task<Result<void>> unplug(std::uint32_t function) override {
         if (auto step = steps_.take("unplug"); !step) {
             co_return step;
+        }
+        while (slow_unplugs.contains(function)) {
+            co_await reactor::sleep_for(std::chrono::milliseconds(1));
         }
         const auto device = plugged_.find(function);
         const bool stuck = busy_guest && device != plugged_.end() && !served(device->second);

@@ -11,6 +11,37 @@ using control::ControlPlane;
 using control::Status;
 using control::VirtioBlks;
 using control::Volumes;
+using google::protobuf::Empty;
+
+/// A call that is under way; it must be waited for.
+template <typename Response>
+class Pending {
+  public:
+    template <typename Part, typename Request>
+    Pending(PlaneFixture& fixture,
+            Part ControlPlane::* part,
+            Task<Result<Response>> (Part::*method)(const Request&),
+            const Request& request)
+        : fixture_(fixture) {
+        fixture.reactor().post_function([this, part, method, request] {
+            gate_.spawn(
+                [](Pending* self, Part* of, Task<Result<Response>> (Part::*what)(const Request&),
+                   Request with) -> Task<> { self->answer_ = co_await (of->*what)(with); },
+                this, &((*fixture_.plane).*part), method, request);
+        });
+        fixture.turn(2);
+    }
+
+    const Result<Response>& wait() {
+        fixture_.turn_until([this] { return answer_.has_value(); });
+        return *answer_;
+    }
+
+  private:
+    PlaneFixture& fixture_;
+    reactor::Gate gate_;
+    std::optional<Result<Response>> answer_;
+};
 
 class HostTroubleTest : public PlaneFixture {
   public:
@@ -48,6 +79,56 @@ TEST_F(HostTroubleTest, Attach_plugEndUnknownAndGuestBusy_isServedUntilItIsGone)
     EXPECT_EQ(node->vhosts.size(), 1U);
     EXPECT_KIND(attach(2, 0), AlreadyExists);
     turn_until([&] { return nothing_left(); });
+}
+
+// A client gives up a call that waits, asks again, is told that the disk is gone, and makes it
+// anew: the call it gave up is still there, and must not take the new one.
+TEST_F(HostTroubleTest, Detach_waitedWhileTheDiskWasMadeAnew_leavesTheNewOne) {
+    ASSERT_TRUE(attach(1, 0));
+    ASSERT_TRUE(attach(2, 1));  // by the same remote controller
+    host->slow_unplugs = {0, 1};
+    api::DetachVolumeRequest first;
+    first.set_host_function(0);
+    api::DetachVolumeRequest second;
+    second.set_host_function(1);
+    Pending<Empty> ends(*this, &ControlPlane::attachments, &control::Attachments::detach, first);
+    Pending<Empty> holds(*this, &ControlPlane::attachments, &control::Attachments::detach, second);
+    Pending<Empty> given_up(*this, &ControlPlane::attachments, &control::Attachments::detach,
+                            first);
+    host->slow_unplugs.erase(0);
+    EXPECT_TRUE(ends.wait());
+    // It has the volume and the function at once, and overtakes the call that wants all three.
+    Pending<api::Attachment> anew(*this, &ControlPlane::attachments, &control::Attachments::attach,
+                                  attach_request(1, 0));
+
+    host->slow_unplugs.clear();
+
+    EXPECT_TRUE(holds.wait());
+    EXPECT_TRUE(anew.wait());
+    EXPECT_KIND(given_up.wait(), NotFound);
+    EXPECT_TRUE(plugged.contains(0));
+}
+
+TEST_F(HostTroubleTest, Delete_waitedWhileTheDiskWasMadeAnew_leavesTheNewOne) {
+    ASSERT_TRUE(create_malloc("m0"));
+    ASSERT_TRUE(create_disk("m0", 0));
+    host->slow_unplugs = {0};
+    host->slow_plugs = {0};
+    opi::DeleteVirtioBlkRequest request;
+    request.set_name("volumes/disk-by-hand");
+    Pending<Empty> ends(*this, &ControlPlane::virtio_blks, &VirtioBlks::remove, request);
+    Pending<api::Attachment> holds(*this, &ControlPlane::attachments, &control::Attachments::attach,
+                                   attach_request(1, 0));
+    Pending<Empty> given_up(*this, &ControlPlane::virtio_blks, &VirtioBlks::remove, request);
+    host->slow_unplugs.clear();
+    EXPECT_TRUE(ends.wait());
+    ASSERT_TRUE(create_disk("m0", 1));
+
+    host->slow_plugs.clear();
+
+    EXPECT_TRUE(holds.wait());
+    EXPECT_KIND(given_up.wait(), NotFound);
+    EXPECT_TRUE(plugged.contains(1));
 }
 
 TEST_F(HostTroubleTest, Detach_crashWhileTheGuestIsBusy_isFinishedAfterTheRestart) {
