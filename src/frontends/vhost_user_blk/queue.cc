@@ -105,6 +105,14 @@ void Queue::stop(bool publish) {
             kick_->set_handler(nullptr);
         }
     }
+    // The index that is answered counts what a dead process left as taken: the driver, or another
+    // device that goes on from there, would wait for it in vain.
+    while (publish && !broken_ && left_in_flight()) {
+        REMORA_COVER("guest: a ring stops before all that was left in flight is run again");
+        block::RequestBatch batch;
+        admit_left(batch);
+        submit(batch);
+    }
     if (!publish && publishing_) {
         REMORA_COVER("guest: the front end is gone with requests under way");
         publishing_ = false;
@@ -151,31 +159,47 @@ bool Queue::poll() {
         return false;
     }
     block::RequestBatch batch;
-    if (resubmit_next_ < resubmit_.size()) {
-        const auto rest = std::span(resubmit_).subspan(resubmit_next_);
-        const auto heads = rest.first(std::min(rest.size(), virtio::SplitQueue::kMaxBatch));
-        resubmit_next_ += heads.size();
-        counters_.resubmitted += heads.size();
-        admit_all(heads, false, batch);
-    } else {
-        std::array<std::uint16_t, virtio::SplitQueue::kMaxBatch> heads;
-        // What we still have the driver cannot offer again. If it does, what comes back in one turn
-        // is more than the used ring holds.
-        const std::size_t owned = ring_.size() - in_flight_ - ring_.unpublished();
-        if (owned == 0 && ring_.has_work()) {
-            break_ring("more chains than the ring has descriptors");
-            return true;
-        }
-        const auto count = ring_.take_heads(std::span(heads).first(std::min(owned, heads.size())));
-        if (!count) {
-            break_ring("an available index or head that no driver writes");
-            return true;
-        }
-        if (*count == 0) {
-            return false;
-        }
-        admit_all(std::span(heads).first(*count), true, batch);
+    if (left_in_flight()) {
+        admit_left(batch);
+    } else if (!admit_offered(batch)) {
+        return broken_;
     }
+    submit(batch);
+    ring_.suppress_kicks();
+    return true;
+}
+
+void Queue::admit_left(block::RequestBatch& batch) {
+    const auto rest = std::span(resubmit_).subspan(resubmit_next_);
+    const auto heads = rest.first(std::min(rest.size(), virtio::SplitQueue::kMaxBatch));
+    resubmit_next_ += heads.size();
+    counters_.resubmitted += heads.size();
+    admit_all(heads, false, batch);
+}
+
+// False when nothing is offered, or the ring is broken.
+bool Queue::admit_offered(block::RequestBatch& batch) {
+    std::array<std::uint16_t, virtio::SplitQueue::kMaxBatch> heads;
+    // What we still have the driver cannot offer again. If it does, what comes back in one turn is
+    // more than the used ring holds.
+    const std::size_t owned = ring_.size() - in_flight_ - ring_.unpublished();
+    if (owned == 0 && ring_.has_work()) {
+        break_ring("more chains than the ring has descriptors");
+        return false;
+    }
+    const auto count = ring_.take_heads(std::span(heads).first(std::min(owned, heads.size())));
+    if (!count) {
+        break_ring("an available index or head that no driver writes");
+        return false;
+    }
+    if (*count == 0) {
+        return false;
+    }
+    admit_all(std::span(heads).first(*count), true, batch);
+    return true;
+}
+
+void Queue::submit(block::RequestBatch& batch) {
     ++counters_.batches;
     in_flight_ += batch.size();
     if (memory_->poisoned()) {
@@ -184,8 +208,6 @@ bool Queue::poll() {
     } else if (!batch.empty()) {
         device_.channel->submit(batch);
     }
-    ring_.suppress_kicks();
-    return true;
 }
 
 // Gives back admitted requests whose memory turned out to be gone: nothing of it reaches a volume.

@@ -106,7 +106,11 @@ class Queue final : private reactor::Poller,
     void flush() override;
     void run() override;
 
-    std::size_t take(std::span<std::uint16_t> heads);
+    /// Whether some of what a dead process left has not been run again yet.
+    [[nodiscard]] bool left_in_flight() const { return resubmit_next_ < resubmit_.size(); }
+    void admit_left(block::RequestBatch& batch);
+    bool admit_offered(block::RequestBatch& batch);
+    void submit(block::RequestBatch& batch);
     void admit_all(std::span<const std::uint16_t> heads, bool fresh, block::RequestBatch& batch);
     void admit_group(std::span<const std::uint16_t> heads, bool fresh, block::RequestBatch& batch);
     Admission admit(Walked& walked);

@@ -109,6 +109,46 @@ TEST_F(VhostReconnectTest, Disconnect_midIo_inFlightIsRunAgainInOrder) {
     EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
 }
 
+// Where it says that it stopped, another device may go on: nothing before that may be left over.
+TEST_F(VhostReconnectTest, QueueStopped_asSoonAsItRunsAgain_whatWasLeftIsRunFirst) {
+    namespace vu = virtio::vhost_user;
+    VhostFrontEnd front(front_end_options(disk));
+    ASSERT_TRUE(front.connect()) << front.error();
+    start_held_writes(front, 6);
+    front.disconnect();
+    ASSERT_TRUE(eventually([&] { return !disk.controller->status().connected; }));
+    on_reactor([&] { disk.device->hold(false); });
+    ASSERT_TRUE(front.negotiate() && front.share_inflight() && front.share_memory())
+        << front.error();
+    const Fd kick = make_eventfd();
+    const int handle = kick.get();
+    bool sent = false;
+    // While its reactor is busy with this, all of it arrives: the queue starts and stops in a turn.
+    on_reactor([&] {
+        VhostSocket& socket = front.socket();
+        vu::VringState state;
+        state.number = front_end_options(disk).queue_size;
+        vu::VringState base;
+        base.number = front.ring(0).used_index();
+        vu::VringState enable;
+        enable.number = 1;
+        sent = socket.send_struct(RequestType::SetVringNum, state) &&
+               socket.send_struct(RequestType::SetVringBase, base) &&
+               socket.send_struct(RequestType::SetVringAddr, front.ring(0).addresses(0)) &&
+               socket.send_struct(RequestType::SetVringKick, vu::U64{}, {&handle, 1}) &&
+               socket.send_struct(RequestType::SetVringEnable, enable) &&
+               socket.send_struct(RequestType::GetVringBase, vu::VringState{});
+    });
+    ASSERT_TRUE(sent);
+
+    const auto reply = front.socket().receive();
+
+    ASSERT_TRUE(reply.has_value());
+    EXPECT_EQ(reply->as<vu::VringState>()->number, 6U);
+    EXPECT_EQ(front.ring(0).used_index(), 6U);
+    EXPECT_EQ(collect(front, 6).size(), 6U);
+}
+
 TEST_F(VhostReconnectTest, FrontEndReturns_beforeTheDrainEnds_waitsForIt) {
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
