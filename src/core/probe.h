@@ -5,6 +5,7 @@
 //   REMORA_COVER("a connect waits for the old host's I/O");   // this rare path was taken
 //   if (REMORA_SOMETIMES("the pool has no buffer")) { ... }   // take a rare path, now and then
 //   REMORA_GUEST_MOMENT();                                    // a hostile guest may act here
+//   REMORA_INVARIANT(heap is in order);                       // checked where probes are, only
 //
 // Marks are listed by the linker, so that a report can name those which no run has reached. Use
 // them in .cc files only.
@@ -14,6 +15,8 @@
 
 #include <cstdint>
 #include <span>
+
+#include "core/check.h"
 
 namespace remora::core::probe {
 
@@ -71,10 +74,13 @@ inline bool sometimes(const Mark& mark) {
         }                                                           \
     } while (false)
 
+#define REMORA_INVARIANT(expression) CHECK(expression)
+
 #else
 
 #define REMORA_COVER(text) static_cast<void>(0)
 #define REMORA_SOMETIMES(text) false
 #define REMORA_GUEST_MOMENT() static_cast<void>(0)
+#define REMORA_INVARIANT(expression) static_cast<void>(sizeof((expression) ? 1 : 0))
 
 #endif

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "core/probe.h"
 
 namespace remora::reactor {
 
@@ -86,6 +87,8 @@ std::size_t TimerHeap::fire(Nanos now) {
         timer.handler_->on_timer(timer);
     }
     earliest_ = Nanos::min();
+    REMORA_INVARIANT(
+        std::ranges::none_of(heap_, [now](const Timer* timer) { return timer->due_ <= now; }));
     return fired;
 }
 

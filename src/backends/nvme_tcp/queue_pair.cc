@@ -7,6 +7,7 @@
 
 #include "backends/nvme_tcp/fabrics.h"
 #include "core/byte_reader.h"
+#include "core/probe.h"
 #include "nvme/tcp/digest.h"
 #include "reactor/connect.h"
 
@@ -216,7 +217,10 @@ void QueuePair::fail_with(core::Error reason, const nvme::tcp::Fault* fault) {
         send_term_req(*fault);
     }
     tx_count_ = 0;
-    tx_blocked_ = false;
+    if (tx_blocked_) {
+        REMORA_COVER("host: a connection ends with its socket full");
+        tx_blocked_ = false;
+    }
     Flushable::unlink();
     receiving_ = Receiving::Header;
     data_slot_ = nullptr;

@@ -21,6 +21,8 @@ class HostWorld {
     /// Who judges the volume behind a socket. Lives as long as the world.
     virtual VolumeOracle* oracle_for(const std::string& socket_path) = 0;
     virtual WorkloadOptions workload_for(const std::string& socket_path) = 0;
+    /// Whether somebody listens at the socket, or may have a reason not to.
+    [[nodiscard]] virtual bool served(const std::string& /*socket_path*/) { return true; }
     /// Something happened that no correct back end does: the run has failed.
     virtual void violation(std::string what) = 0;
     /// Whether a guest's request that is `age` old may fail now.

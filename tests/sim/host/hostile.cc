@@ -31,6 +31,7 @@ HostileGuest::HostileGuest(reactor::Reactor& reactor,
       world_(world),
       path_(std::move(path)),
       options_(options),
+      modes_(options.hostile),
       prng_(prng),
       channel_(reactor, {}, {}) {
     GuestRamOptions ram;
@@ -86,9 +87,21 @@ Task<> HostileGuest::run() {
     }
 }
 
+// All at once break a ring soon; few leave it alive for long.
+void HostileGuest::draw_modes() {
+    modes_ = options_.hostile;
+    if (one_in(3)) {
+        modes_ &= static_cast<std::uint32_t>(prng_.next());
+    } else if (one_in(2)) {
+        modes_ &= static_cast<std::uint32_t>(prng_.next() & prng_.next() & prng_.next());
+    }
+}
+
 Task<> HostileGuest::live() {
+    draw_modes();
     for (const auto& ring : rings_) {
         ring->reset();
+        ring->set_modes(modes_);
     }
     spoils_ = one_in(2);
     const bool running = co_await set_up();
@@ -134,8 +147,11 @@ void HostileGuest::kick(std::uint16_t queue, std::uint64_t times) {
 }
 
 void HostileGuest::mutate(core::Prng& prng) {
-    if (wants_mutation()) {
-        rings_[prng.below(rings_.size())]->mutate(prng);
+    HostileRing& ring = *rings_[prng.below(rings_.size())];
+    if (has(HostileMode::FullRing) && prng.below(4) == 0) {
+        ring.flood();
+    } else if (has(HostileMode::DoubleFetch)) {
+        ring.mutate(prng);
     }
 }
 

@@ -37,12 +37,13 @@ class HostileGuest {
     void start();
     reactor::Task<> stop();
 
-    /// Changes bytes of descriptors, rings, headers and indirect tables. For a world that calls
-    /// this between two accesses of the back end to the guest's memory; it does nothing else.
+    /// Changes bytes of descriptors, rings, headers and indirect tables, or offers a ring full of
+    /// chains. For a world that calls this between two accesses of the back end to the guest's
+    /// memory; it does nothing else.
     void mutate(core::Prng& prng);
     /// Whether its flags ask for that.
     [[nodiscard]] bool wants_mutation() const {
-        return has_mode(options_.hostile, HostileMode::DoubleFetch);
+        return has(HostileMode::DoubleFetch) || has(HostileMode::FullRing);
     }
 
     [[nodiscard]] const std::string& path() const { return path_; }
@@ -64,6 +65,7 @@ class HostileGuest {
     reactor::Task<bool> share_inflight();
     reactor::Task<> act();
     reactor::Task<> message_act();
+    void draw_modes();
     void guest_act();
     void kick(std::uint16_t queue, std::uint64_t times);
 
@@ -79,7 +81,7 @@ class HostileGuest {
     reactor::Handle scrap_memory(std::uint64_t bytes);
     void clear_scrap();
 
-    [[nodiscard]] bool has(HostileMode mode) const { return has_mode(options_.hostile, mode); }
+    [[nodiscard]] bool has(HostileMode mode) const { return has_mode(modes_, mode); }
     bool one_in(std::uint64_t chances) { return prng_.below(chances) == 0; }
     reactor::Task<> pause(reactor::Nanos most);
 
@@ -87,6 +89,7 @@ class HostileGuest {
     HostWorld& world_;
     std::string path_;
     WorkloadOptions options_;
+    std::uint32_t modes_;  // of options_.hostile, those of this connection
     core::Prng prng_;
     VhostChannel channel_;
     reactor::Gate gate_;

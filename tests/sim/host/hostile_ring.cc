@@ -107,6 +107,22 @@ void HostileRing::offer(core::Prng& prng) {
     publish(first, prng);
 }
 
+void HostileRing::flood() {
+    // Descriptors that are no heads otherwise: none of these chains is in flight.
+    const std::uint64_t ring = layout_.available_offset();
+    for (std::uint64_t slot = 0; slot < kSize; ++slot) {
+        constexpr std::uint64_t kOthers = kOfChain - 1;
+        const std::uint64_t which = slot % (kOthers * kChains);
+        const auto head =
+            static_cast<std::uint16_t>(which / kOthers * kOfChain + 1 + which % kOthers);
+        describe(descriptor_at(head), ram_.guest(memory_of(0) + kStatusAt), 1, kWrite, 0);
+        const std::uint64_t place = (available_ + slot) & (kSize - 1U);
+        virtio::store16_relaxed(ram_.at(ring + 4 + 2 * place), head);
+    }
+    available_ = static_cast<std::uint16_t>(available_ + kSize);
+    virtio::store16_release(ram_.at(ring + 2), available_);
+}
+
 void HostileRing::spoil(std::uint64_t chain, core::Prng& prng) {
     const std::uint64_t at = memory_of(chain);
     const std::uint64_t first = chain * kOfChain;

@@ -33,8 +33,9 @@ enum class HostileMode : std::uint32_t {
     DoubleFetch = 1U << 16U,  ///< The world calls HostileGuest::mutate().
     BadInflight = 1U << 17U,  ///< In-flight memory of the guest's own making.
     VringChurn = 1U << 18U,   ///< Vring messages in any order while the rings run.
+    FullRing = 1U << 19U,     ///< A ring's length of chains at once, while others are in flight.
 };
-constexpr std::uint32_t kHostileModes = 19;
+constexpr std::uint32_t kHostileModes = 20;
 
 constexpr bool has_mode(std::uint32_t modes, HostileMode mode) {
     return (modes & static_cast<std::uint32_t>(mode)) != 0;
@@ -49,8 +50,12 @@ class HostileRing {
 
     HostileRing(GuestRam& ram, std::uint64_t offset, std::uint32_t modes);
 
+    /// Lies in these ways from now on.
+    void set_modes(std::uint32_t modes) { modes_ = modes; }
     /// Writes a chain, in order or not, and makes it available.
     void offer(core::Prng& prng);
+    /// Makes as many chains available as the ring has places, each to be refused at once.
+    void flood();
     /// Everything as a driver that starts anew leaves it.
     void reset();
     void mutate(core::Prng& prng);

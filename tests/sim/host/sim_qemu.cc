@@ -17,6 +17,7 @@ using reactor::Task;
 namespace {
 
 constexpr Nanos kDrainStep = std::chrono::milliseconds(20);
+constexpr Nanos kNextLetsGo = std::chrono::milliseconds(60);
 
 }  // namespace
 
@@ -169,6 +170,11 @@ VhostMaster* SimQemu::master_behind(const std::string& socket_path) const {
     return nullptr;
 }
 
+bool SimQemu::at_rest() const {
+    return std::ranges::none_of(
+        devices_, [](const auto& entry) { return entry.second.leaving || entry.second.rebooting; });
+}
+
 void SimQemu::reboot_guest() {
     for (auto& [id, device] : devices_) {
         if (device.disk != nullptr && !device.rebooting && device.disk->started()) {
@@ -202,17 +208,6 @@ Task<> SimQemu::reboot(std::string id, std::uint64_t serial) {
     co_await probe(std::move(id), serial);
 }
 
-void SimQemu::eject(const std::string& device_id) {
-    const auto found = devices_.find(device_id);
-    if (found != devices_.end()) {
-        gate_.spawn(
-            [](SimQemu* self, std::string id, std::uint64_t serial) -> Task<> {
-                co_await self->let_go(std::move(id), serial, false);
-            },
-            this, device_id, found->second.serial);
-    }
-}
-
 Task<> SimQemu::wait_and_eject(std::string id, std::uint64_t serial, Nanos after) {
     const Nanos at = reactor_.now() + after;
     while (reactor_.now() < at && !stopping_) {
@@ -227,7 +222,8 @@ Task<> SimQemu::wait_and_eject(std::string id, std::uint64_t serial, Nanos after
 Task<> SimQemu::let_go(std::string id, std::uint64_t serial, bool asked) {
     co_await pause(options_.guest_most);
     Device* device = find(id, serial);
-    if (device == nullptr || device->leaving || stopping_) {
+    if (device == nullptr || device->leaving || stopping_ ||
+        (!asked && options_.faults.ejected == 0)) {
         co_return;
     }
     if (asked && device->refusals > 0) {
@@ -242,6 +238,9 @@ Task<> SimQemu::let_go(std::string id, std::uint64_t serial, bool asked) {
     }
     world_.trace("guest lets go", serial, asked ? 1 : 0);
     device->leaving = true;
+    if (!asked && prng_.below(2) == 0) {
+        let_go_of_others(serial);
+    }
     if (device->disk != nullptr) {
         // The guest's kernel waits for what is in flight, however long that takes.
         device->disk->quiesce();
@@ -253,6 +252,20 @@ Task<> SimQemu::let_go(std::string id, std::uint64_t serial, bool asked) {
     }
     if (!stopping_) {
         co_await remove(std::move(id), serial);
+    }
+}
+
+// A guest that unbinds its disks does it to one after the other.
+void SimQemu::let_go_of_others(std::uint64_t serial) {
+    for (const auto& [id, device] : devices_) {
+        const bool runs = device.disk != nullptr && device.disk->started();
+        if (device.serial != serial && runs && !device.leaving) {
+            gate_.spawn(
+                [](SimQemu* self, std::string name, std::uint64_t number, Nanos after) -> Task<> {
+                    co_await self->wait_and_eject(std::move(name), number, after);
+                },
+                this, id, device.serial, up_to(kNextLetsGo));
+        }
     }
 }
 

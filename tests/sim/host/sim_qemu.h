@@ -75,8 +75,8 @@ class SimQemu {
     [[nodiscard]] VhostMaster* master_behind(const std::string& socket_path) const;
     /// The guest crashes and starts again; the devices stay. In a turn of the reactor.
     void reboot_guest();
-    /// The guest lets go of a device by its own will. In a turn of the reactor.
-    void eject(const std::string& device_id);
+    /// Whether no device is on its way out or being started again.
+    [[nodiscard]] bool at_rest() const;
 
   private:
     using Json = QmpServer::Json;
@@ -127,6 +127,7 @@ class SimQemu {
     reactor::Task<> reboot(std::string id, std::uint64_t serial);
     reactor::Task<> probe(std::string id, std::uint64_t serial);
     reactor::Task<> let_go(std::string id, std::uint64_t serial, bool asked);
+    void let_go_of_others(std::uint64_t serial);
     reactor::Task<> wait_and_eject(std::string id, std::uint64_t serial, reactor::Nanos after);
     reactor::Task<> remove(std::string id, std::uint64_t serial);
     reactor::Task<> pause(reactor::Nanos most);

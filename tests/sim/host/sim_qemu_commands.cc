@@ -148,6 +148,9 @@ Task<SimQemu::Outcome> SimQemu::add_device(Json arguments) {
     const std::string id = text(arguments, "id");
     const auto chardev = chardevs_.find(text(arguments, "chardev"));
     const std::string path = chardev->second.path;
+    if (!world_.served(path)) {
+        world_.violation(path + " is plugged in and nobody serves it: QEMU stops the guest");
+    }
     WorkloadOptions workload = world_.workload_for(path);
     workload.queues = std::min(workload.queues, arguments.value("num-queues", std::uint16_t{1}));
     Device& device = devices_[id];

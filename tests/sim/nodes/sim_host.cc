@@ -37,6 +37,13 @@ void SimHost::start() {
     world_.start(*process_);
 }
 
+/// A daemon that has died lately has not opened its sockets again yet.
+bool SimHost::served(const std::string& socket_path) {
+    constexpr core::Nanos kLately = std::chrono::seconds(60);
+    const reactor::Endpoint at = reactor::Endpoint::unix_path(socket_path);
+    return world_.now() - machine_.last_upset < kLately || world_.network().listens(machine_, at);
+}
+
 void SimHost::set_faults(const QemuFaults& faults) {
     options_.faults = faults;
     run([this] { qemu_->set_faults(options_.faults); });

@@ -58,6 +58,7 @@ class SimHost final : private HostWorld {
     WorkloadOptions workload_for(const std::string& socket_path) override {
         return disks_.workload_for(socket_path);
     }
+    [[nodiscard]] bool served(const std::string& socket_path) override;
     void violation(std::string what) override { world_.violation(what); }
     bool errors_allowed(core::Nanos age) override { return disks_.errors_allowed(age); }
     bool calm() override { return world_.faults().stopped(); }

@@ -283,6 +283,22 @@ Task<> Client::rest(std::uint64_t milliseconds_most) {
     }
 }
 
+/// Rests, and no longer than a moment once the host has lost the disk: while it is plugged in
+/// again, somebody who saw it go may be detaching it.
+Task<> Client::rest_with(Disk& disk, std::uint64_t milliseconds_most) {
+    constexpr std::uint64_t kStep = 100;
+    constexpr std::uint64_t kNoticedWithin = 1200;
+    for (std::uint64_t left = prng_.below(milliseconds_most); left > kStep && !settling_;) {
+        left -= kStep;
+        co_await reactor::sleep_for(milliseconds(kStep));
+        SimQemu* qemu = site_.ipus()[disk.ipu]->host->qemu();
+        const std::string path = Site::socket_directory() + "/" + name_of(disk);
+        if (qemu == nullptr || qemu->master_behind(path) == nullptr) {
+            left = std::min(left, prng_.below(kNoticedWithin));
+        }
+    }
+}
+
 Task<> Client::run_namespaces(Client* self) {
     while (!self->settling_) {
         co_await self->rest(5000);
@@ -312,7 +328,11 @@ Task<> Client::run_disk(Client* self, std::size_t index) {
     ++self->first_attached_;
     const bool churn = self->site_.world().faults().drawn(Fault::Churn);
     while (!self->settling_) {
-        co_await self->rest(churn ? 4000 : 60'000);
+        if (churn) {
+            co_await self->rest_with(disk, 4000);
+        } else {
+            co_await self->rest(60'000);
+        }
         co_await self->look(disk);
         if (self->settling_ || !churn) {
             continue;

@@ -77,6 +77,7 @@ class Client {
     reactor::Task<bool> hide_volume(std::size_t index);
     /// Rests, or less when the end comes.
     reactor::Task<> rest(std::uint64_t milliseconds_most);
+    reactor::Task<> rest_with(Disk& disk, std::uint64_t milliseconds_most);
     reactor::Task<bool> provide_volume(std::size_t index);
     [[nodiscard]] SimDaemon& home_of(const VolumePlan& volume);
     reactor::Task<bool> attach_local(Disk& disk);

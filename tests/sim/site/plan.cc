@@ -131,6 +131,9 @@ class Drawer {
         plan_.tuning.queue_size = 2U << below(7);
         plan_.path_timeout = below(3) == 0 ? seconds(5) : seconds(30);
         plan_.clock_permille = on(Fault::ClockRate) ? 1 + static_cast<std::int64_t>(below(100)) : 0;
+        if (below(4) == 0) {
+            plan_.tcp_window = 2048U << below(6);
+        }
         if (on(Fault::SmallPool)) {
             // At least one transfer fits, or nothing would ever move.
             plan_.pool_left = (std::size_t{4096} << plan_.target.transfer_shift) << below(2);

@@ -31,6 +31,8 @@ constexpr Nanos kDetachLimit{seconds(200)};
 // Over the path time-out: commands that others overtake count as lost after three I/O time-outs of
 // 10 s; then there is a connect, and a guest that reboots or lets go.
 constexpr Nanos kAnswerLimit{seconds(60)};
+// A dead target's silence is noticed after an I/O time-out of 10 s, looked at now and then.
+constexpr Nanos kNoticeLimit{seconds(15)};
 constexpr Nanos kStopLimit{seconds(30)};
 // What waits for a host that has not answered gives up within this time, and then can be stopped.
 constexpr Nanos kQuietTime{seconds(45)};
@@ -136,9 +138,35 @@ class Run {
                     world_.violation("a request is neither answered nor failed in time: " +
                                      state());
                 }
+                judge_without_path(disk);
             }
             watch_ages();
         });
+    }
+
+    /// The same while the target is down. Once all that was sent before is known to be lost,
+    /// nothing but the path time-out holds a request.
+    void judge_without_path(const Client::Disk& disk) {
+        const VolumePlan& volume = site_.volumes()[disk.volume].plan;
+        const Node& ipu = *site_.ipus()[disk.ipu];
+        const Faults& faults = world_.faults();
+        if (volume.local || disk.hostile || !ipu.daemon->serving() || faults.drawn(Fault::Churn) ||
+            faults.drawn(Fault::HostTrouble)) {
+            return;
+        }
+        const Node& target = *site_.targets()[volume.target];
+        const Nanos limit = site_.plan().path_timeout + seconds(2);
+        Nanos since = std::max(target.machine->last_upset, ipu.machine->last_upset);
+        // A ring that was stopped goes on when its last requests have ended, and they begin anew.
+        for (const Fault fault : {Fault::DropVhost, Fault::Reboot, Fault::KillHost}) {
+            if (faults.struck(fault) > 0) {
+                since = std::max(since, faults.last_strike(fault) + site_.plan().path_timeout);
+            }
+        }
+        if (!target.daemon->alive() && world_.now() - since > limit + kNoticeLimit &&
+            oldest_request(disk) > limit) {
+            world_.violation("a request waits on for a target that is down: " + state());
+        }
     }
 
     [[nodiscard]] GuestDisk* disk_of(const Client::Disk& disk) const {
@@ -170,8 +198,12 @@ class Run {
     }
     bool converged() {
         const auto serves = [](const auto& node) { return node->daemon->serving(); };
+        const auto at_rest = [](const auto& node) {
+            return node->host->qemu() != nullptr && node->host->qemu()->at_rest();
+        };
         return std::ranges::all_of(site_.targets(), serves) &&
                std::ranges::all_of(site_.ipus(), serves) && client_.settled() &&
+               std::ranges::all_of(site_.ipus(), at_rest) &&
                all_disks([](const GuestDisk& disk) { return disk.started(); }) &&
                std::ranges::all_of(client_.disks(), [this](const Client::Disk& disk) {
                    return disk.hostile || oldest_request(disk) < seconds(1);

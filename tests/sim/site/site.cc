@@ -122,9 +122,16 @@ void Site::add_daemon(Node& node, DaemonSpec spec) {
                                            static_cast<std::uint64_t>(plan_.clock_permille) * 2)) -
                                            plan_.clock_permille);
     node.daemon->restart_delay = [this] {
-        // Mostly soon, now and then only after what was waiting has given up.
-        return prng_.below(10) == 0 ? core::Nanos(seconds(1 + prng_.below(8)))
-                                    : core::Nanos(milliseconds(1 + prng_.below(1000)));
+        // Mostly soon; now and then only after the other side has noticed, or has given up.
+        switch (world_.faults().stopped() ? 0 : prng_.below(20)) {
+            case 1:
+            case 2:
+                return core::Nanos(seconds(1 + prng_.below(8)));
+            case 3:
+                return plan_.path_timeout + seconds(prng_.below(40));
+            default:
+                return core::Nanos(milliseconds(1 + prng_.below(1000)));
+        }
     };
 }
 

@@ -180,6 +180,7 @@ void Connection::deliver(std::size_t side) {
             chunk.bytes.resize(pipe.reset_at - pipe.delivered);
             pipe.arrived.push_back(std::move(chunk));
             reset();
+            world_.network().broke(*this);
             return;
         }
         pipe.delivered += chunk.bytes.size();

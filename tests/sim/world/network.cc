@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/sim/world/network.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "tests/sim/world/process.h"
@@ -8,6 +9,12 @@
 #include "tests/sim/world/world.h"
 
 namespace remora::sim {
+
+namespace {
+
+constexpr std::uint64_t kMoreBreakOneIn = 2;
+
+}  // namespace
 
 using reactor::Endpoint;
 
@@ -75,6 +82,40 @@ std::expected<std::shared_ptr<Connection>, int> Network::connect(Process& from,
     world_.trace().note("connected", from.name(), options.id);
     found->second->on_connection(connection);
     return connection;
+}
+
+void Network::break_one(const Machine& machine) {
+    std::vector<Connection*> candidates;
+    for (const auto& [id, connection] : connections_) {
+        const auto& ends = connection->options().machines;
+        if (connection->options().tcp && std::ranges::find(ends, &machine) != ends.end() &&
+            connection->is_open(0) && connection->is_open(1)) {
+            candidates.push_back(connection);
+        }
+    }
+    if (!candidates.empty()) {
+        Connection& chosen = *candidates[world_.faults().pick(Fault::Reset, candidates.size())];
+        chosen.reset();
+        broke(chosen);
+    }
+}
+
+void Network::broke(const Connection& connection) {
+    Faults& faults = world_.faults();
+    if (faults.stopped() || faults.pick(Fault::Reset, kMoreBreakOneIn) != 0) {
+        return;
+    }
+    for (const auto& [id, other] : connections_) {
+        if (other->options().tcp && other->options().machines == connection.options().machines) {
+            const core::Nanos after = std::chrono::microseconds(faults.pick(Fault::Reset, 1000));
+            world_.events().after(after, [this, number = id] {
+                const auto found = connections_.find(number);
+                if (found != connections_.end()) {
+                    found->second->reset();
+                }
+            });
+        }
+    }
 }
 
 void Network::bring_up(const Machine& a, const Machine& b) {

@@ -31,6 +31,9 @@ class Network {
                          const reactor::Endpoint& at,
                          Listener& listener,
                          Leaves leaves);
+    [[nodiscard]] bool listens(const Machine& machine, const reactor::Endpoint& at) const {
+        return listeners_.contains(place(machine, at));
+    }
     /// A place of the machine that nobody listens at, as the system picks one.
     [[nodiscard]] reactor::Endpoint free_port(const Machine& machine) const;
 
@@ -44,6 +47,11 @@ class Network {
     void take_down(const Machine& a, const Machine& b) { down_.insert(pair(a, b)); }
     /// What was on its way goes on, the oldest connection first.
     void bring_up(const Machine& a, const Machine& b);
+
+    /// One of the machine's TCP connections breaks, by the fault's choice; nothing without any.
+    void break_one(const Machine& machine);
+    /// The connection broke. What forgot it on the way may have forgotten others of the two, too.
+    void broke(const Connection& connection);
 
     void add(Connection& connection) { connections_.emplace(connection.options().id, &connection); }
     void remove(Connection& connection) { connections_.erase(connection.options().id); }

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What handles refer to: shared memory, event counters, sockets; and each process's table of them.
-// Objects outlive a crashed process as long as another one holds them, as in a kernel.
+// What handles refer to: event counters, sockets, shared memory (shared_memory.h); and each
+// process's table of them. Objects outlive a crashed process as long as another one holds them, as
+// in a kernel.
 #pragma once
 
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <map>
 #include <memory>
-#include <new>
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -28,37 +24,6 @@ class Object {
     virtual ~Object() = default;
 };
 using ObjectRef = std::shared_ptr<Object>;
-
-/// Memory that processes share. It can be cut by who made it: mappings of what is gone read as
-/// zeros and are poisoned.
-class SharedMemory final : public Object {
-  public:
-    static constexpr std::size_t kPage = 4096;
-
-    explicit SharedMemory(std::size_t size)
-        : size_(size),
-          bytes_(static_cast<std::byte*>(::operator new(size + 1, std::align_val_t{kPage}))) {
-        std::memset(bytes_.get(), 0, size);
-    }
-    [[nodiscard]] std::size_t size() const { return size_; }
-    [[nodiscard]] std::span<std::byte> bytes() const { return {bytes_.get(), size_}; }
-    /// How far it reaches now; size() unless it was cut.
-    [[nodiscard]] std::size_t valid() const { return valid_; }
-    void cut(std::size_t size) {
-        valid_ = std::min(size, valid_);
-        std::memset(bytes_.get() + valid_, 0, size_ - valid_);
-    }
-
-  private:
-    struct Free {
-        void operator()(std::byte* bytes) const {
-            ::operator delete(bytes, std::align_val_t{kPage});
-        }
-    };
-    std::size_t size_;
-    std::size_t valid_ = size_;
-    std::unique_ptr<std::byte, Free> bytes_;
-};
 
 class SimEvent;
 

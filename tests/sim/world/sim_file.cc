@@ -18,6 +18,7 @@ using std::chrono::microseconds;
 
 constexpr std::uint64_t kErrorOneIn = 60;
 constexpr std::uint64_t kSlowOneIn = 12;
+constexpr std::uint64_t kLostMeanwhileOneIn = 2;
 constexpr std::uint64_t kFlushErrorOneIn = 8;
 
 class SimFile final : public reactor::File, public Source {
@@ -44,6 +45,7 @@ class SimFile final : public reactor::File, public Source {
         Nanos delay = microseconds(10) + Nanos{prng_.below(200'000)};
         if (world.faults().strikes(Fault::DiskSlow, kSlowOneIn)) {
             delay += microseconds(world.faults().pick(Fault::DiskSlow, 4'000'000));
+            lose_connection_meanwhile();
         }
         in_flight_.push_back({&op, prng_.below(4) == 0, 0});
         const auto flight = std::prev(in_flight_.end());
@@ -56,6 +58,16 @@ class SimFile final : public reactor::File, public Source {
                 finish(flight);
             }
         });
+    }
+
+    /// What is slow outlives, now and then, the connection that asked for it.
+    void lose_connection_meanwhile() {
+        World& world = io_.world();
+        Machine& machine = io_.process().machine();
+        if (world.faults().strikes(Fault::Reset, kLostMeanwhileOneIn)) {
+            const Nanos after = microseconds(world.faults().pick(Fault::Reset, 3000));
+            world.events().after(after, [&world, &machine] { world.network().break_one(machine); });
+        }
     }
 
     void dispatch() override {

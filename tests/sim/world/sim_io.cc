@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "tests/sim/world/shared_memory.h"
 #include "tests/sim/world/sim_file.h"
 #include "tests/sim/world/sim_socket.h"
 #include "tests/sim/world/world.h"
@@ -56,25 +57,6 @@ class SimEvent final : public reactor::Event, public Source {
     Handle handle_;
     reactor::EventHandler* handler_ = nullptr;
 };
-
-namespace {
-
-class SimMapping final : public reactor::Mapping {
-  public:
-    SimMapping(std::shared_ptr<SharedMemory> memory, std::uint64_t offset, std::uint64_t size)
-        : memory_(std::move(memory)), offset_(offset), size_(size) {}
-    [[nodiscard]] std::span<std::byte> bytes() const override {
-        return memory_->bytes().subspan(offset_, size_);
-    }
-    [[nodiscard]] bool poisoned() const override { return offset_ + size_ > memory_->valid(); }
-
-  private:
-    std::shared_ptr<SharedMemory> memory_;
-    std::uint64_t offset_;
-    std::uint64_t size_;
-};
-
-}  // namespace
 
 Source::Source(SimIo& io) : io_(io) {
     io.all_.push_back(*this);
