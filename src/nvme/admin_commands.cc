@@ -61,9 +61,12 @@ spec::CommandEffectsLog effects(bool discovery) {
         const std::uint32_t writes = spec::kEffectSupported | spec::kEffectContentChange;
         log.io[static_cast<std::uint8_t>(IoOpcode::Flush)] = spec::kEffectSupported;
         log.io[static_cast<std::uint8_t>(IoOpcode::Read)] = spec::kEffectSupported;
+        log.io[static_cast<std::uint8_t>(IoOpcode::Compare)] = spec::kEffectSupported;
+        log.io[static_cast<std::uint8_t>(IoOpcode::Verify)] = spec::kEffectSupported;
         log.io[static_cast<std::uint8_t>(IoOpcode::Write)] = writes;
         log.io[static_cast<std::uint8_t>(IoOpcode::WriteZeroes)] = writes;
         log.io[static_cast<std::uint8_t>(IoOpcode::DatasetManagement)] = writes;
+        log.io[static_cast<std::uint8_t>(IoOpcode::Copy)] = writes;
     }
     return log;
 }
@@ -198,7 +201,9 @@ void Controller::identify_controller(std::span<std::byte> data) const {
         out.cmic = kMultiPath;
         out.nn = identity.max_namespaces;
         out.mnan = identity.max_namespaces;
-        out.oncs = spec::kOncsDatasetManagement | spec::kOncsWriteZeroes;
+        out.oncs = spec::kOncsCompare | spec::kOncsDatasetManagement | spec::kOncsWriteZeroes |
+                   spec::kOncsVerify | spec::kOncsCopy;
+        out.cdfs = spec::kCopyFormat0;
         out.vwc = kVwc;
         spec::set_field_text(out.sn, identity.serial, ' ');
         spec::set_field_text(out.mn, identity.model, ' ');

@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "core/check.h"
+
 namespace remora::nvme {
 
 namespace {
@@ -50,6 +52,7 @@ Planned plan_transfer(const Command& command,
 
 Planned plan_dataset_management(const Command& command, const Geometry& geometry) {
     IoPlan plan{.opcode = block::Opcode::Discard,
+                .action = Action::Discard,
                 .range_bytes = ((command.cdw10 & 0xffU) + 1) *
                                static_cast<std::uint32_t>(sizeof(spec::DsmRange)),
                 .transfer = Transfer::FromHost};
@@ -63,6 +66,29 @@ Planned plan_dataset_management(const Command& command, const Geometry& geometry
         return refuse(StatusCode::NamespaceWriteProtected);
     }
     return plan;
+}
+
+Planned plan_copy(const Command& command, const Geometry& geometry) {
+    const std::uint32_t ranges = (command.cdw12 & 0xffU) + 1;
+    if (ranges > spec::kCopyMaxRanges) {
+        return refuse(StatusCode::CommandSizeLimitExceeded);
+    }
+    constexpr std::uint32_t kRefused =
+        spec::kCopyFormatMask | spec::kCopyReadProtectionMask | spec::kCdw12ProtectionMask;
+    if ((command.cdw12 & kRefused) != 0) {
+        return refuse(StatusCode::InvalidField);
+    }
+    if (geometry.read_only) {
+        return refuse(StatusCode::NamespaceWriteProtected);
+    }
+    const auto bytes = ranges * static_cast<std::uint32_t>(sizeof(spec::CopyRange));
+    return IoPlan{.opcode = block::Opcode::Write,
+                  .action = Action::Copy,
+                  .force_unit_access = (command.cdw12 & spec::kCdw12ForceUnitAccess) != 0,
+                  .range_bytes = bytes,
+                  .lba = spec::starting_lba(command),
+                  .transfer = Transfer::FromHost,
+                  .bytes = bytes};
 }
 
 }  // namespace
@@ -96,6 +122,16 @@ Planned decode_io(const Command& command,
                 IoPlan{.opcode = block::Opcode::WriteZeroes, .force_unit_access = fua});
         case IoOpcode::DatasetManagement:
             return plan_dataset_management(command, geometry);
+        case IoOpcode::Compare:
+            return plan_transfer(command, geometry, max_transfer_bytes,
+                                 IoPlan{.opcode = block::Opcode::Read,
+                                        .action = Action::Compare,
+                                        .transfer = Transfer::FromHost});
+        case IoOpcode::Verify:
+            return plan_range(command, geometry,
+                              IoPlan{.opcode = block::Opcode::Read, .action = Action::Verify});
+        case IoOpcode::Copy:
+            return plan_copy(command, geometry);
     }
     return refuse(StatusCode::InvalidOpcode);
 }
@@ -136,6 +172,39 @@ std::expected<DataPath, std::uint16_t> decode_sgl(const Command& command,
         default:
             return refuse(StatusCode::SglTypeInvalid);
     }
+}
+
+spec::CopyRange copy_range(std::span<const std::byte> list, std::size_t index) {
+    spec::CopyRange range;
+    CHECK((index + 1) * sizeof(range) <= list.size());
+    std::memcpy(&range, list.data() + index * sizeof(range), sizeof(range));
+    return range;
+}
+
+std::expected<void, CopyFault> check_copy(std::span<const std::byte> list,
+                                          const IoPlan& plan,
+                                          const Geometry& geometry,
+                                          std::uint64_t& blocks) {
+    blocks = 0;
+    for (std::uint32_t i = 0; i < list.size() / sizeof(spec::CopyRange); ++i) {
+        const spec::CopyRange range = copy_range(list, i);
+        const std::uint64_t count = range.block_count.get() + 1U;
+        const auto fault = [i](StatusCode code) {
+            return std::unexpected(CopyFault{spec::status_field(code, true), i});
+        };
+        blocks += count;
+        if (count > kCopyRangeBytes / geometry.block_size ||
+            blocks > kCopyBytes / geometry.block_size) {
+            return fault(StatusCode::CommandSizeLimitExceeded);
+        }
+        const auto outside = [&geometry](std::uint64_t lba, std::uint64_t size) {
+            return lba >= geometry.block_count || size > geometry.block_count - lba;
+        };
+        if (outside(range.lba, count) || outside(plan.lba, blocks)) {
+            return fault(StatusCode::LbaOutOfRange);
+        }
+    }
+    return {};
 }
 
 std::expected<bool, std::uint16_t> next_range(std::span<const std::byte> list,

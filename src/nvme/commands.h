@@ -17,11 +17,21 @@ namespace remora::nvme {
 /// Which way a command's data goes.
 enum class Transfer : std::uint8_t { None, ToHost, FromHost };
 
+/// What carries an I/O command out.
+enum class Action : std::uint8_t {
+    Request,  ///< One block request over the command's data.
+    Discard,  ///< One a range of the list that is the command's data.
+    Compare,  ///< Reads, piece by piece, against the command's data.
+    Verify,   ///< Reads, piece by piece.
+    Copy,     ///< Reads and writes, piece by piece of each range of the list.
+};
+
 /// An I/O command that may be carried out once its data is here.
 struct IoPlan {
     block::Opcode opcode = block::Opcode::Read;
+    Action action = Action::Request;
     bool force_unit_access = false;
-    std::uint32_t range_bytes = 0;  ///< Dataset Management: this much of the data says what.
+    std::uint32_t range_bytes = 0;  ///< Discard, Copy: this much of the data is the list.
     std::uint64_t lba = 0;
     std::uint32_t blocks = 0;
     Transfer transfer = Transfer::None;
@@ -42,6 +52,19 @@ std::expected<DataPath, std::uint16_t> decode_sgl(const spec::Command& command,
                                                   Transfer transfer,
                                                   std::uint32_t bytes,
                                                   std::uint32_t in_capsule_bytes);
+
+/// The source ranges of a Copy, of which `list` has whole ones.
+spec::CopyRange copy_range(std::span<const std::byte> list, std::size_t index);
+
+struct CopyFault {
+    std::uint16_t status = 0;
+    std::uint32_t range = 0;  ///< The completion's DW0: the first range that is not copied.
+};
+/// Checks the ranges of a Copy to `plan.lba` before anything is written. `blocks` is the sum.
+std::expected<void, CopyFault> check_copy(std::span<const std::byte> list,
+                                          const IoPlan& plan,
+                                          const block::Geometry& geometry,
+                                          std::uint64_t& blocks);
 
 /// Takes the next range worth discarding out of a Dataset Management list, starting at `index`,
 /// which moves on. False at the end; the error is a status field.

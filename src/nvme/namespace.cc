@@ -50,6 +50,9 @@ void identify_namespace(const Namespace& from, spec::IdentifyNamespace& to) {
     to.nuse = geometry.block_count;
     to.nmic = spec::kNmicShared;
     to.dlfeat = spec::kDlfeatReadsZero;
+    to.mssrl = static_cast<std::uint16_t>(kCopyRangeBytes / geometry.block_size);
+    to.mcl = static_cast<std::uint32_t>(kCopyBytes / geometry.block_size);
+    to.msrc = static_cast<std::uint8_t>(spec::kCopyMaxRanges - 1);
     to.nsattr = geometry.read_only ? spec::kNsattrWriteProtected : std::uint8_t{0};
     to.lbaf[0].lba_shift = static_cast<std::uint8_t>(std::countr_zero(geometry.block_size));
     constexpr std::uint32_t kMaxGranularity = 0x10000;

@@ -22,6 +22,10 @@ struct Namespace {
     std::uint64_t eui64 = 0;                ///< 0: none.
 };
 
+/// What one Copy may ask for, in bytes: of one source range, and of all.
+constexpr std::uint64_t kCopyRangeBytes = std::uint64_t{4} << 20U;
+constexpr std::uint64_t kCopyBytes = std::uint64_t{32} << 20U;
+
 /// Fills the structure of CNS 00h.
 void identify_namespace(const Namespace& from, spec::IdentifyNamespace& to);
 /// Fills the structure of CNS 08h.

@@ -68,6 +68,7 @@ Status from_nvme(std::uint16_t status_field) {
         case StatusCode::CapacityExceeded:
             return Status::NoSpace;
         case StatusCode::NamespaceNotReady:
+        case StatusCode::CommandInterrupted:
         case StatusCode::ConnectControllerBusy:
             return Status::NoResources;
         case StatusCode::AbortRequested:

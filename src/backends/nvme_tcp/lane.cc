@@ -28,13 +28,13 @@ bool asks_for_retry(std::uint16_t status) {
     if ((status & nvme::spec::kDoNotRetry) != 0) {
         return false;
     }
-    constexpr std::uint16_t kCommandInterrupted = 0x21;
     constexpr std::uint16_t kPathRelated = 0x3;
     return code == static_cast<std::uint16_t>(StatusCode::AbortRequested) ||
            code == static_cast<std::uint16_t>(StatusCode::AbortedSqDeletion) ||
            code == static_cast<std::uint16_t>(StatusCode::NamespaceNotReady) ||
            code == static_cast<std::uint16_t>(StatusCode::TransientTransportError) ||
-           code == kCommandInterrupted || (code >> 8U) == kPathRelated;
+           code == static_cast<std::uint16_t>(StatusCode::CommandInterrupted) ||
+           (code >> 8U) == kPathRelated;
 }
 
 }  // namespace

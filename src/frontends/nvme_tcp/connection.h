@@ -158,10 +158,19 @@ class Connection final : public core::ListHook<>,
     void execute_admin(Slot& slot);
     void execute_io(Slot& slot);
     void execute_ranges(Slot& slot, OpenNamespace& target);
+    [[nodiscard]] OpenNamespace* target_of(const Slot& slot) const;
     void submit_later(Slot& slot, OpenNamespace& target);
     void submit_batch();
     void complete(block::RequestBatch& batch) override;
     void request_done(Slot& slot);
+
+    // execute_pieces.cc
+    void begin_pieces(Slot& slot, OpenNamespace& target);
+    bool acquire_scratch(Slot& slot, std::uint64_t bytes);
+    void release_scratch(Slot& slot);
+    void read_piece(Slot& slot, OpenNamespace& target);
+    void write_piece(Slot& slot, OpenNamespace& target);
+    void piece_done(Slot& slot);
 
     // connect.cc
     void start_connect(Slot& slot, std::uint32_t in_capsule);

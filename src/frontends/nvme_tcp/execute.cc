@@ -40,6 +40,7 @@ Slot* Connection::take_slot() {
 }
 
 void Connection::release_slot(Slot& slot) {
+    release_scratch(slot);
     release_buffer(slot);
     slot.state = SlotState::Free;
     if (&slot != &connect_slot_) {
@@ -251,15 +252,25 @@ void Connection::complete_held(std::uint32_t token, std::uint16_t status, std::u
     }
 }
 
-void Connection::execute_io(Slot& slot) {
+/// The namespace that the command was checked against; null when it is there no more.
+OpenNamespace* Connection::target_of(const Slot& slot) const {
     OpenNamespace* target = replica_->find(slot.nsid);
-    if (target == nullptr || target->incarnation != slot.incarnation) {
+    return target != nullptr && target->incarnation == slot.incarnation ? target : nullptr;
+}
+
+void Connection::execute_io(Slot& slot) {
+    OpenNamespace* target = target_of(slot);
+    if (target == nullptr) {
         REMORA_COVER("target: a namespace goes while a command's data comes");
         answer(slot, refused(StatusCode::InvalidNamespace));
         return;
     }
-    if (slot.plan.range_bytes > 0) {
+    if (slot.plan.action == nvme::Action::Discard) {
         execute_ranges(slot, *target);
+        return;
+    }
+    if (slot.plan.action != nvme::Action::Request) {
+        begin_pieces(slot, *target);
         return;
     }
     slot.opcode = slot.plan.opcode;
@@ -340,10 +351,13 @@ void Connection::request_done(Slot& slot) {
     if (!accepts_input()) {
         REMORA_COVER("target: an answer has no connection any more");
         release_slot(slot);
-    } else if (slot.plan.range_bytes > 0 && slot.status == block::Status::Ok) {
+    } else if (slot.status != block::Status::Ok || slot.plan.action == nvme::Action::Request) {
+        const bool copy = slot.plan.action == nvme::Action::Copy;
+        answer(slot, nvme::to_nvme(slot), copy ? static_cast<std::uint32_t>(slot.range_index) : 0U);
+    } else if (slot.plan.action == nvme::Action::Discard) {
         execute_io(slot);
     } else {
-        answer(slot, nvme::to_nvme(slot));
+        piece_done(slot);
     }
 }
 

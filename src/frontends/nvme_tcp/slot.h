@@ -72,7 +72,11 @@ struct Slot : block::Request, OutPdu, core::QueueHook<Slot> {
     std::span<std::byte> buffer;
     core::Segment segment;
     std::uint32_t received = 0;   ///< Bytes of H2CData.
-    std::size_t range_index = 0;  ///< Dataset Management: next range.
+    std::size_t range_index = 0;  ///< Discard, Copy: next range.
+    // Of commands that are carried out piece by piece (execute_pieces.cc).
+    std::span<std::byte> scratch;   ///< Of the pool: what is read.
+    std::uint64_t piece_lba = 0;    ///< Copy: where the next piece goes.
+    std::uint64_t blocks_done = 0;  ///< Of the command; Copy: of the range.
     // Zero behind what is written: the pad goes out as it is.
     std::array<std::byte, kHeaderBytes> header{};
     std::array<std::byte, kTailBytes> tail{};

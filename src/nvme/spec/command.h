@@ -28,8 +28,11 @@ enum class IoOpcode : std::uint8_t {
     Flush = 0x00,
     Write = 0x01,
     Read = 0x02,
+    Compare = 0x05,
     WriteZeroes = 0x08,
     DatasetManagement = 0x09,
+    Verify = 0x0c,
+    Copy = 0x19,
 };
 
 /// Opcode of every fabrics command, on either queue type.
@@ -92,8 +95,8 @@ static_assert(offsetof(Completion, cid) == 12);
 static_assert(offsetof(Completion, status_and_phase) == 14);
 static_assert(std::is_trivially_copyable_v<Completion>);
 
-// NVM Command Set Specification 1.0: Read, Write and Write Zeroes share these fields. The starting
-// LBA is in CDW10 (low) and CDW11 (high), the 0's based count in CDW12 15:0.
+// NVM Command Set Specification 1.0: Read, Write, Compare, Verify and Write Zeroes share these
+// fields. The starting LBA is in CDW10 (low) and CDW11 (high), the 0's based count in CDW12 15:0.
 constexpr std::uint32_t kCdw12ForceUnitAccess = 1U << 30U;
 constexpr std::uint32_t kCdw12Deallocate = 1U << 25U;  ///< Write Zeroes only.
 constexpr std::uint32_t kCdw12ProtectionMask = 0xfU << 26U;
@@ -117,5 +120,22 @@ struct DsmRange {
     le64 lba;
 };
 static_assert(sizeof(DsmRange) == 16 && offsetof(DsmRange, lba) == 8);
+
+// NVM Command Set Specification 1.0, Copy: the destination is where others have the starting LBA;
+// CDW12 has the 0's based number of ranges in 7:0, the descriptor format in 11:8, and the
+// protection information fields of reads in 15:12, of writes in 29:26.
+constexpr std::uint32_t kCopyMaxRanges = 128;
+constexpr std::uint32_t kCopyFormatMask = 0xfU << 8U;
+constexpr std::uint32_t kCopyReadProtectionMask = 0xfU << 12U;
+
+// NVM Command Set Specification 1.0, Copy - Source Range Entries Descriptor Format 0h.
+struct CopyRange {
+    std::uint8_t reserved0[8] = {};
+    le64 lba;
+    le16 block_count;  ///< 0's based.
+    std::uint8_t reserved18[14] = {};
+};
+static_assert(sizeof(CopyRange) == 32);
+static_assert(offsetof(CopyRange, lba) == 8 && offsetof(CopyRange, block_count) == 16);
 
 }  // namespace remora::nvme::spec

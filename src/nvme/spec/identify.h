@@ -143,8 +143,13 @@ constexpr std::uint8_t kControllerTypeDiscovery = 2;
 constexpr std::uint32_t kEventNamespaceAttribute = 1U << 8U;
 constexpr std::uint32_t kEventDiscoveryLog = 1U << 31U;
 /// ONCS bits.
+constexpr std::uint16_t kOncsCompare = 1U << 0U;
 constexpr std::uint16_t kOncsDatasetManagement = 1U << 2U;
 constexpr std::uint16_t kOncsWriteZeroes = 1U << 3U;
+constexpr std::uint16_t kOncsVerify = 1U << 7U;
+constexpr std::uint16_t kOncsCopy = 1U << 8U;
+/// CDFS: Copy takes Source Range Entries Descriptor Format 0h.
+constexpr std::uint16_t kCopyFormat0 = 1U << 0U;
 /// SGLS: SGLs supported; the address may be an offset; transport SGL data block descriptors.
 constexpr std::uint32_t kSglsFabrics = (1U << 0U) | (1U << 20U) | (1U << 21U);
 /// VWC: a cache may be present.

@@ -31,6 +31,7 @@ enum class StatusCode : std::uint16_t {
     KeepAliveExpired = 0x019,
     KeepAliveInvalid = 0x01a,
     NamespaceWriteProtected = 0x020,
+    CommandInterrupted = 0x021,
     TransientTransportError = 0x022,
     LbaOutOfRange = 0x080,
     CapacityExceeded = 0x081,
@@ -49,6 +50,7 @@ enum class StatusCode : std::uint16_t {
     ConnectRestartDiscovery = 0x183,
     ConnectInvalidHost = 0x184,
     ConnectInvalidQueueType = 0x185,
+    CommandSizeLimitExceeded = 0x183,  ///< Of Copy; of Connect the value means another thing.
     DiscoverRestart = 0x190,
     AuthenticationRequired = 0x191,
 

@@ -282,6 +282,9 @@ void Link::on_io(const Command& command, std::span<const std::byte> data) {
             break;
         case nvme::spec::IoOpcode::Flush:
         case nvme::spec::IoOpcode::DatasetManagement:
+        case nvme::spec::IoOpcode::Compare:
+        case nvme::spec::IoOpcode::Verify:
+        case nvme::spec::IoOpcode::Copy:
             break;
     }
     respond(command.cid, 0);

@@ -125,7 +125,7 @@ TEST(Decode_io, any_command_is_inside_the_volume_or_refused) {
     const Namespace target = make_namespace();
     core::Prng prng(3);
     for (int i = 0; i < 100000; ++i) {
-        spec::Command command = make_io(static_cast<spec::IoOpcode>(prng.below(12)),
+        spec::Command command = make_io(static_cast<spec::IoOpcode>(prng.below(26)),
                                         prng.below(4) == 0 ? prng.next() : prng.below(1100),
                                         1 + static_cast<std::uint32_t>(prng.below(65536)));
         const auto plan = decode_io(command, target, kMaxBytes);
