@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "control/child_calls.h"
 #include "control/references.h"
@@ -68,13 +69,51 @@ Result<void> check_may_show(const Context& context,
     return check_not_of_attachment(context, target);
 }
 
-/// Takes the asked namespace identifier, or the lowest, of those the store has not given to
+/// The UUID that hosts see.
+std::string shown_uuid(const opi::NvmeNamespaceSpec& spec, const core::Uuid& volume) {
+    const auto uuid = core::Uuid::parse(spec.uuid());
+    return uuid ? uuid->text() : volume.text();
+}
+
+/// A free identifier for the volume. A host that has not noticed yet that a namespace is gone would
+/// write to whatever volume is shown under its identifier now; so one that has shown a volume is
+/// kept for that volume, until no other is left: then the longest free is taken.
+std::int32_t free_nsid(const std::map<std::int32_t, std::string>& taken,
+                       const Object<opi::NvmeSubsystem>& subsystem,
+                       const std::string& uuid) {
+    std::set<std::int32_t> retired;
+    for (const state::KnownNamespace& one : subsystem.known.retired_namespaces()) {
+        const auto nsid = static_cast<std::int32_t>(one.nsid());
+        if (one.uuid() == uuid && !taken.contains(nsid)) {
+            return nsid;
+        }
+        retired.insert(nsid);
+    }
+    const std::int64_t asked_limit = subsystem.resource.spec().max_namespaces();
+    const std::int64_t limit = asked_limit > 0 ? asked_limit : kMostNamespaces;
+    std::int32_t nsid = 1;
+    while (taken.contains(nsid) || retired.contains(nsid)) {
+        ++nsid;
+    }
+    if (nsid <= limit) {
+        return nsid;
+    }
+    for (const state::KnownNamespace& one : subsystem.known.retired_namespaces()) {
+        if (!taken.contains(static_cast<std::int32_t>(one.nsid()))) {
+            return static_cast<std::int32_t>(one.nsid());
+        }
+    }
+    return nsid;  // The data plane says that there are no more.
+}
+
+/// Takes the asked namespace identifier, or a free one, of those the store has not given to
 /// another: one whose volume could not be built has none on the data plane, and keeps its own.
 Result<void> choose_nsid(const Model& model,
-                         const std::string& subsystem,
+                         const Object<opi::NvmeSubsystem>& subsystem,
+                         const core::Uuid& volume,
                          opi::NvmeNamespaceSpec& spec) {
     std::map<std::int32_t, std::string> taken;
-    for (const std::string& name : children_of<Namespace>(model, subsystem)) {
+    for (const std::string& name : children_of<Namespace>(model, subsystem.resource.name())) {
         taken[model.find<Namespace>(name)->resource.spec().host_nsid()] = name;
     }
     const auto holder = taken.find(spec.host_nsid());
@@ -83,20 +122,32 @@ Result<void> choose_nsid(const Model& model,
                                                   " is that of " + holder->second +
                                                   "; leave it out to have one chosen");
     }
-    std::int32_t nsid = std::max(spec.host_nsid(), 1);
-    while (taken.contains(nsid)) {
-        ++nsid;
+    if (spec.host_nsid() == 0) {
+        spec.set_host_nsid(free_nsid(taken, subsystem, shown_uuid(spec, volume)));
     }
-    spec.set_host_nsid(nsid);
     return {};
+}
+
+/// The subsystem with the identifier among the retired ones, for `uuid`, or no more (empty).
+Object<opi::NvmeSubsystem> retire(Object<opi::NvmeSubsystem> subsystem,
+                                  std::uint32_t nsid,
+                                  const std::string& uuid) {
+    auto& retired = *subsystem.known.mutable_retired_namespaces();
+    const auto same = [nsid](const state::KnownNamespace& one) { return one.nsid() == nsid; };
+    retired.erase(std::remove_if(retired.begin(), retired.end(), same), retired.end());
+    if (!uuid.empty()) {
+        state::KnownNamespace& added = *retired.Add();
+        added.set_nsid(nsid);
+        added.set_uuid(uuid);
+    }
+    return subsystem;
 }
 
 /// What the server says about a namespace it has made.
 void fill_in(Namespace& space, std::uint32_t nsid, const core::Uuid& volume) {
     opi::NvmeNamespaceSpec& spec = *space.mutable_spec();
     spec.set_host_nsid(static_cast<std::int32_t>(nsid));
-    const auto uuid = core::Uuid::parse(spec.uuid());
-    spec.set_uuid(uuid ? uuid->text() : volume.text());
+    spec.set_uuid(shown_uuid(spec, volume));
     if (!spec.nguid().empty()) {
         spec.set_nguid(hex(*read_nguid(spec.nguid())));
     }
@@ -154,7 +205,8 @@ Task<Result<Namespace>> Subsystems::create_namespace(
         co_return answer_existing(
             existing->resource, comparable(space.resource, *existing, target->volume), {"status"});
     }
-    const std::string nqn = subsystem->resource.spec().nqn();
+    const Object<opi::NvmeSubsystem> parent_now = *subsystem;
+    const std::string nqn = parent_now.resource.spec().nqn();
     // The wait for the locks may have outlived the volume.
     const auto again = resolve_volume(context_, reference);
     if (!again || again->volume != target->volume) {
@@ -163,7 +215,9 @@ Task<Result<Namespace>> Subsystems::create_namespace(
     if (auto may = check_may_show(context_, reference, *again); !may) {
         co_return std::unexpected(may.error());
     }
-    if (auto free = choose_nsid(context_.model, *parent, *space.resource.mutable_spec()); !free) {
+    if (auto free =
+            choose_nsid(context_.model, parent_now, target->uuid, *space.resource.mutable_spec());
+        !free) {
         co_return std::unexpected(free.error());
     }
     space.known.set_volume(target->volume);
@@ -174,6 +228,10 @@ Task<Result<Namespace>> Subsystems::create_namespace(
     fill_in(space.resource, *nsid, target->uuid);
     Transaction transaction(context_.model);
     transaction.put(space);
+    if (auto now = retire(parent_now, *nsid, "");
+        now.known.retired_namespaces_size() != parent_now.known.retired_namespaces_size()) {
+        transaction.put(std::move(now));
+    }
     keep_remote_namespaces(context_, again->remote, transaction);
     if (auto stored = transaction.commit(); !stored) {
         (void)co_await context_.node.remove_namespace(nqn, *nsid);
@@ -213,6 +271,11 @@ Task<Result<Empty>> Subsystems::delete_namespace(const opi::DeleteNvmeNamespaceR
     }
     Transaction transaction(context_.model);
     transaction.erase<Namespace>(before.resource.name());
+    if (const auto* parent =
+            context_.model.find<opi::NvmeSubsystem>(parent_of(before.resource.name()))) {
+        const opi::NvmeNamespaceSpec& spec = before.resource.spec();
+        transaction.put(retire(*parent, static_cast<std::uint32_t>(spec.host_nsid()), spec.uuid()));
+    }
     if (auto stored = transaction.commit(); !stored) {
         (void)co_await build_namespace(before, nqn);
         co_return std::unexpected(stored.error());

@@ -19,7 +19,6 @@ namespace {
 constexpr std::size_t kLongestNqn = 223;    // NVMe Base 2.0, 4.5
 constexpr std::size_t kLongestSerial = 20;  // Identify Controller, SN
 constexpr std::size_t kLongestModel = 40;   // Identify Controller, MN
-constexpr std::int64_t kMostNamespaces = 1024;
 constexpr std::int64_t kMostQueues = 128;
 constexpr std::int64_t kSmallestQueue = 2;
 constexpr std::int64_t kLargestQueue = 1024;

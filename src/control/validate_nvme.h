@@ -10,6 +10,9 @@
 
 namespace remora::control {
 
+/// Of a subsystem, and so the greatest namespace identifier where a client sets no limit.
+constexpr std::int64_t kMostNamespaces = 1024;
+
 /// nqn.YYYY-MM.domain[:rest], or the UUID form, at most 223 bytes (NVMe Base 2.0, section 4.5).
 core::Result<void> check_nqn(std::string_view field, const std::string& nqn);
 

@@ -16,10 +16,13 @@ using control::Volumes;
 
 class ResourcesTest : public PlaneFixture {
   public:
-    Result<opi::NvmeSubsystem> create_subsystem(const std::string& id, const std::string& nqn) {
+    Result<opi::NvmeSubsystem> create_subsystem(const std::string& id,
+                                                const std::string& nqn,
+                                                std::int64_t most_namespaces = 0) {
         opi::CreateNvmeSubsystemRequest request;
         request.set_nvme_subsystem_id(id);
         request.mutable_nvme_subsystem()->mutable_spec()->set_nqn(nqn);
+        request.mutable_nvme_subsystem()->mutable_spec()->set_max_namespaces(most_namespaces);
         return call(&ControlPlane::subsystems, &Subsystems::create_subsystem, request);
     }
     Result<opi::NvmeController> create_listener(const std::string& id, const std::string& port) {
@@ -212,6 +215,31 @@ TEST_F(ResourcesTest, Subsystem_withListenerAndNamespace_isBuiltAndRebuilt) {
     EXPECT_EQ(node->listeners, listeners) << "the port that was picked is kept";
     EXPECT_EQ(node->namespaces.size(), 1U);
     EXPECT_EQ(node->volumes.size(), 1U);
+}
+
+// A host that has not noticed yet that a namespace is gone must not write to another volume.
+TEST_F(ResourcesTest, Namespace_identifierOfAVolumeThatWent_isKeptForItWhileOthersAreFree) {
+    for (const char* volume : {"m0", "m1", "m2", "m3"}) {
+        ASSERT_TRUE(create_malloc(volume));
+    }
+    ASSERT_TRUE(create_subsystem("s0", "nqn.2024-01.org.example:s0", 3));
+    const auto nsid_of = [this](const std::string& volume) {
+        const auto space = create_namespace("n-" + volume, volume);
+        return space ? space->spec().host_nsid() : -1;
+    };
+    const auto remove = [this](const std::string& volume) {
+        opi::DeleteNvmeNamespaceRequest request;
+        request.set_name("nvmeSubsystems/s0/nvmeNamespaces/n-" + volume);
+        EXPECT_TRUE(call(&ControlPlane::subsystems, &Subsystems::delete_namespace, request));
+    };
+    EXPECT_EQ(nsid_of("m0"), 1);
+    EXPECT_EQ(nsid_of("m1"), 2);
+    remove("m0");
+    remove("m1");
+    EXPECT_EQ(nsid_of("m2"), 3) << "1 and 2 have shown others";
+    restart_plane();
+    EXPECT_EQ(nsid_of("m0"), 1) << "it was its own";
+    EXPECT_EQ(nsid_of("m3"), 2) << "none else is left";
 }
 
 TEST_F(ResourcesTest, Delete_whatOthersNeed_namesThem) {
