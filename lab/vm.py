@@ -128,6 +128,8 @@ class Vm:
             "-device", "virtio-serial-pci",
             "-chardev", f"socket,id=agent,path={self.folder / 'agent'},server=on,wait=off",
             "-device", "virtserialport,chardev=agent,name=remora.agent",
+            # For the guest's kernel as a host of its own (linux_host.py); down until it is wanted.
+            "-netdev", "user,id=lab", "-device", "virtio-net-pci,netdev=lab,romfile=",
         ]
         for number, bridge in enumerate(BRIDGES, start=1):
             command += ["-device", f"pci-bridge,id={bridge},chassis_nr={number}"]

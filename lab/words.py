@@ -109,12 +109,14 @@ class Words:
             raise LabError(f"the guest still has the disk of volume {rest} after the detach")
 
     def word_expect(self, rest: str) -> str | None:
-        """expect disks N | running JOB | size VOLUME BYTES | nothing attached: checks it."""
+        """expect disks N | linux N | running JOB | size VOLUME BYTES | nothing attached: checks it."""
         parts = rest.split()
-        usage = "expect disks N | running JOB | size VOLUME BYTES | nothing attached"
+        usage = "expect disks N | linux N | running JOB | size VOLUME BYTES | nothing attached"
         need(len(parts) >= 2, usage)
         if parts[0] == "disks" and parts[1].isdigit():
             return self.world.expect_disks(int(parts[1]))
+        if parts[0] == "linux" and parts[1].isdigit():
+            return self.world.linux().expect(int(parts[1]))
         if parts[0] == "running":
             if not self.world.job_running(parts[1]):
                 raise LabError(f"the job {parts[1]} has ended: {self.world.finish_job(parts[1], 5)}")
@@ -164,6 +166,15 @@ class Words:
     def word_guest(self, rest: str) -> str | None:
         """guest COMMAND: a shell command in the guest; must end with exit code 0."""
         return self.world.need_vm().check(rest).strip() or None
+
+    def word_linux(self, rest: str) -> str | None:
+        """linux connect [OPTION,...] | linux disconnect: the guest's own kernel as a host of the
+        target, without the IPU. `fio VOLUME` then goes to the namespace of that volume."""
+        verb, _, options = rest.partition(" ")
+        need(verb == "connect" or rest == "disconnect", "linux connect [OPTION,...] | linux disconnect")
+        if verb == "disconnect":
+            return self.world.linux().disconnect()
+        return self.world.linux().connect([option for option in options.split(",") if option])
 
     def word_fio(self, rest: str) -> str | None:
         """fio VOLUME[,VOLUME...] [OPTION=VALUE ...]: fio with crc32c verification, all volumes

@@ -9,6 +9,7 @@ from typing import Callable
 
 import fio
 from ipu import Ipu
+from linux_host import LinuxHost
 from paths import LabError, new_run_dir
 from processes import Child, wait_until
 from target import Target, Volume
@@ -25,6 +26,7 @@ class World:
         self.target = Target(self.folder / "target")
         self.vm: Vm | None = None
         self.ipu: Ipu | None = None
+        self._linux: LinuxHost | None = None
         self.volumes: dict[str, Volume] = {}
         self.places: dict[str, int] = {}  # volume name -> host function
         self._jobs: dict[str, str] = {}  # running job -> its command
@@ -60,6 +62,12 @@ class World:
         if self.ipu is None:
             raise LabError("there is no ipu; `start ipu` first")
         return self.ipu
+
+    def linux(self) -> LinuxHost:
+        """The guest's kernel as a host of the target."""
+        if self._linux is None:
+            self._linux = LinuxHost(self.need_vm(), self.target)
+        return self._linux
 
     def daemon(self, name: str) -> Target | Ipu:
         if name not in ("target", "ipu"):
@@ -109,6 +117,8 @@ class World:
 
     def device(self, name: str) -> str:
         """The guest's name, e.g. vda, of the disk that is volume `name`."""
+        if name not in self.places and self._linux is not None and self._linux.connected:
+            return self._linux.device(self.volume(name))
         serial = self.volume(name).serial
         device = self.need_vm().disks().get(serial)
         if device is None:
