@@ -30,8 +30,8 @@ from paths import LabError, cache_dir, tool
 KERNEL_META_PACKAGE = "linux-image-6.12-cloud-amd64"
 # What the guest can load; init loads those of LOADED_AT_BOOT, the rest waits for modprobe.
 MODULES = [
-    "virtio_blk", "virtio_net", "virtio_scsi", "nvme_tcp", "nvme_fabrics", "crc32c_generic",
-    "crc32c_intel", "ext4", "dm_mod",
+    "virtio_blk", "virtio_net", "virtio_scsi", "nvme_tcp", "nvme_fabrics", "nvmet_tcp",
+    "crc32c_generic", "crc32c_intel", "ext4", "dm_mod",
 ]
 LOADED_AT_BOOT = ["virtio_blk"]
 KEEP_SECONDS = 14 * 86400  # an image of older packages may still be booting somewhere

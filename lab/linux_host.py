@@ -20,8 +20,8 @@ NAMESPACE_SECONDS = 30
 # A path that is away is tried again each second, and given up after a minute.
 TIMES = "keep_alive_tmo=5,reconnect_delay=1,ctrl_loss_tmo=60"
 OPTIONS = re.compile(r"(hdr_digest|data_digest|nr_io_queues=\d+|queue_size=\d+|disable_sqflow)")
-UP = ("modprobe virtio_net && modprobe nvme_tcp && ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up"
-      " && test -c /dev/nvme-fabrics")
+NETWORK = "modprobe virtio_net && ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up"
+UP = f"{NETWORK} && modprobe nvme_tcp && test -c /dev/nvme-fabrics"
 
 
 class LinuxHost:

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Callable
 
+from daemon import free_port
 from guest_agent import Answer, GuestAgent
 from guest_image import GuestImage, guest_image
 from paths import LabError, cache_dir, tool
@@ -24,6 +25,7 @@ from qmp import Qmp
 
 FUNCTIONS = "br1:1-31,br2:1-31,br3:1-2"
 BRIDGES = ("br1", "br2", "br3")
+NVMET_PORT = 4420  # where the guest's kernel listens when it is a target (linux_target.py)
 MEMORY = "512M"
 PROCESSORS = 2
 KVM_BOOT_SECONDS = 8  # about 1 s where KVM works; where it does not, the guest hangs
@@ -94,6 +96,7 @@ class Vm:
         self.folder = folder
         self.qmp_path = folder / "qmp"  # for remorad
         self.console = folder / "console.log"
+        self.nvmet_port = free_port()  # of this machine; leads to the guest's NVMET_PORT
         self.agent = GuestAgent(folder / "agent", self._check_kernel)
         self._image = image or guest_image(say)
         self._accelerator = accelerator or choose_accelerator(self._image)
@@ -128,8 +131,9 @@ class Vm:
             "-device", "virtio-serial-pci",
             "-chardev", f"socket,id=agent,path={self.folder / 'agent'},server=on,wait=off",
             "-device", "virtserialport,chardev=agent,name=remora.agent",
-            # For the guest's kernel as a host of its own (linux_host.py); down until it is wanted.
-            "-netdev", "user,id=lab", "-device", "virtio-net-pci,netdev=lab,romfile=",
+            # For the guest's kernel as host or target (linux_host.py, linux_target.py); its interface
+            # is down until it is wanted.
+            "-netdev", f"user,id=lab,hostfwd=tcp:127.0.0.1:{self.nvmet_port}-:{NVMET_PORT}", "-device", "virtio-net-pci,netdev=lab,romfile=",
         ]
         for number, bridge in enumerate(BRIDGES, start=1):
             command += ["-device", f"pci-bridge,id={bridge},chassis_nr={number}"]

@@ -168,13 +168,31 @@ class Words:
         return self.world.need_vm().check(rest).strip() or None
 
     def word_linux(self, rest: str) -> str | None:
-        """linux connect [OPTION,...] | linux disconnect: the guest's own kernel as a host of the
-        target, without the IPU. `fio VOLUME` then goes to the namespace of that volume."""
-        verb, _, options = rest.partition(" ")
-        need(verb == "connect" or rest == "disconnect", "linux connect [OPTION,...] | linux disconnect")
-        if verb == "disconnect":
-            return self.world.linux().disconnect()
-        return self.world.linux().connect([option for option in options.split(",") if option])
+        """linux connect [OPTION,...] | disconnect: the guest's own kernel as a host of the target,
+        without the IPU; `fio VOLUME` then goes to that volume's namespace. linux export NAME SIZE
+        | serve | plug NAME FUNCTION | close | open: it as a target, which the IPU connects to;
+        close cuts all connections."""
+        usage = "linux connect|disconnect|export|serve|plug|close|open ..., see lab/run --words"
+        verb, *arguments = rest.split()
+        if verb == "connect" and len(arguments) < 2:
+            options = arguments[0].split(",") if arguments else []
+            return self.world.linux().connect(options)
+        if verb == "export" and len(arguments) == 2:
+            self.world.volumes[arguments[0]] = self.world.linux_target().export(*arguments)
+            return self.world.volumes[arguments[0]].uuid
+        if verb == "plug" and len(arguments) == 2 and arguments[1].isdigit():
+            self.world.linux_target().plug(self.world.need_ipu(), arguments[0], int(arguments[1]))
+            self.world.places[arguments[0]] = int(arguments[1])
+            return self._await_disk(arguments[0])
+        need(not arguments, usage)
+        deeds: dict[str, Callable[[], str | None]] = {
+            "disconnect": lambda: self.world.linux().disconnect(),
+            "serve": lambda: self.world.linux_target().connect(self.world.need_ipu()),
+            "close": lambda: self.world.linux_target().close_port(),
+            "open": lambda: self.world.linux_target().open_port(),
+        }
+        need(verb in deeds, usage)
+        return deeds[verb]()
 
     def word_fio(self, rest: str) -> str | None:
         """fio VOLUME[,VOLUME...] [OPTION=VALUE ...]: fio with crc32c verification, all volumes

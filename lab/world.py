@@ -10,6 +10,7 @@ from typing import Callable
 import fio
 from ipu import Ipu
 from linux_host import LinuxHost
+from linux_target import LinuxTarget
 from paths import LabError, new_run_dir
 from processes import Child, wait_until
 from target import Target, Volume
@@ -27,6 +28,7 @@ class World:
         self.vm: Vm | None = None
         self.ipu: Ipu | None = None
         self._linux: LinuxHost | None = None
+        self._linux_target: LinuxTarget | None = None
         self.volumes: dict[str, Volume] = {}
         self.places: dict[str, int] = {}  # volume name -> host function
         self._jobs: dict[str, str] = {}  # running job -> its command
@@ -68,6 +70,12 @@ class World:
         if self._linux is None:
             self._linux = LinuxHost(self.need_vm(), self.target)
         return self._linux
+
+    def linux_target(self) -> LinuxTarget:
+        """The guest's kernel as a target."""
+        if self._linux_target is None:
+            self._linux_target = LinuxTarget(self.need_vm())
+        return self._linux_target
 
     def daemon(self, name: str) -> Target | Ipu:
         if name not in ("target", "ipu"):
