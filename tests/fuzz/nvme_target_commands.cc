@@ -106,18 +106,21 @@ class Script {
     }
 
     Command io_command() {
-        static constexpr std::uint8_t kOpcodes[] = {0, 1, 2, 8, 9, 2};
+        static constexpr std::uint8_t kOpcodes[] = {0, 1, 2, 8, 9, 2, 0x05, 0x0c, 0x19};
         const std::uint8_t opcode = kOpcodes[input_.below(std::size(kOpcodes))];
         const std::uint8_t lba = input_.u8();
         const std::uint32_t blocks = input_.below(65) + 1;
         const bool in_capsule = input_.flag();
-        const bool moves = opcode == 1 || opcode == 2;
-        const bool dsm = opcode == static_cast<std::uint8_t>(IoOpcode::DatasetManagement);
-        const std::uint32_t bytes = moves ? blocks * 512 : dsm ? (blocks % 8 + 1) * 16 : 0;
+        const auto is = [opcode](IoOpcode one) { return opcode == static_cast<std::uint8_t>(one); };
+        const bool moves = is(IoOpcode::Write) || is(IoOpcode::Read) || is(IoOpcode::Compare);
+        const bool dsm = is(IoOpcode::DatasetManagement);
+        const bool copy = is(IoOpcode::Copy);
+        const std::uint32_t ranges = blocks % 8 + 1;
+        const std::uint32_t bytes = moves ? blocks * 512 : ranges * (dsm ? 16U : copy ? 32U : 0U);
         Command command = make_command(opcode, 1, bytes, in_capsule);
         command.cdw10 = dsm ? blocks % 8 : std::uint32_t{lba};
         command.cdw11 = dsm ? nvme::spec::kDsmDeallocate : 0U;
-        command.cdw12 = dsm ? 0 : blocks - 1;
+        command.cdw12 = dsm ? 0 : (copy ? ranges : blocks) - 1;
         return command;
     }
 
@@ -168,7 +171,10 @@ class Script {
         if (input_.below(8) == 7) {
             size = input_.u16();
         }
-        std::vector<std::byte> data(std::min(size, kMaxData), std::byte{0x5a});
+        // Of a Copy's list: the first block, as often as there are ranges.
+        const bool copy = command.opcode == static_cast<std::uint8_t>(IoOpcode::Copy);
+        std::vector<std::byte> data(std::min(size, kMaxData),
+                                    static_cast<std::byte>(copy ? 0U : 0x5aU));
         const auto given = input_.take_run(std::min<std::size_t>(data.size(), input_.u8()));
         std::ranges::copy(given, data.begin());
         to.send_capsule(core::as_bytes_of(command), data);

@@ -95,7 +95,7 @@ void write_target_seeds(SeedWriter& writer) {
     const std::string target = "nvme_target_commands";
     Bytes all;
     all.u8(3).u8(2);
-    for (unsigned opcode = 0; opcode < 6; ++opcode) {
+    for (unsigned opcode = 0; opcode < 9; ++opcode) {
         // Queue 1, opcode, address, blocks, in capsule or not; no patch, no lie, no data given.
         all.u8(0x81).u8(1).u8(opcode).u8(opcode).u8(opcode * 9).u8(opcode & 1U);
         all.u8(0).u8(0).u8(0);
