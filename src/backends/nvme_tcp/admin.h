@@ -59,10 +59,12 @@ class Admin final : private QueuePairHandler {
     Task<Result<std::uint32_t>> await_event();
     /// The two of a scan: `deadline` is that of the whole of it, and a command's at the latest.
     Task<Result<std::vector<std::uint32_t>>> active_namespaces(std::uint32_t limit, Nanos deadline);
-    /// Empty when the namespace is not there (any more) or is of no use here.
+    /// Empty when the namespace is not there (any more), is of no use here, or cannot be described
+    /// for now: then `ask_again` is set.
     Task<Result<std::optional<NamespaceIdentity>>> describe_namespace(std::uint32_t nsid,
                                                                       const ControllerFacts& facts,
-                                                                      Nanos deadline);
+                                                                      Nanos deadline,
+                                                                      bool& ask_again);
     Task<Result<void>> get_log(nvme::spec::LogPage page,
                                std::uint64_t offset,
                                std::span<std::byte> into);

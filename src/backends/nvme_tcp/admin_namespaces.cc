@@ -90,21 +90,17 @@ void log_unusable(std::uint32_t nsid, const char* why) {
     log::warn("namespace left out", log::kv("nsid", nsid), log::kv("reason", why));
 }
 
-/// What a namespace whose Identify was refused is: none when it has gone since the list was read or
-/// will never be described, an error when asking again may help.
-Result<std::optional<NamespaceIdentity>> undescribed(std::uint32_t nsid,
-                                                     std::uint16_t status,
-                                                     const std::string& queue) {
+/// Whether asking again may help with a namespace whose Identify was refused: not when it has gone
+/// since the list was read, or will never be described.
+bool is_passing(std::uint32_t nsid, std::uint16_t status) {
     if (status_code(status) == StatusCode::InvalidNamespace) {
-        return std::optional<NamespaceIdentity>();
+        return false;
     }
     if ((status & nvme::spec::kDoNotRetry) != 0) {
         log_unusable(nsid, "it cannot be identified");
-        return std::optional<NamespaceIdentity>();
+        return false;
     }
-    return core::fail(ErrorKind::Unavailable, queue + ": identifying namespace " +
-                                                  std::to_string(nsid) + " failed with " +
-                                                  status_text(status));
+    return true;
 }
 
 /// False, with a log line, for a shape that block::Device cannot have.
@@ -185,7 +181,7 @@ Task<Result<std::vector<std::uint32_t>>> Admin::active_namespaces(std::uint32_t 
 }
 
 Task<Result<std::optional<NamespaceIdentity>>> Admin::describe_namespace(
-    std::uint32_t nsid, const ControllerFacts& facts, Nanos deadline) {
+    std::uint32_t nsid, const ControllerFacts& facts, Nanos deadline, bool& ask_again) {
     nvme::spec::IdentifyNamespace data;
     auto result =
         co_await identify(Cns::Namespace, nsid, core::as_writable_bytes_of(data), deadline);
@@ -197,7 +193,8 @@ Task<Result<std::optional<NamespaceIdentity>>> Admin::describe_namespace(
         co_return none;  // An inactive one reads as zeros.
     }
     if (result->status != 0) {
-        co_return undescribed(nsid, result->status, queue_.name());
+        ask_again = ask_again || is_passing(nsid, result->status);
+        co_return none;
     }
     std::array<std::byte, nvme::spec::kIdentifyBytes> list{};
     result = co_await identify(Cns::NamespaceDescriptors, nsid, list, deadline);
@@ -207,7 +204,8 @@ Task<Result<std::optional<NamespaceIdentity>>> Admin::describe_namespace(
     // Controllers older than NVMe 1.3 do not know the descriptors. Any other refusal must not pass
     // for a namespace without a UUID: that would be another volume.
     if (result->status != 0 && status_code(result->status) != StatusCode::InvalidField) {
-        co_return undescribed(nsid, result->status, queue_.name());
+        ask_again = ask_again || is_passing(nsid, result->status);
+        co_return none;
     }
     const Descriptors shown = result->status == 0 ? parse_descriptors(list) : Descriptors{};
     if (shown.command_set != 0) {

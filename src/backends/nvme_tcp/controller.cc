@@ -85,8 +85,8 @@ Task<> Controller::serve() {
     log::info("remote controller live", kv("name", options_.name), kv("subsystem", options_.subnqn),
               kv("endpoint", options_.endpoint.text()));
     while (!stopping_ && !reset_wanted_ && !down_) {
-        if (!scan_wanted_) {
-            co_await wake_.wait_until(core::kNever);
+        if (!scan_wanted_ && reactor_.now() < next_scan_) {
+            co_await wake_.wait_until(next_scan_);
             continue;
         }
         const auto scanned = co_await scan();

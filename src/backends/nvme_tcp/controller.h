@@ -101,8 +101,10 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
     bool reset_wanted_ = false;
     bool hurry_ = false;
     bool scan_wanted_ = false;
-    bool scanning_ = false;  // the controller is being asked
+    Nanos next_scan_ = core::kNever;  // a namespace could not be described for now
+    bool scanning_ = false;           // the controller is being asked
     bool told_left_out_ = false;
+    bool told_undescribed_ = false;
     std::uint64_t scans_started_ = 0;
     std::uint64_t scans_done_ = 0;
 

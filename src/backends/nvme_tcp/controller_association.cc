@@ -2,6 +2,7 @@
 // Controller, the part that builds an association and ends it: admin queue, I/O queues, namespaces,
 // events.
 #include <algorithm>
+#include <utility>
 
 #include "backends/nvme_tcp/controller.h"
 #include "core/log.h"
@@ -188,6 +189,7 @@ Task<Result<std::vector<NamespaceIdentity>>> Controller::ask_namespaces(Nanos de
     if (!nsids) {
         co_return std::unexpected(nsids.error());
     }
+    bool ask_again = false;
     std::vector<NamespaceIdentity> shown;
     for (const std::uint32_t nsid : *nsids) {
         if (reactor_.now() >= deadline) {
@@ -195,7 +197,7 @@ Task<Result<std::vector<NamespaceIdentity>>> Controller::ask_namespaces(Nanos de
                                  "remote controller " + options_.name + " does not show its " +
                                      std::to_string(nsids->size()) + " namespaces in time");
         }
-        const auto one = co_await admin_->describe_namespace(nsid, facts_, deadline);
+        const auto one = co_await admin_->describe_namespace(nsid, facts_, deadline, ask_again);
         if (!one) {
             co_return std::unexpected(one.error());
         }
@@ -203,6 +205,12 @@ Task<Result<std::vector<NamespaceIdentity>>> Controller::ask_namespaces(Nanos de
             shown.push_back(**one);
         }
     }
+    next_scan_ = ask_again ? reactor_.now() + options_.timing.backoff_max : core::kNever;
+    if (ask_again && !std::exchange(told_undescribed_, true)) {
+        log::warn("a namespace cannot be described for now", log::kv("name", options_.name),
+                  log::kv("reason", "the controller refuses to identify it; it is asked again"));
+    }
+    told_undescribed_ = ask_again;
     co_return shown;
 }
 

@@ -72,6 +72,7 @@ std::span<std::byte> Connection::write_response(std::span<std::byte> to,
 void Connection::answer(Slot& slot, std::uint16_t status, std::uint32_t dw0, std::uint32_t dw1) {
     slot.state = SlotState::Answering;
     slot.OutPdu::clear();
+    release_scratch(slot);
     if (status != 0) {
         ++stats_.failed_commands;
     } else if (slot.plan.transfer == nvme::Transfer::ToHost && slot.plan.bytes > 0) {

@@ -47,7 +47,8 @@ std::uint64_t blocks_left(const Slot& slot) {
 /// tries again (NVM Express Base 2.0, Command Interrupted). It counts as the connection's share.
 bool Connection::acquire_scratch(Slot& slot, std::uint64_t bytes) {
     const std::size_t takes = scratch_footprint(bytes);
-    const bool fits = held_bytes_ == 0 || held_bytes_ + takes <= shard_.buffers().capacity() / 2;
+    const bool alone = held_bytes_ <= slot.footprint();  // or it would be put off for ever
+    const bool fits = alone || held_bytes_ + takes <= shard_.buffers().capacity() / 2;
     if (fits && !REMORA_SOMETIMES("target: the pool has no scratch buffer now")) {
         slot.scratch = shard_.buffers().allocate(static_cast<std::size_t>(bytes));
     }

@@ -140,6 +140,7 @@ TEST_F(HostScanTest, Descriptors_refusedForNow_noOtherIdentityIsBelieved) {
         co_await until([&] { return refusals == 2; });
         co_await expect_round_trip(client, 0, 9, 3);
         EXPECT_EQ(controller->status().last_error, "");
+        EXPECT_EQ(target.connects, 1) << "one namespace is no reason to leave the others";
     });
 }
 
