@@ -8,7 +8,6 @@
 #include <bit>
 #include <cstring>
 
-#include "core/probe.h"
 #include "frontends/nvme_tcp/connection.h"
 #include "frontends/nvme_tcp/replica.h"
 #include "frontends/nvme_tcp/shard.h"
@@ -49,7 +48,7 @@ bool Connection::acquire_scratch(Slot& slot, std::uint64_t bytes) {
     const std::size_t takes = scratch_footprint(bytes);
     const bool alone = held_bytes_ <= slot.footprint();  // or it would be put off for ever
     const bool fits = alone || held_bytes_ + takes <= shard_.buffers().capacity() / 2;
-    if (fits && !REMORA_SOMETIMES("target: the pool has no scratch buffer now")) {
+    if (fits) {
         slot.scratch = shard_.buffers().allocate(static_cast<std::size_t>(bytes));
     }
     held_bytes_ += slot.scratch.empty() ? 0 : takes;
