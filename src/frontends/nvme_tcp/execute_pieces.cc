@@ -4,6 +4,9 @@
 //
 //   Compare, Verify:  read ─► (compare) ─► read ─► ...            ─► answer
 //   Copy:             read ─► write ─► read ─► ... next range ... ─► answer
+//
+// Other commands may come in between: none of the three is atomic beyond a block, and a Copy onto
+// its own sources takes what it has written there.
 #include <algorithm>
 #include <bit>
 #include <cstring>

@@ -6,6 +6,7 @@
 
 #include "core/check.h"
 #include "tests/sim/host/hostile.h"
+#include "tests/sim/host/message_bytes.h"
 
 namespace remora::sim {
 
@@ -19,23 +20,8 @@ namespace {
 constexpr Nanos kAnswer = std::chrono::milliseconds(50);
 constexpr std::uint64_t kShortMemory = 4096;
 
-template <typename T>
-std::vector<std::byte> bytes_of(const T& value) {
-    const auto bytes = core::as_bytes_of(value);
-    return {bytes.begin(), bytes.end()};
-}
-
-std::vector<std::byte> u64_bytes(std::uint64_t value) {
-    vu::U64 message;
-    message.value = value;
-    return bytes_of(message);
-}
-
 std::vector<std::byte> state_bytes(std::uint32_t index, std::uint32_t number) {
-    vu::VringState state;
-    state.index = index;
-    state.number = number;
-    return bytes_of(state);
+    return bytes_of(vring_state(index, number));
 }
 
 }  // namespace

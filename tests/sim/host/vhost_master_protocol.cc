@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "tests/sim/host/message_bytes.h"
 #include "tests/sim/host/vhost_master.h"
 #include "virtio/ring_layout.h"
 
@@ -17,25 +18,6 @@ using reactor::Task;
 using virtio::Feature;
 
 namespace {
-
-template <typename T>
-std::vector<std::byte> bytes_of(const T& value) {
-    const auto bytes = core::as_bytes_of(value);
-    return {bytes.begin(), bytes.end()};
-}
-
-std::vector<std::byte> u64_bytes(std::uint64_t value) {
-    vu::U64 message;
-    message.value = value;
-    return bytes_of(message);
-}
-
-vu::VringState vring_state(std::uint16_t index, std::uint32_t number) {
-    vu::VringState state;
-    state.index = index;
-    state.number = number;
-    return state;
-}
 
 std::vector<std::byte> inflight_bytes(const vu::InflightDescription& description) {
     std::vector<std::byte> bytes(vu::kInflightWireBytes);

@@ -19,10 +19,7 @@ class TargetPieces : public TargetFixture {
     void fill(std::uint64_t lba, std::size_t count, std::uint64_t seed) {
         std::ranges::copy(pattern(count * 512, seed), blocks(lba, count).begin());
     }
-    static Task<Outcome> copy(RawHost& io,
-                              std::uint64_t to,
-                              std::vector<Source> sources,
-                              std::uint32_t flags = 0) {
+    static std::vector<std::byte> list_of(const std::vector<Source>& sources) {
         std::vector<std::byte> list;
         for (const Source& source : sources) {
             spec::CopyRange range;
@@ -31,10 +28,20 @@ class TargetPieces : public TargetFixture {
             const auto bytes = core::as_bytes_of(range);
             list.insert(list.end(), bytes.begin(), bytes.end());
         }
+        return list;
+    }
+    static spec::Command copy_command(std::uint64_t to, std::size_t ranges, std::uint32_t flags) {
         spec::Command command = make_rw(IoOpcode::Copy, to, 1, true);
-        command.sgl.length = static_cast<std::uint32_t>(list.size());
-        command.cdw12 = static_cast<std::uint32_t>(sources.size() - 1) | flags;
-        co_return co_await io.perform(command, list);
+        command.sgl.length = static_cast<std::uint32_t>(ranges * sizeof(spec::CopyRange));
+        command.cdw12 = static_cast<std::uint32_t>(ranges - 1) | flags;
+        return command;
+    }
+    static Task<Outcome> copy(RawHost& io,
+                              std::uint64_t to,
+                              std::vector<Source> sources,
+                              std::uint32_t flags = 0) {
+        const auto list = list_of(sources);
+        co_return co_await io.perform(copy_command(to, sources.size(), flags), list);
     }
     static std::uint16_t refused(StatusCode code) { return spec::status_field(code, true); }
 };
@@ -130,11 +137,21 @@ TEST_F(TargetPieces, Copy_sourceFails_namesTheRangeItReached) {
         co_await start();
         auto admin = co_await admin_queue();
         auto io = co_await io_queue(admin->cntlid, 1);
+        fill(0, 1, 7);
+        device_.hold = true;
+        spec::Command command = copy_command(4000, 2, 0);
+        command.cid = 6;
+        io->send(io->capsule(command, list_of({{0, 1}, {1, 2}})));
+        while (device_.held_count() < 1) {
+            co_await reactor::sleep_for(std::chrono::milliseconds(1));
+        }
+        device_.release();  // the first range is read and, within this call, written
         device_.fail_with = block::Status::IoError;
-        const Outcome failed = co_await copy(*io, 4000, {{0, 1}, {1, 2}});
+        const Outcome failed = co_await io->finish(6);
         EXPECT_EQ(failed.status & spec::kStatusCodeMask,
                   static_cast<std::uint16_t>(StatusCode::UnrecoveredReadError));
-        EXPECT_EQ(failed.completion.dw0, 0U);
+        EXPECT_EQ(failed.completion.dw0, 1U);
+        EXPECT_TRUE(std::ranges::equal(blocks(4000, 1), blocks(0, 1)));
         co_await stop();
     });
 }
