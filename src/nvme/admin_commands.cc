@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/byte_reader.h"
+#include "nvme/ana.h"
 #include "nvme/controller.h"
 #include "nvme/spec/fabrics.h"
 #include "nvme/spec/identify.h"
@@ -21,8 +22,8 @@ constexpr std::string_view kFirmware = "0.1";
 
 /// LPA: command effects log; log page offsets and 32-bit lengths.
 constexpr std::uint8_t kLogPageAttributes = (1U << 1U) | (1U << 2U);
-/// CMIC: several ports, several controllers.
-constexpr std::uint8_t kMultiPath = (1U << 0U) | (1U << 1U);
+/// CMIC: several ports, several controllers, asymmetric namespace access reporting.
+constexpr std::uint8_t kMultiPath = (1U << 0U) | (1U << 1U) | (1U << 3U);
 /// VWC 2:1 = 10b: Flush of all namespaces at once is not supported.
 constexpr std::uint8_t kVwc = spec::kVwcPresent | (2U << 1U);
 
@@ -89,6 +90,8 @@ AdminPlan Controller::plan_identify(const Command& command) const {
         case Cns::CommandSetController:
         case Cns::CommandSetActiveNamespaces:
         case Cns::IndependentNamespace:
+        case Cns::AllocatedNamespaces:
+        case Cns::AllocatedNamespace:
         case Cns::CommandSets:
             return {.transfer = Transfer::ToHost,
                     .bytes = static_cast<std::uint32_t>(spec::kIdentifyBytes)};
@@ -106,6 +109,7 @@ std::uint16_t Controller::identify(const Command& command, std::span<std::byte> 
         case Cns::Controller:
             identify_controller(data);
             return 0;
+        case Cns::AllocatedNamespace:  // what is allocated here is active
         case Cns::Namespace: {
             // NVM Express Base 2.0, Identify CNS 00h: an inactive NSID reads as zeros; FFFFFFFFh
             // asks for what all namespaces share, which needs namespace management.
@@ -124,6 +128,7 @@ std::uint16_t Controller::identify(const Command& command, std::span<std::byte> 
                 return refused(StatusCode::InvalidField);
             }
             [[fallthrough]];
+        case Cns::AllocatedNamespaces:
         case Cns::ActiveNamespaces:
             if (nsid >= spec::kBroadcastNsid - 1) {
                 return refused(StatusCode::InvalidNamespace);
@@ -194,11 +199,16 @@ void Controller::identify_controller(std::span<std::byte> data) const {
         out.oaes = spec::kEventDiscoveryLog;
         spec::set_field_text(out.sn, "0", ' ');
         spec::set_field_text(out.mn, "Remora", ' ');
-        spec::set_field_text(out.subnqn, spec::kDiscoveryNqn, '\0');
+        const std::string& unique = directory_->unique_nqn;
+        spec::set_field_text(out.subnqn, unique.empty() ? spec::kDiscoveryNqn : unique, '\0');
     } else {
         const SubsystemIdentity& identity = subsystem_->identity();
-        out.oaes = spec::kEventNamespaceAttribute;
+        out.oaes = spec::kEventNamespaceAttribute | spec::kEventAnaChange;
         out.cmic = kMultiPath;
+        out.anatt = kAnaTransitionSeconds;
+        out.anacap = spec::kAnaCapabilities;
+        out.anagrpmax = kAnaGroup;
+        out.nanagrpid = std::uint32_t{1};
         out.nn = identity.max_namespaces;
         out.mnan = identity.max_namespaces;
         out.oncs = spec::kOncsCompare | spec::kOncsDatasetManagement | spec::kOncsWriteZeroes |
@@ -240,6 +250,7 @@ AdminPlan Controller::plan_log_page(const Command& command) const {
         case LogPage::FirmwareSlot:
         case LogPage::ChangedNamespaces:
         case LogPage::CommandEffects:
+        case LogPage::Ana:
             known = !discovery();
             break;
         case LogPage::Discovery:
@@ -276,6 +287,15 @@ std::uint16_t Controller::log_page(const Command& command, std::span<std::byte> 
             return 0;
         case LogPage::CommandEffects:
             return copy_page(effects(discovery()), offset, data);
+        case LogPage::Ana:
+            if (!read_ana_log(*options_.port, *subsystem_,
+                              (command.cdw10 & spec::kAnaGroupsOnly) != 0, offset, data)) {
+                return refused(StatusCode::InvalidField);
+            }
+            if (!retain) {
+                ana_notice_ = {};  // the host has just been told
+            }
+            return 0;
         case LogPage::Discovery:
             if (offset > discovery_log_size(*directory_, options_.hostnqn)) {
                 return refused(StatusCode::InvalidField);

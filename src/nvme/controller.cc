@@ -29,6 +29,13 @@ constexpr std::uint32_t kEntrySizesMask =
 constexpr std::uint32_t kUnsupportedCc =
     (7U << spec::cc::kCssShift) | (0xfU << spec::cc::kMpsShift) | (7U << spec::cc::kAmsShift);
 
+/// What is reported unless the host configures another (Asynchronous Event Configuration).
+std::uint32_t default_events(ControllerType type) {
+    return type == ControllerType::Discovery
+               ? 0U
+               : spec::kEventNamespaceAttribute | spec::kEventAnaChange;
+}
+
 AdminResult failed(StatusCode code) {
     return {.status = spec::status_field(code, true)};
 }
@@ -61,11 +68,11 @@ Controller::Controller(reactor::Reactor& reactor,
       directory_(directory),
       options_(std::move(options)),
       keep_alive_timer_(*this),
-      event_config_(discovery() ? 0U : spec::kEventNamespaceAttribute),
+      event_config_(default_events(options_.type)),
       stored_{Stored{spec::Feature::Arbitration, 0}, Stored{spec::Feature::PowerManagement, 0},
               Stored{spec::Feature::TemperatureThreshold, 0x0157},  // 343 K
               Stored{spec::Feature::ErrorRecovery, 0}, Stored{spec::Feature::WriteAtomicity, 0}} {
-    CHECK(discovery() ? directory_ != nullptr : subsystem_ != nullptr);
+    CHECK(discovery() ? directory_ != nullptr : subsystem_ != nullptr && options_.port != nullptr);
     changed_.reserve(kMaxChanged);
     options_.keep_alive_ms = usable_keep_alive(options_.keep_alive_ms, options_.type);
     start_keep_alive();
@@ -271,8 +278,9 @@ void Controller::io_queues_closed() {
             break;
         case Closing::Reset:
             csts_ = 0;
-            event_config_ = discovery() ? 0U : spec::kEventNamespaceAttribute;
+            event_config_ = default_events(options_.type);
             namespace_notice_ = {};
+            ana_notice_ = {};
             discovery_notice_ = {};
             break;
         case Closing::Shutdown:
@@ -352,12 +360,20 @@ void Controller::discovery_changed() {
     deliver_events();
 }
 
+void Controller::ana_changed() {
+    ana_notice_.pending = true;
+    deliver_events();
+}
+
 void Controller::deliver_events() {
     if (!ready() || transport_ == nullptr) {
         return;
     }
     if ((event_config_ & spec::kEventNamespaceAttribute) != 0) {
         deliver(namespace_notice_, spec::kNoticeNamespaces);
+    }
+    if ((event_config_ & spec::kEventAnaChange) != 0) {
+        deliver(ana_notice_, spec::kNoticeAna);
     }
     if ((event_config_ & spec::kEventDiscoveryLog) != 0) {
         deliver(discovery_notice_, spec::kNoticeDiscovery);

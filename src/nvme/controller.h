@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "nvme/ana.h"
 #include "nvme/commands.h"
 #include "nvme/discovery.h"
 #include "nvme/spec/command.h"
@@ -60,6 +61,8 @@ struct ControllerOptions {
     std::uint32_t max_queue_entries = 1024;
     std::uint32_t in_capsule_bytes = 16384;
     std::uint8_t transfer_shift = 6;  ///< MDTS.
+    /// The port it was reached through; outlives it. Null for a discovery controller.
+    const AnaPort* port = nullptr;
 };
 
 /// What an admin command needs before execute().
@@ -118,6 +121,8 @@ class Controller final : private reactor::TimerHandler {
 
     void namespace_changed(std::uint32_t nsid);
     void discovery_changed();
+    /// The state of its port is another one.
+    void ana_changed();
     /// The admin queue is going: nothing is completed any more, no timer fires.
     void detach();
 
@@ -190,6 +195,7 @@ class Controller final : private reactor::TimerHandler {
     std::uint32_t event_config_;
     Notice namespace_notice_;
     Notice discovery_notice_;
+    Notice ana_notice_;
     std::vector<std::uint32_t> changed_;  // ascending, at most kMaxChanged
     bool changed_overflow_ = false;
 

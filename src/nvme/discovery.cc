@@ -2,9 +2,8 @@
 #include "nvme/discovery.h"
 
 #include <algorithm>
-#include <cstring>
 
-#include "core/byte_reader.h"
+#include "nvme/log_window.h"
 #include "nvme/spec/fabrics.h"
 
 namespace remora::nvme {
@@ -19,12 +18,28 @@ bool visible(const DirectoryEntry& entry, std::string_view hostnqn) {
            std::ranges::find(entry.allowed_hosts, hostnqn) != entry.allowed_hosts.end();
 }
 
+std::uint8_t subtype_of(DirectoryEntry::Kind kind) {
+    switch (kind) {
+        case DirectoryEntry::Kind::Subsystem:
+            break;
+        case DirectoryEntry::Kind::Self:
+            return spec::kSubtypeCurrentDiscovery;
+        case DirectoryEntry::Kind::Referral:
+            return spec::kSubtypeDiscovery;
+    }
+    return spec::kSubtypeNvm;
+}
+
 spec::DiscoveryLogEntry to_wire(const DirectoryEntry& entry) {
     spec::DiscoveryLogEntry out{};
     const bool ipv6 = entry.endpoint.address.find(':') != std::string::npos;
     out.transport = spec::kTransportTcp;
     out.address_family = ipv6 ? spec::kAddressIpv6 : spec::kAddressIpv4;
-    out.subtype = spec::kSubtypeNvm;
+    out.subtype = subtype_of(entry.kind);
+    if (entry.kind == DirectoryEntry::Kind::Self) {
+        // Every endpoint tells the same; a connection may be kept for its events.
+        out.entry_flags = spec::kEflagsDuplicateInformation | spec::kEflagsPersistentConnections;
+    }
     out.requirements = spec::kTreqNotRequired | spec::kTreqFlowControlOff;
     out.port_id = entry.port_id;
     out.cntlid = spec::kDynamicController;
@@ -34,18 +49,6 @@ spec::DiscoveryLogEntry to_wire(const DirectoryEntry& entry) {
     spec::set_field_text(out.subnqn, entry.subnqn, '\0');
     spec::set_field_text(out.address, entry.endpoint.address, ' ');
     return out;
-}
-
-/// Copies the part of `record`, which starts at `at` in the log, that lies in [offset, +to.size).
-void copy_overlap(std::span<const std::byte> record,
-                  std::uint64_t at,
-                  std::uint64_t offset,
-                  std::span<std::byte> to) {
-    const std::uint64_t begin = std::max(at, offset);
-    const std::uint64_t end = std::min(at + record.size(), offset + to.size());
-    if (begin < end) {
-        std::memcpy(to.data() + (begin - offset), record.data() + (begin - at), end - begin);
-    }
 }
 
 std::uint64_t visible_count(const Directory& directory, std::string_view hostnqn) {
@@ -66,21 +69,20 @@ void read_discovery_log(const Directory& directory,
                         std::string_view hostnqn,
                         std::uint64_t offset,
                         std::span<std::byte> to) {
-    std::ranges::fill(to, std::byte{0});
+    LogWindow page(offset, to);
     spec::DiscoveryLogHeader header{};
     header.generation = directory.generation;
     header.record_count = visible_count(directory, hostnqn);
-    copy_overlap(core::as_bytes_of(header), 0, offset, to);
-    std::uint64_t at = kRecord;
+    page.append(header);
     for (const DirectoryEntry& entry : directory.entries) {
         if (!visible(entry, hostnqn)) {
             continue;
         }
-        if (at + kRecord > offset && at < offset + to.size()) {
-            const spec::DiscoveryLogEntry record = to_wire(entry);
-            copy_overlap(core::as_bytes_of(record), at, offset, to);
+        if (page.wants(kRecord)) {
+            page.append(to_wire(entry));
+        } else {
+            page.skip(kRecord);
         }
-        at += kRecord;
     }
 }
 

@@ -11,11 +11,18 @@
 #include <string_view>
 #include <vector>
 
+#include "nvme/spec/fabrics.h"
 #include "reactor/endpoint.h"
 
 namespace remora::nvme {
 
 struct DirectoryEntry {
+    enum class Kind : std::uint8_t {
+        Subsystem,  ///< One with namespaces.
+        Self,       ///< The discovery subsystem that is being read, at one of its endpoints.
+        Referral,   ///< Another discovery subsystem.
+    };
+    Kind kind = Kind::Subsystem;
     std::string subnqn;
     reactor::Endpoint endpoint;
     std::uint16_t port_id = 0;                 ///< One number per endpoint.
@@ -23,8 +30,15 @@ struct DirectoryEntry {
 };
 
 struct Directory {
+    /// The discovery subsystem's own name, besides the one all have; empty: it has none.
+    std::string unique_nqn;
     std::uint64_t generation = 0;
     std::vector<DirectoryEntry> entries;
+
+    /// Whether a Connect to `subnqn` is one to the discovery subsystem.
+    [[nodiscard]] bool is_discovery(std::string_view subnqn) const {
+        return subnqn == spec::kDiscoveryNqn || (!unique_nqn.empty() && subnqn == unique_nqn);
+    }
 };
 
 /// Bytes of the log that `hostnqn` sees: header and entries.

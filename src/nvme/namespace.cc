@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/check.h"
+#include "nvme/ana.h"
 
 namespace remora::nvme {
 
@@ -49,6 +50,7 @@ void identify_namespace(const Namespace& from, spec::IdentifyNamespace& to) {
     to.ncap = geometry.block_count;
     to.nuse = geometry.block_count;
     to.nmic = spec::kNmicShared;
+    to.anagrpid = kAnaGroup;
     to.dlfeat = spec::kDlfeatReadsZero;
     to.mssrl = static_cast<std::uint16_t>(kCopyRangeBytes / geometry.block_size);
     to.mcl = static_cast<std::uint32_t>(kCopyBytes / geometry.block_size);
@@ -75,6 +77,7 @@ void identify_namespace(const Namespace& from, spec::IdentifyNamespace& to) {
 void identify_independent(const Namespace& from, spec::IdentifyIndependentNamespace& to) {
     to = {};
     to.nmic = spec::kNmicShared;
+    to.anagrpid = kAnaGroup;
     to.nsattr = from.geometry.read_only ? spec::kNsattrWriteProtected : std::uint8_t{0};
     to.nstat = spec::kNstatReady;
 }

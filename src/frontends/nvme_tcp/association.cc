@@ -11,25 +11,28 @@ namespace remora::frontends::nvme_tcp {
 Association::Association(Shard& home,
                          Connection& admin,
                          Replica* replica,
+                         Port* port,
                          const nvme::Directory* directory,
                          nvme::ControllerOptions options)
     : home_(home),
       admin_(&admin),
       replica_(replica),
+      port_(port),
+      endpoint_(admin.listener()),
       controller_(home.reactor(),
                   *this,
                   replica == nullptr ? nullptr : &replica->subsystem,
                   directory,
                   std::move(options)) {
     if (replica_ != nullptr) {
-        replica_->add_user();
+        replica_->add_user(*port_);
     }
 }
 
 Association::~Association() {
     CHECK(idle());
     if (replica_ != nullptr) {
-        replica_->drop_user();
+        replica_->drop_user(*port_);
     }
 }
 

@@ -12,19 +12,22 @@
 
 #include "frontends/nvme_tcp/host_key.h"
 #include "nvme/controller.h"
+#include "reactor/endpoint.h"
 
 namespace remora::frontends::nvme_tcp {
 
 class Connection;
 class Shard;
+struct Port;
 struct Replica;
 
 class Association final : private nvme::ControllerTransport {
   public:
-    /// `replica` is null for a discovery controller.
+    /// `replica` and `port` are null for a discovery controller.
     Association(Shard& home,
                 Connection& admin,
                 Replica* replica,
+                Port* port,
                 const nvme::Directory* directory,
                 nvme::ControllerOptions options);
     Association(const Association&) = delete;
@@ -34,6 +37,9 @@ class Association final : private nvme::ControllerTransport {
     nvme::Controller& controller() { return controller_; }
     [[nodiscard]] std::uint16_t cntlid() const { return controller_.options().cntlid; }
     [[nodiscard]] Replica* replica() const { return replica_; }
+    /// Which it was reached through.
+    [[nodiscard]] const Port* port() const { return port_; }
+    [[nodiscard]] const reactor::Endpoint& endpoint() const { return endpoint_; }
     [[nodiscard]] bool ended() const { return admin_ == nullptr; }
     [[nodiscard]] bool idle() const { return ended() && queues_.empty(); }
 
@@ -61,6 +67,8 @@ class Association final : private nvme::ControllerTransport {
     Shard& home_;
     Connection* admin_;  // null once it is closing
     Replica* replica_;
+    Port* port_;
+    reactor::Endpoint endpoint_;
     bool closing_queues_ = false;
     std::map<std::uint16_t, Queue> queues_;
     nvme::Controller controller_;

@@ -75,7 +75,7 @@ void Connection::refuse_connect(std::uint16_t status, std::uint32_t dw0) {
               log::kv("status", static_cast<std::uint16_t>(nvme::spec::status_code(status))),
               log::kv("parameter", dw0));
     if (Replica* replica = std::exchange(replica_, nullptr)) {
-        replica->drop_user();
+        replica->drop_user(*std::exchange(port_, nullptr));
     }
     state_ = State::AwaitConnect;
     answer(connect_slot_, status, dw0);
@@ -113,7 +113,7 @@ void Connection::run_connect(Slot& slot) {
         return;
     }
     const auto subnqn = nvme::spec::field_text(connect_data_.subnqn);
-    if (subnqn == nvme::spec::kDiscoveryNqn) {
+    if (shard_.directory().is_discovery(subnqn)) {
         if (command.qid != 0) {
             refuse_connect(refused(StatusCode::ConnectInvalidQueueType), 0);
         } else {
@@ -126,7 +126,8 @@ void Connection::run_connect(Slot& slot) {
         refuse_parameter(offsetof(ConnectData, subnqn), true);
         return;
     }
-    if (!replica->listeners.contains(listener_)) {
+    Port* port = replica->open_port(listener_);
+    if (port == nullptr) {
         // Not here yet: after a restart an endpoint is open for its first subsystem before the
         // next ones are added to it, and their hosts are quick.
         refuse_connect(refused_for_now(StatusCode::ConnectInvalidParameters),
@@ -138,7 +139,8 @@ void Connection::run_connect(Slot& slot) {
         return;
     }
     replica_ = replica;
-    replica_->add_user();
+    port_ = port;
+    replica_->add_user(*port_);
     slot.state = SlotState::Executing;
     state_ = State::Connecting;
     connecting_ = true;
@@ -158,7 +160,7 @@ void Connection::open_controller() {
     options.hostnqn = std::string(nvme::spec::field_text(connect_data_.hostnqn));
     std::ranges::copy(connect_data_.host_id, options.host_id.begin());
     options.keep_alive_ms = as_connect(connect_slot_.command).keep_alive_ms;
-    association_ = shard_.make_association(*this, replica_, std::move(options));
+    association_ = shard_.make_association(*this, replica_, port_, std::move(options));
     if (association_ == nullptr) {
         refuse_connect(refused_for_now(StatusCode::ConnectControllerBusy), 0);
         return;
@@ -213,6 +215,7 @@ Task<AttachReply> Connection::attach() {
     request.host = host_key(connect_data_);
     request.shard = shard_.index();
     request.connection = id_;
+    request.at = listener_;
     Shard& home = shard_.peer(shard_.home_of(request.cntlid));
     const AttachReply reply = co_await reactor::call_on(
         home.reactor(), [&home, &request] { return home.attach_queue(request); });

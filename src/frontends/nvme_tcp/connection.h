@@ -40,6 +40,7 @@ class Shard;
 struct AttachReply;
 struct HostKey;
 struct OpenNamespace;
+struct Port;
 struct Replica;
 
 class Connection final : public core::ListHook<>,
@@ -60,6 +61,10 @@ class Connection final : public core::ListHook<>,
     void start();
     [[nodiscard]] std::uint64_t id() const { return id_; }
     [[nodiscard]] Replica* replica() const { return replica_; }
+    /// Of its replica; null when that is.
+    [[nodiscard]] Port* port() const { return port_; }
+    /// Where it was accepted.
+    [[nodiscard]] const Endpoint& listener() const { return listener_; }
     [[nodiscard]] const ConnectionStats& stats() const { return stats_; }
     /// An I/O queue that its controller's home has to be told the end of.
     [[nodiscard]] bool attached() const { return attached_; }
@@ -220,6 +225,7 @@ class Connection final : public core::ListHook<>,
     std::uint32_t depth_ = 0;
     std::uint32_t max_transfer_ = 0;
     Replica* replica_ = nullptr;          // counted as a user there
+    Port* port_ = nullptr;                // and there
     Association* association_ = nullptr;  // admin queue only
     bool attached_ = false;               // I/O queue: its controller's home knows it
     std::uint16_t cntlid_ = 0;

@@ -144,6 +144,10 @@ std::uint16_t Connection::plan_io(Slot& slot) {
                              static_cast<std::uint8_t>(nvme::spec::FabricsType::Connect);
         return refused(connect ? StatusCode::CommandSequenceError : StatusCode::InvalidOpcode);
     }
+    if (const std::uint16_t refusal = nvme::ana_refusal(port_->ana.state); refusal != 0) {
+        REMORA_COVER("target: a command comes by a port without access");
+        return refusal;
+    }
     slot.nsid = slot.command.nsid;
     const OpenNamespace* target = replica_->find(slot.nsid);
     if (target == nullptr) {

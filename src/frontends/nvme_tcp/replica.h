@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 
 #include "block/device.h"
+#include "nvme/ana.h"
 #include "nvme/namespace.h"
 #include "nvme/subsystem.h"
 #include "reactor/endpoint.h"
@@ -35,26 +35,55 @@ struct OpenNamespace : nvme::Namespace {
     }
 };
 
+/// An endpoint at which hosts reach the subsystem.
+struct Port {
+    bool open = false;  ///< New hosts may come; those that are there stay when it closes.
+    nvme::AnaPort ana;
+    std::uint32_t users = 0;  ///< Connections and associations.
+};
+
 struct Replica {
     explicit Replica(nvme::SubsystemIdentity identity) : subsystem(std::move(identity)) {}
 
     nvme::Subsystem subsystem;
     std::map<std::uint32_t, std::unique_ptr<OpenNamespace>> namespaces;
-    std::set<reactor::Endpoint> listeners;  ///< Where hosts may reach it.
-    bool closing = false;                   ///< Being deleted: nobody connects any more.
-    std::uint32_t users = 0;                ///< Connections and associations.
-    reactor::Signal unused;                 ///< Told when users becomes 0.
+    std::map<reactor::Endpoint, Port> ports;
+    bool closing = false;     ///< Being deleted: nobody connects any more.
+    std::uint32_t users = 0;  ///< Connections and associations.
+    reactor::Signal unused;   ///< Told when users becomes 0.
 
     [[nodiscard]] const std::string& nqn() const { return subsystem.identity().nqn; }
     [[nodiscard]] OpenNamespace* find(std::uint32_t nsid) const {
         return static_cast<OpenNamespace*>(subsystem.find(nsid));
     }
-    void add_user() { ++users; }
-    void drop_user() {
-        CHECK(users > 0);
+    /// Null: hosts do not reach it there (yet, or any more).
+    [[nodiscard]] Port* open_port(const reactor::Endpoint& at) {
+        const auto found = ports.find(at);
+        return found == ports.end() || !found->second.open ? nullptr : &found->second;
+    }
+    void close_port(const reactor::Endpoint& at) {
+        const auto found = ports.find(at);
+        CHECK(found != ports.end());
+        found->second.open = false;
+        forget_ports();
+    }
+    void add_user(Port& through) {
+        ++users;
+        ++through.users;
+    }
+    void drop_user(Port& through) {
+        CHECK(users > 0 && through.users > 0);
+        if (--through.users == 0 && !through.open) {
+            forget_ports();
+        }
         if (--users == 0) {
             unused.notify();
         }
+    }
+    /// Those that nobody comes through any more.
+    void forget_ports() {
+        std::erase_if(
+            ports, [](const auto& entry) { return !entry.second.open && entry.second.users == 0; });
     }
 };
 

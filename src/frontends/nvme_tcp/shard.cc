@@ -55,11 +55,27 @@ void Shard::add_replica(const nvme::SubsystemIdentity& identity) {
     CHECK(added);
 }
 
-void Shard::set_listener(const std::string& nqn, const Endpoint& at, bool present) {
-    if (present) {
-        replica(nqn).listeners.insert(at);
-    } else {
-        replica(nqn).listeners.erase(at);
+void Shard::open_port(const std::string& nqn, const Endpoint& at, nvme::spec::AnaState state) {
+    replica(nqn).ports[at].open = true;
+    set_ana_state(nqn, at, state);  // some may be there from before
+}
+
+void Shard::close_port(const std::string& nqn, const Endpoint& at) {
+    replica(nqn).close_port(at);
+}
+
+void Shard::set_ana_state(const std::string& nqn, const Endpoint& at, nvme::spec::AnaState state) {
+    Port* port = replica(nqn).open_port(at);
+    CHECK(port != nullptr);
+    if (port->ana.state == state) {
+        return;
+    }
+    port->ana.state = state;
+    ++port->ana.changes;
+    for (const auto& [cntlid, association] : associations_) {
+        if (association->port() == port && !association->ended()) {
+            association->controller().ana_changed();
+        }
     }
 }
 
@@ -221,6 +237,10 @@ AttachReply Shard::attach_queue(const AttachRequest& request) {
     if (owner.host_id != request.host.host_id) {
         return bad_parameter(offsetof(ConnectData, host_id));
     }
+    // A controller and its queues are on one port (NVM Express Base 2.0, Controller Association).
+    if (association.endpoint() != request.at) {
+        return bad_parameter(offsetof(ConnectData, cntlid));
+    }
     AttachReply reply;
     reply.status =
         association.controller().check_io_connect(request.qid, request.sqsize, reply.dw0);
@@ -250,6 +270,7 @@ void Shard::close_connection(std::uint64_t id, const char* reason) {
 
 Association* Shard::make_association(Connection& admin,
                                      Replica* replica,
+                                     Port* port,
                                      nvme::ControllerOptions options) {
     if (stopping_ || associations_.size() >= limits_.controllers) {
         return nullptr;
@@ -265,18 +286,20 @@ Association* Shard::make_association(Connection& admin,
     } while (associations_.contains(cntlid));
     CHECK(home_of(cntlid) == index_ && cntlid <= nvme::spec::kMaxControllerId);
     options.cntlid = cntlid;
+    options.port = port == nullptr ? nullptr : &port->ana;
     options.max_io_queues = limits_.io_queues;
     options.max_queue_entries = limits_.queue_depth;
     options.in_capsule_bytes = limits_.in_capsule_bytes;
     options.transfer_shift = static_cast<std::uint8_t>(limits_.transfer_shift);
     auto made =
-        std::make_unique<Association>(*this, admin, replica, &directory_, std::move(options));
+        std::make_unique<Association>(*this, admin, replica, port, &directory_, std::move(options));
     return associations_.emplace(cntlid, std::move(made)).first->second.get();
 }
 
 void Shard::remove(Connection& connection) {
     const std::uint64_t id = connection.id();
     Replica* used = connection.replica();
+    Port* through = connection.port();
     if (connection.attached()) {
         Shard& home = peer(home_of(connection.stats().cntlid));
         const std::uint16_t cntlid = connection.stats().cntlid;
@@ -287,7 +310,7 @@ void Shard::remove(Connection& connection) {
     connections_.erase(id);
     tell_departure();
     if (used != nullptr) {
-        used->drop_user();
+        used->drop_user(*through);
     }
     if (empty()) {
         emptied_.notify();

@@ -34,6 +34,7 @@ struct AttachRequest {
     HostKey host;
     std::uint32_t shard = 0;
     std::uint64_t connection = 0;
+    Endpoint at;  ///< Where it was accepted.
 };
 struct AttachReply {
     std::uint16_t status = 0;
@@ -64,7 +65,11 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
 
     // --- Configuration, called for the target ---
     void add_replica(const nvme::SubsystemIdentity& identity);
-    void set_listener(const std::string& nqn, const Endpoint& at, bool present);
+    void open_port(const std::string& nqn, const Endpoint& at, nvme::spec::AnaState state);
+    /// Hosts that came through it stay.
+    void close_port(const std::string& nqn, const Endpoint& at);
+    /// The port is there.
+    void set_ana_state(const std::string& nqn, const Endpoint& at, nvme::spec::AnaState state);
     void set_directory(nvme::Directory directory);
     Result<void> add_namespace(const std::string& nqn,
                                const nvme::Namespace& from,
@@ -96,11 +101,13 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     Task<bool> wait_departed(const HostKey& host, Nanos deadline);
 
     // --- For connections and associations ---
+    [[nodiscard]] const nvme::Directory& directory() const { return directory_; }
     /// Null when there is none, or it is being deleted.
     [[nodiscard]] Replica* find_replica(std::string_view nqn) const;
     /// Null when this reactor's controllers are used up.
     Association* make_association(Connection& admin,
                                   Replica* replica,
+                                  Port* port,
                                   nvme::ControllerOptions options);
     /// Deletes the association when nothing of it is left; from the run queue.
     void association_changed() { run_later(); }

@@ -59,10 +59,12 @@ std::string serial_from(const std::string& nqn) {
 
 Target::Target(std::span<const block::ReactorContext> reactors,
                reactor::Reactor& control,
-               TargetLimits limits)
+               TargetLimits limits,
+               std::string discovery_nqn)
     : reactors_(reactors.begin(), reactors.end()),
       control_(control),
       limits_(limits),
+      discovery_nqn_(std::move(discovery_nqn)),
       turnstile_(std::make_unique<Turnstile>()) {
     CHECK(!reactors_.empty());
     CHECK(limits_.queue_depth >= 2 && limits_.queue_depth <= Slot::kMaxSlots);
@@ -107,9 +109,23 @@ Task<Result<void>> Target::delete_subsystem(std::string nqn) {
     co_return result;
 }
 
-Task<Result<Endpoint>> Target::add_listener(std::string nqn, Endpoint at) {
+Task<Result<Endpoint>> Target::add_listener(std::string nqn, Endpoint at, AnaState state) {
     co_await turnstile_->enter();
-    Result<Endpoint> result = co_await do_add_listener(std::move(nqn), std::move(at));
+    Result<Endpoint> result = co_await do_add_listener(std::move(nqn), std::move(at), state);
+    turnstile_->leave();
+    co_return result;
+}
+
+Task<Result<void>> Target::set_ana_state(std::string nqn, Endpoint at, AnaState state) {
+    co_await turnstile_->enter();
+    Result<void> result = co_await do_set_ana_state(std::move(nqn), std::move(at), state);
+    turnstile_->leave();
+    co_return result;
+}
+
+Task<Result<void>> Target::set_referrals(std::vector<Referral> referrals) {
+    co_await turnstile_->enter();
+    Result<void> result = co_await do_set_referrals(std::move(referrals));
     turnstile_->leave();
     co_return result;
 }

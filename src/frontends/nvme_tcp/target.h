@@ -33,6 +33,8 @@
 #include "block/reactor_context.h"
 #include "core/result.h"
 #include "core/uuid.h"
+#include "nvme/spec/ana.h"
+#include "nvme/spec/fabrics.h"
 #include "reactor/endpoint.h"
 #include "reactor/io.h"
 #include "reactor/task.h"
@@ -41,6 +43,7 @@ namespace remora::frontends::nvme_tcp {
 
 using core::Nanos;
 using core::Result;
+using nvme::spec::AnaState;
 using reactor::Endpoint;
 using reactor::Task;
 
@@ -49,6 +52,7 @@ struct TargetLimits {
     std::uint32_t subsystems = 256;
     std::uint32_t namespaces = 1024;  ///< Of one subsystem; also its greatest NSID.
     std::uint32_t listeners = 64;
+    std::uint32_t referrals = 16;
     std::uint32_t connections = 1024;           ///< Of one reactor.
     std::uint32_t controllers = 256;            ///< Of one reactor.
     std::uint32_t io_queues = 64;               ///< Of one controller.
@@ -72,6 +76,12 @@ struct SubsystemOptions {
     std::string model;                 ///< At most 40 ASCII characters; empty: "Remora".
     std::uint32_t max_namespaces = 0;  ///< 0: TargetLimits::namespaces.
     std::vector<std::string> allowed_hosts;  ///< Host NQNs; empty: any host.
+};
+
+/// Another discovery service that hosts are told of.
+struct Referral {
+    Endpoint endpoint;
+    std::string subnqn{nvme::spec::kDiscoveryNqn};
 };
 
 struct NamespaceOptions {
@@ -116,9 +126,11 @@ class Turnstile;
 class Target {
   public:
     /// `reactors` are copied; the reactors, their pools and `control` outlive the target.
+    /// `discovery_nqn` names this target's discovery subsystem besides the well-known name.
     Target(std::span<const block::ReactorContext> reactors,
            reactor::Reactor& control,
-           TargetLimits limits = {});
+           TargetLimits limits = {},
+           std::string discovery_nqn = {});
     Target(const Target&) = delete;
     Target& operator=(const Target&) = delete;
     /// After stop().
@@ -136,7 +148,16 @@ class Target {
     /// but not at this endpoint, is told to come again; so create all subsystems before the first
     /// listener of an endpoint they share. Errors: NotFound, InvalidArgument, and what listen()
     /// says.
-    Task<Result<Endpoint>> add_listener(std::string nqn, Endpoint at);
+    Task<Result<Endpoint>> add_listener(std::string nqn,
+                                        Endpoint at,
+                                        AnaState state = AnaState::Optimized);
+    /// How good the way through this listener is, from now on; hosts that came through it are told.
+    /// When it returns, no new command passes a listener that lost its access; those that were
+    /// begun end by themselves. Errors: NotFound.
+    Task<Result<void>> set_ana_state(std::string nqn, Endpoint at, AnaState state);
+    /// Every listener's discovery log names these, instead of those before. Errors:
+    /// ResourceExhausted.
+    Task<Result<void>> set_referrals(std::vector<Referral> referrals);
     /// Connections made through it go on. Errors: NotFound.
     Task<Result<void>> remove_listener(std::string nqn, Endpoint at);
 
@@ -161,7 +182,9 @@ class Target {
 
     Task<Result<void>> do_create_subsystem(SubsystemOptions options);
     Task<Result<void>> do_delete_subsystem(std::string nqn);
-    Task<Result<Endpoint>> do_add_listener(std::string nqn, Endpoint at);
+    Task<Result<Endpoint>> do_add_listener(std::string nqn, Endpoint at, AnaState state);
+    Task<Result<void>> do_set_ana_state(std::string nqn, Endpoint at, AnaState state);
+    Task<Result<void>> do_set_referrals(std::vector<Referral> referrals);
     Task<Result<void>> do_remove_listener(std::string nqn, Endpoint at);
     Task<Result<std::uint32_t>> do_add_namespace(std::string nqn, NamespaceOptions options);
     Task<Result<void>> do_remove_namespace(std::string nqn, std::uint32_t nsid);
@@ -181,6 +204,8 @@ class Target {
     std::vector<block::ReactorContext> reactors_;
     reactor::Reactor& control_;
     TargetLimits limits_;
+    std::string discovery_nqn_;
+    std::vector<Referral> referrals_;
     std::vector<std::unique_ptr<Shard>> shards_;
     std::map<std::string, std::unique_ptr<Subsystem>> subsystems_;
     std::map<Endpoint, std::unique_ptr<Listener>> listeners_;

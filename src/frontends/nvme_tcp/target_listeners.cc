@@ -45,7 +45,7 @@ Result<Listener*> Target::open_listener(const Endpoint& at) {
     return listener;
 }
 
-Task<Result<Endpoint>> Target::do_add_listener(std::string nqn, Endpoint at) {
+Task<Result<Endpoint>> Target::do_add_listener(std::string nqn, Endpoint at, AnaState state) {
     auto subsystem = find(nqn);
     if (!subsystem) {
         co_return std::unexpected(subsystem.error());
@@ -63,8 +63,7 @@ Task<Result<Endpoint>> Target::do_add_listener(std::string nqn, Endpoint at) {
     }
     for (const auto& shard : shards_) {
         Shard* to = shard.get();
-        co_await reactor::call_on(to->reactor(),
-                                  [to, &nqn, &local] { to->set_listener(nqn, local, true); });
+        co_await reactor::call_on(to->reactor(), [&, to] { to->open_port(nqn, local, state); });
     }
     co_await publish_discovery();
     co_return local;
@@ -81,10 +80,36 @@ Task<Result<void>> Target::do_remove_listener(std::string nqn, Endpoint at) {
     }
     for (const auto& shard : shards_) {
         Shard* to = shard.get();
-        co_await reactor::call_on(to->reactor(),
-                                  [to, &nqn, &at] { to->set_listener(nqn, at, false); });
+        co_await reactor::call_on(to->reactor(), [to, &nqn, &at] { to->close_port(nqn, at); });
     }
     close_unused_listeners();
+    co_await publish_discovery();
+    co_return Result<void>();
+}
+
+Task<Result<void>> Target::do_set_ana_state(std::string nqn, Endpoint at, AnaState state) {
+    auto subsystem = find(nqn);
+    if (!subsystem) {
+        co_return std::unexpected(subsystem.error());
+    }
+    if (!(*subsystem)->listeners.contains(at)) {
+        co_return fail(ErrorKind::NotFound,
+                       "subsystem '" + nqn + "' has no listener at " + at.text());
+    }
+    for (const auto& shard : shards_) {
+        Shard* to = shard.get();
+        co_await reactor::call_on(to->reactor(), [&, to] { to->set_ana_state(nqn, at, state); });
+    }
+    co_return Result<void>();
+}
+
+Task<Result<void>> Target::do_set_referrals(std::vector<Referral> referrals) {
+    if (referrals.size() > limits_.referrals) {
+        co_return fail(ErrorKind::ResourceExhausted, "at most " +
+                                                         std::to_string(limits_.referrals) +
+                                                         " other discovery services can be named");
+    }
+    referrals_ = std::move(referrals);
     co_await publish_discovery();
     co_return Result<void>();
 }
@@ -99,7 +124,21 @@ void Target::close_unused_listeners() {
 
 Task<> Target::publish_discovery() {
     nvme::Directory directory;
+    directory.unique_nqn = discovery_nqn_;
     directory.generation = ++generation_;
+    for (const auto& [at, listener] : listeners_) {
+        directory.entries.push_back({.kind = nvme::DirectoryEntry::Kind::Self,
+                                     .subnqn = discovery_nqn_.empty()
+                                                   ? std::string(nvme::spec::kDiscoveryNqn)
+                                                   : discovery_nqn_,
+                                     .endpoint = at,
+                                     .port_id = listener->port_id()});
+    }
+    for (const Referral& referral : referrals_) {
+        directory.entries.push_back({.kind = nvme::DirectoryEntry::Kind::Referral,
+                                     .subnqn = referral.subnqn,
+                                     .endpoint = referral.endpoint});
+    }
     for (const auto& [nqn, subsystem] : subsystems_) {
         for (const Endpoint& at : subsystem->listeners) {
             directory.entries.push_back({.subnqn = nqn,

@@ -162,6 +162,9 @@ constexpr std::uint8_t kAddressIpv6 = 2;
 constexpr std::uint8_t kSubtypeDiscovery = 1;  ///< A referral to another discovery subsystem.
 constexpr std::uint8_t kSubtypeNvm = 2;
 constexpr std::uint8_t kSubtypeCurrentDiscovery = 3;
+/// EFLAGS: every port tells the same; explicit persistent connections are supported.
+constexpr std::uint16_t kEflagsDuplicateInformation = 1U << 0U;
+constexpr std::uint16_t kEflagsPersistentConnections = 1U << 1U;
 /// TREQ: secure channel not required; SQ flow control may be disabled (bit 2).
 constexpr std::uint8_t kTreqNotRequired = 0x02;
 constexpr std::uint8_t kTreqFlowControlOff = 0x04;

@@ -24,6 +24,8 @@ enum class Cns : std::uint8_t {
     CommandSetController = 0x06,
     CommandSetActiveNamespaces = 0x07,
     IndependentNamespace = 0x08,
+    AllocatedNamespaces = 0x10,
+    AllocatedNamespace = 0x11,
     CommandSets = 0x1c,
 };
 
@@ -141,6 +143,7 @@ constexpr std::uint8_t kControllerTypeIo = 1;
 constexpr std::uint8_t kControllerTypeDiscovery = 2;
 /// OAES and the Asynchronous Event Configuration feature.
 constexpr std::uint32_t kEventNamespaceAttribute = 1U << 8U;
+constexpr std::uint32_t kEventAnaChange = 1U << 11U;
 constexpr std::uint32_t kEventDiscoveryLog = 1U << 31U;
 /// ONCS bits.
 constexpr std::uint16_t kOncsCompare = 1U << 0U;

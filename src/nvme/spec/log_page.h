@@ -17,6 +17,7 @@ enum class LogPage : std::uint8_t {
     FirmwareSlot = 0x03,
     ChangedNamespaces = 0x04,
     CommandEffects = 0x05,
+    Ana = 0x0c,
     Discovery = 0x70,
 };
 
@@ -127,9 +128,12 @@ constexpr std::uint8_t kEventTypeNotice = 2;
 /// Notice: the attributes of a namespace changed; the list is in log 04h.
 constexpr std::uint32_t kNoticeNamespaces =
     async_event(kEventTypeNotice, 0x00, LogPage::ChangedNamespaces);
+/// Notice: the asymmetric namespace access state of a group changed.
+constexpr std::uint32_t kNoticeAna = async_event(kEventTypeNotice, 0x03, LogPage::Ana);
 /// Notice: the discovery log changed.
 constexpr std::uint32_t kNoticeDiscovery = async_event(kEventTypeNotice, 0xf0, LogPage::Discovery);
 static_assert(kNoticeNamespaces == 0x00040002);
+static_assert(kNoticeAna == 0x000c0302);
 static_assert(kNoticeDiscovery == 0x0070f002);
 
 }  // namespace remora::nvme::spec

@@ -36,6 +36,7 @@ class ControllerTest : public test::ReactorFixture {
         : subsystem_({.nqn = "nqn.x", .serial = "S", .model = "M", .max_namespaces = 8}) {
         options_.cntlid = 1;
         options_.hostnqn = "nqn.host";
+        options_.port = &port_;
     }
 
     std::unique_ptr<Controller> make() {
@@ -69,6 +70,7 @@ class ControllerTest : public test::ReactorFixture {
 
     Subsystem subsystem_;
     FakeTransport transport_;
+    AnaPort port_;
     ControllerOptions options_;
 
   private:

@@ -145,11 +145,11 @@ TEST_F(TargetAdmin, AllowList_otherHostIsRefusedAndSeesNothing) {
         connect.subnqn = std::string(spec::kDiscoveryNqn);
         auto stranger = co_await admin_queue(connect);
         const Outcome one = co_await stranger->log_page(LogPage::Discovery, 0, 1024);
-        EXPECT_EQ(as<spec::DiscoveryLogHeader>(one.data).record_count, 1U);
+        EXPECT_EQ(as<spec::DiscoveryLogHeader>(one.data).record_count, 2U);
         connect.hostnqn = kHost;
         auto friendly = co_await admin_queue(connect);
         const Outcome two = co_await friendly->log_page(LogPage::Discovery, 0, 1024);
-        EXPECT_EQ(as<spec::DiscoveryLogHeader>(two.data).record_count, 2U);
+        EXPECT_EQ(as<spec::DiscoveryLogHeader>(two.data).record_count, 3U);
         co_await stop();
     });
 }
@@ -166,14 +166,20 @@ TEST_F(TargetAdmin, Discovery_logInParts_namesSubsystemAndEndpoint) {
         EXPECT_EQ(spec::field_text(controller.subnqn), spec::kDiscoveryNqn);
 
         std::vector<std::byte> log;
-        for (std::uint32_t at = 0; at < 2048; at += 256) {
+        for (std::uint32_t at = 0; at < 3072; at += 256) {
             const Outcome part = co_await host->log_page(LogPage::Discovery, at, 256);
             EXPECT_EQ(part.status, 0);
             log.insert(log.end(), part.data.begin(), part.data.end());
         }
         const auto header = as<spec::DiscoveryLogHeader>(log);
-        EXPECT_EQ(header.record_count, 1U);
+        EXPECT_EQ(header.record_count, 2U);
         EXPECT_EQ(header.record_format, 0);
+        log.erase(log.begin(), log.begin() + 1024);
+        const auto self = as<spec::DiscoveryLogEntry>(log);
+        EXPECT_EQ(self.subtype, spec::kSubtypeCurrentDiscovery);
+        EXPECT_EQ(self.entry_flags, 3U);
+        EXPECT_EQ(spec::field_text(self.subnqn), spec::kDiscoveryNqn);
+        EXPECT_EQ(spec::field_text(self.service_id), std::to_string(endpoint_.port));
         log.erase(log.begin(), log.begin() + 1024);
         const auto entry = as<spec::DiscoveryLogEntry>(log);
         EXPECT_EQ(entry.transport, spec::kTransportTcp);
@@ -191,6 +197,54 @@ TEST_F(TargetAdmin, Discovery_logInParts_namesSubsystemAndEndpoint) {
         connect.cntlid = host->cntlid;
         const Outcome io = co_await try_connect(connect);
         EXPECT_EQ(io.code(), StatusCode::ConnectInvalidQueueType);
+        co_await stop();
+    });
+}
+
+TEST_F(TargetAdmin, Discovery_uniqueName_connectsAndIsTold) {
+    run([&]() -> Task<> {
+        discovery_nqn_ = "nqn.2026-01.test:discovery";
+        co_await start();
+        ConnectOptions connect;
+        connect.subnqn = discovery_nqn_;
+        auto host = co_await admin_queue(connect);
+        const Outcome identified = co_await host->identify(0x01);
+        const auto controller = as<spec::IdentifyController>(identified.data);
+        EXPECT_EQ(controller.cntrltype, spec::kControllerTypeDiscovery);
+        EXPECT_EQ(spec::field_text(controller.subnqn), discovery_nqn_);
+        Outcome log = co_await host->log_page(LogPage::Discovery, 1024, 1024);
+        EXPECT_EQ(spec::field_text(as<spec::DiscoveryLogEntry>(log.data).subnqn), discovery_nqn_);
+        co_await stop();
+    });
+}
+
+TEST_F(TargetAdmin, Discovery_referrals_areToldUntilTheyAreOthers) {
+    run([&]() -> Task<> {
+        co_await start();
+        ConnectOptions connect;
+        connect.subnqn = std::string(spec::kDiscoveryNqn);
+        auto host = co_await admin_queue(connect);
+        const std::vector<Referral> referrals{{reactor::Endpoint::tcp("192.0.2.7", 8009)},
+                                              {reactor::Endpoint::tcp("2001:db8::7", 8010)}};
+        const auto set = co_await target_->set_referrals(referrals);
+        EXPECT_TRUE(set.has_value());
+        Outcome log = co_await host->log_page(LogPage::Discovery, 0, 5120);
+        EXPECT_EQ(as<spec::DiscoveryLogHeader>(log.data).record_count, 4U);
+        log.data.erase(log.data.begin(), log.data.begin() + 2048);
+        const auto first = as<spec::DiscoveryLogEntry>(log.data);
+        EXPECT_EQ(first.subtype, spec::kSubtypeDiscovery);
+        EXPECT_EQ(spec::field_text(first.subnqn), spec::kDiscoveryNqn);
+        EXPECT_EQ(spec::field_text(first.address), "192.0.2.7");
+        EXPECT_EQ(spec::field_text(first.service_id), "8009");
+        log.data.erase(log.data.begin(), log.data.begin() + 1024);
+        EXPECT_EQ(as<spec::DiscoveryLogEntry>(log.data).address_family, spec::kAddressIpv6);
+        const auto cleared = co_await target_->set_referrals({});
+        EXPECT_TRUE(cleared.has_value());
+        const Outcome less = co_await host->log_page(LogPage::Discovery, 0, 1024);
+        EXPECT_EQ(as<spec::DiscoveryLogHeader>(less.data).record_count, 2U);
+        const auto refused =
+            co_await target_->set_referrals(std::vector<Referral>(17, referrals[0]));
+        EXPECT_FALSE(refused.has_value());
         co_await stop();
     });
 }
@@ -213,7 +267,7 @@ TEST_F(TargetAdmin, Discovery_change_isTold) {
         const Outcome event = co_await host->finish(0x7001);
         EXPECT_EQ(event.completion.dw0, spec::kNoticeDiscovery);
         const Outcome log = co_await host->log_page(LogPage::Discovery, 0, 1024);
-        EXPECT_EQ(as<spec::DiscoveryLogHeader>(log.data).record_count, 2U);
+        EXPECT_EQ(as<spec::DiscoveryLogHeader>(log.data).record_count, 3U);
         co_await stop();
     });
 }

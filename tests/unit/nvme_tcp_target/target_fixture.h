@@ -20,6 +20,7 @@
 namespace remora::test {
 
 using frontends::nvme_tcp::NamespaceOptions;
+using frontends::nvme_tcp::Referral;
 using frontends::nvme_tcp::SubsystemOptions;
 using frontends::nvme_tcp::Target;
 using frontends::nvme_tcp::TargetLimits;
@@ -40,7 +41,8 @@ class TargetFixture : public ReactorFixture {
     /// Makes target, subsystem, listener and namespace 1.
     Task<> start() {
         const block::ReactorContext context{reactor(), *pool_};
-        target_ = std::make_unique<Target>(std::span(&context, 1), reactor(), limits_);
+        target_ =
+            std::make_unique<Target>(std::span(&context, 1), reactor(), limits_, discovery_nqn_);
         SubsystemOptions subsystem;
         subsystem.nqn = kSubsystem;
         const auto made = co_await target_->create_subsystem(subsystem);
@@ -91,6 +93,7 @@ class TargetFixture : public ReactorFixture {
 
     std::unique_ptr<memory::BufferPool> pool_;
     TargetLimits limits_;
+    std::string discovery_nqn_;
     MemoryDevice device_{"disk"};
     std::unique_ptr<Target> target_;
     reactor::Endpoint endpoint_;
