@@ -22,6 +22,8 @@ class CountedDevice final : public Device {
 
     [[nodiscard]] Geometry geometry() const override { return lower_.geometry(); }
     core::Result<std::unique_ptr<Channel>> open_channel() override;
+    core::Result<void> grow(std::uint64_t block_count) override { return lower_.grow(block_count); }
+    void show_growth() override { lower_.show_growth(); }
     void add_listener(DeviceListener& listener) override { lower_.add_listener(listener); }
     void remove_listener(DeviceListener& listener) override { lower_.remove_listener(listener); }
     reactor::Task<> stop() override;

@@ -88,6 +88,19 @@ class Device {
     /// with nothing in flight, before the device stops. Errors: ResourceExhausted.
     virtual core::Result<std::unique_ptr<Channel>> open_channel() = 0;
 
+    /// Makes it larger; its content stays, what is new reads as zeros. On the control reactor, one
+    /// call at a time; may block for the time that a file takes to grow durably. The new size is
+    /// there for a reactor once show_growth() has run on it. Errors: FailedPrecondition (it would
+    /// shrink, or is not this node's own), InvalidArgument, ResourceExhausted.
+    virtual core::Result<void> grow(std::uint64_t /*block_count*/) {
+        return core::fail(core::ErrorKind::FailedPrecondition,
+                          "volume '" + name_ +
+                              "' is not this node's own: it grows where it is "
+                              "kept");
+    }
+    /// The current reactor's channels, listeners and geometry() learn of a grow() that succeeded.
+    virtual void show_growth() {}
+
     /// Who is told of geometry changes, on the current reactor, until it takes itself away there.
     /// Only devices whose geometry can change tell; the others ignore it.
     virtual void add_listener(DeviceListener& /*listener*/) {}

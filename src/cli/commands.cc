@@ -217,6 +217,36 @@ void add_detach(CLI::App& root, Action& action) {
     });
 }
 
+void add_ana(CLI::App& root, Action& action) {
+    auto* command =
+        add_command(root, "ana", "Show or set how good the way through a listener is for its hosts",
+                    "ana lab/tcp\nana lab/tcp --set inaccessible");
+    const auto typed = std::make_shared<std::string>();
+    const auto state = std::make_shared<std::string>();
+    command->add_option("CONTROLLER", *typed, "The listener: SUBSYSTEM/ID")
+        ->option_text("(required)")
+        ->required();
+    add_choice(*command, "--set", *state, "From now on",
+               {"optimized", "non-optimized", "inaccessible", "persistent-loss", "change"});
+    command->callback([&action, typed, state] {
+        action = [typed, state](const Session& session) { ana(session, *typed, *state); };
+    });
+}
+
+void add_resize(CLI::App& verb, const Kind& kind, Action& action) {
+    const auto typed = std::make_shared<std::string>();
+    const auto size = std::make_shared<std::string>();
+    auto* command = add_kind(verb, kind, "Give another size to", *typed, "--size 128M");
+    command->add_option("--size", *size, "The whole size it shall have; not less than it has")
+        ->option_text("SIZE (required)")
+        ->required();
+    command->callback([&action, &kind, typed, size] {
+        action = [&kind, typed, size](const Session& session) {
+            resize(session, kind, *typed, *size);
+        };
+    });
+}
+
 void add_bench(CLI::App& root, Action& action) {
     auto* command = add_command(
         root, "bench",
@@ -281,7 +311,10 @@ void add_resource_commands(CLI::App& root, Action& action) {
                                        "delete malloc disk0\ndelete path array/p0 --allow-missing");
     auto* stats_command = add_command(root, "stats", "Counters of operations and bytes",
                                       "stats malloc disk0\nstats volume arrayn1");
-    for (auto* verb : {create_command, get_command, list_command, delete_command, stats_command}) {
+    auto* resize_command = add_command(root, "resize", "Grow a volume; its hosts see it at once",
+                                       "resize malloc disk0 --size 128M");
+    for (auto* verb : {create_command, get_command, list_command, delete_command, stats_command,
+                       resize_command}) {
         verb->require_subcommand(1);
     }
     for (const Kind& kind : kinds()) {
@@ -292,6 +325,9 @@ void add_resource_commands(CLI::App& root, Action& action) {
         add_list(*list_command, kind, action);
         if (kind.can_delete) {
             add_delete(*delete_command, kind, action);
+        }
+        if (kind.can_resize) {
+            add_resize(*resize_command, kind, action);
         }
         if (kind.counters != Counters::None) {
             add_stats(*stats_command, kind, action);
@@ -305,6 +341,7 @@ void add_daemon_commands(CLI::App& root, Action& action) {
     add_detach(root, action);
     add_command(root, "status", "Each host disk's whole chain, one a line", "status")
         ->callback([&action] { action = [](const Session& session) { status(session); }; });
+    add_ana(root, action);
     add_bench(root, action);
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/daemon_commands.h"
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cstdio>
 #include <limits>
@@ -13,6 +15,7 @@
 #include "cli/endpoint.h"
 #include "cli/kinds.h"
 #include "cli/output.h"
+#include "core/check.h"
 #include "core/units.h"
 #include "remora/v1/remora.pb.h"
 
@@ -115,7 +118,44 @@ void print_bench_json(const Session& session, const api::RunBenchmarkResponse& a
     session.out << out.dump(1) << '\n';
 }
 
+const Kind& controller_kind() {
+    const auto all = kinds();
+    const auto found = std::ranges::find(all, std::string_view("controller"), &Kind::name);
+    CHECK(found != all.end());
+    return *found;
+}
+
 }  // namespace
+
+void ana(const Session& session, const std::string& controller, const std::string& state) {
+    const std::string name = full_name(controller_kind(), controller);
+    api::AnaPort port;
+    Client client(session);
+    if (state.empty()) {
+        api::GetAnaStateRequest request;
+        request.set_name(name);
+        client.call(kService, "GetAnaState", request, port);
+    } else {
+        api::SetAnaStateRequest request;
+        request.set_name(name);
+        std::string word = "ANA_STATE_" + state;
+        std::ranges::transform(word, word.begin(), [](unsigned char letter) {
+            return letter == '-' ? '_' : static_cast<char>(std::toupper(letter));
+        });
+        api::AnaState wanted = api::ANA_STATE_UNSPECIFIED;
+        api::AnaState_Parse(word, &wanted);
+        request.set_ana_state(wanted);
+        client.call(kService, "SetAnaState", request, port);
+    }
+    if (session.json()) {
+        session.out << to_json(port);
+        return;
+    }
+    Table table({"CONTROLLER", "ANA"});
+    table.add(
+        {short_name(port.name()), enum_text(api::AnaState_Name(port.ana_state()), "ANA_STATE")});
+    table.print(session.out);
+}
 
 void attach(const Session& session, const AttachFlags& flags) {
     const Endpoint discovery = take(parse_endpoint("--discovery", flags.discovery));

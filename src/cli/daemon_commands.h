@@ -29,6 +29,9 @@ void detach(const Session& session, const DetachFlags& flags);
 
 void status(const Session& session);
 
+/// How good the way through a listener is: shows it, or sets it to `state` when that is not "".
+void ana(const Session& session, const std::string& controller, const std::string& state);
+
 struct BenchFlags {
     std::string volume;
     std::string pattern = "read";  ///< read, write or randrw.

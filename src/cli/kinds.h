@@ -81,6 +81,8 @@ struct Kind {
     /// `list` wants one parent; otherwise none means all of them.
     bool list_needs_parent = false;
     bool can_delete = true;
+    /// Its Update call takes another number of blocks.
+    bool can_resize = false;
     /// A UUID stands for itself, not for an id in the collection.
     bool uuid_is_name = false;
     /// Instead of the Delete call.

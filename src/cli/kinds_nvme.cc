@@ -5,6 +5,7 @@
 #include "cli/endpoint.h"
 #include "cli/kinds.h"
 #include "cli/output.h"
+#include "remora/v1/remora.pb.h"
 #include "storage/backend_nvme.pb.h"
 #include "storage/frontend_nvme.pb.h"
 
@@ -13,6 +14,7 @@ namespace remora::cli {
 namespace {
 
 namespace opi = opi_api::storage::v1;
+namespace api = remora::v1;
 
 constexpr Flag kHostNqn{"--hostnqn", "NQN", "Who this machine says it is (default: its own NQN)"};
 
@@ -28,6 +30,9 @@ constexpr std::array kNamespaceFlags{
     Flag{"--nsid", "N", "Its number in the subsystem (default: the lowest that is free)",
          FlagType::Number},
     Flag{"--uuid", "UUID", "The identity that hosts see (default: the volume's)"}};
+constexpr std::array kReferralFlags{
+    Flag{"--address", "ADDRESS:PORT", "Where it answers, over TCP", FlagType::Text, true},
+    Flag{"--nqn", "NQN", "Its discovery subsystem (default: the name that all have)"}};
 constexpr std::array kRemoteFlags{
     Flag{"--multipath", "POLICY", "What several paths are used for", FlagType::Text, false,
          "disable", "disable|failover|multipath"},
@@ -65,6 +70,14 @@ void build_namespace(const Values& values, Message& resource) {
     spec.set_volume_name_ref(values.text("--volume"));
     spec.set_host_nsid(values.number("--nsid"));
     spec.set_uuid(values.text("--uuid"));
+}
+
+void build_referral(const Values& values, Message& resource) {
+    const Endpoint endpoint = take(parse_endpoint("--address", values.text("--address")));
+    auto& referral = as<api::DiscoveryReferral>(resource);
+    referral.mutable_endpoint()->set_traddr(endpoint.traddr);
+    referral.mutable_endpoint()->set_trsvcid(std::to_string(endpoint.port));
+    referral.set_subnqn(values.text("--nqn"));
 }
 
 void build_remote(const Values& values, Message& resource) {
@@ -132,6 +145,13 @@ constexpr std::array kNamespaceColumns{
                                     as<opi::NvmeNamespace>(m).status().oper_state()),
                                 "OPER_STATE");
            }}};
+constexpr std::array kReferralColumns{
+    Column{"ADDRESS",
+           [](const Message& m) {
+               const auto& at = as<api::DiscoveryReferral>(m).endpoint();
+               return format_endpoint(at.traddr(), at.trsvcid());
+           }},
+    Column{"NQN", [](const Message& m) { return as<api::DiscoveryReferral>(m).subnqn(); }}};
 constexpr std::array kRemoteColumns{
     Column{"MULTIPATH",
            [](const Message& m) {
@@ -162,6 +182,8 @@ constexpr std::array kRemoteNamespaceColumns{
 
 constexpr std::string_view kFrontend = "opi_api.storage.v1.FrontendNvmeService";
 constexpr std::string_view kBackend = "opi_api.storage.v1.NvmeRemoteControllerService";
+
+constexpr std::string_view kRemora = "remora.v1.RemoraService";
 
 constexpr std::array kNvme{
     Kind{.name = "subsystem",
@@ -202,6 +224,17 @@ constexpr std::array kNvme{
          .flags = kNamespaceFlags,
          .build = build_namespace,
          .counters = Counters::Opi},
+    Kind{.name = "referral",
+         .plural = "referrals",
+         .what = "another discovery service that hosts are told of",
+         .service = kRemora,
+         .message = "DiscoveryReferral",
+         .collection = "discoveryReferrals",
+         .example = "rack2",
+         .example_flags = "--address 192.0.2.7:8009",
+         .columns = kReferralColumns,
+         .flags = kReferralFlags,
+         .build = build_referral},
     Kind{.name = "remote-controller",
          .plural = "remote-controllers",
          .what = "a remote NVMe subsystem that is used here",

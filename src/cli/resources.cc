@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <google/protobuf/descriptor.h>
+#include <google/protobuf/field_mask.pb.h>
 
 #include "cli/output.h"
 #include "core/check.h"
@@ -237,6 +238,45 @@ void remove(const Session& session,
     } else {
         session.out << "deleted " << kind.name << ' ' << typed << '\n';
     }
+}
+
+void resize(const Session& session,
+            const Kind& kind,
+            const std::string& typed,
+            const std::string& size_text) {
+    Client client(session);
+    Call before(kind, of("Get", kind));
+    before.set("name", full_name(kind, typed));
+    before.run(client);
+    Call call(kind, of("Update", kind));
+    const auto* type = call.request->GetDescriptor();
+    const auto* reflection = call.request->GetReflection();
+    const pb::FieldDescriptor* field = nullptr;
+    for (int i = 0; i < type->field_count(); ++i) {
+        if (type->field(i)->message_type() == call.method->output_type()) {
+            field = type->field(i);
+        }
+    }
+    CHECK(field != nullptr);
+    Message& volume = *reflection->MutableMessage(call.request.get(), field);
+    volume.CopyFrom(*before.response);
+    const auto* block = volume.GetDescriptor()->FindFieldByName("block_size");
+    const auto* count = volume.GetDescriptor()->FindFieldByName("blocks_count");
+    CHECK(block != nullptr && count != nullptr);
+    const std::uint64_t size = take(core::parse_size(size_text), "--size");
+    const auto block_size =
+        static_cast<std::uint64_t>(volume.GetReflection()->GetInt64(volume, block));
+    if (size == 0 || block_size == 0 || size % block_size != 0) {
+        refuse_argument("--size " + size_text + " is not a multiple of the volume's block size, " +
+                        std::to_string(block_size));
+    }
+    volume.GetReflection()->SetInt64(&volume, count, static_cast<std::int64_t>(size / block_size));
+    const auto* mask = type->FindFieldByName("update_mask");
+    CHECK(mask != nullptr);
+    as<pb::FieldMask>(*reflection->MutableMessage(call.request.get(), mask))
+        .add_paths("blocks_count");
+    call.run(client);
+    print_one(session, kind, std::move(call.response));
 }
 
 void stats(const Session& session, const Kind& kind, const std::string& typed) {

@@ -23,6 +23,12 @@ void list(const Session& session, const Kind& kind, const std::string& parent);
 
 void remove(const Session& session, const Kind& kind, const std::string& typed, bool allow_missing);
 
+/// Gives a volume another size ("128M"), which its hosts see at once.
+void resize(const Session& session,
+            const Kind& kind,
+            const std::string& typed,
+            const std::string& size_text);
+
 void stats(const Session& session, const Kind& kind, const std::string& typed);
 
 /// Counters of any volume, however it is referred to.

@@ -18,6 +18,7 @@ Task<core::Result<void>> ControlPlane::start() {
     // Lower things first: what stands on a volume finds it there.
     co_await volumes.rebuild();
     co_await remotes.rebuild();
+    co_await referrals.rebuild();  // no listener tells without them
     co_await subsystems.rebuild();
     co_await virtio_blks.rebuild();
     // The host may not be there (yet); that keeps nobody from being served.

@@ -9,6 +9,7 @@
 #include "control/context.h"
 #include "control/disks.h"
 #include "control/reconciler.h"
+#include "control/referrals.h"
 #include "control/remotes.h"
 #include "control/status.h"
 #include "control/subsystems.h"
@@ -45,6 +46,7 @@ class ControlPlane {
   public:
     Volumes volumes{context_};
     Subsystems subsystems{context_};
+    Referrals referrals{context_};
     Remotes remotes{context_};
     VirtioBlks virtio_blks{context_, disks_};
     Attachments attachments{context_, disks_};

@@ -27,6 +27,30 @@ class Service final : public api::RemoraService::Service {
                api::VolumeStats64,
                status,
                &Status::volume_stats);
+    REMORA_RPC(
+        SetAnaState, api::SetAnaStateRequest, api::AnaPort, subsystems, &Subsystems::set_ana_state);
+    REMORA_RPC(
+        GetAnaState, api::GetAnaStateRequest, api::AnaPort, subsystems, &Subsystems::get_ana_state);
+    REMORA_RPC(CreateDiscoveryReferral,
+               api::CreateDiscoveryReferralRequest,
+               api::DiscoveryReferral,
+               referrals,
+               &Referrals::create);
+    REMORA_RPC(DeleteDiscoveryReferral,
+               api::DeleteDiscoveryReferralRequest,
+               Empty,
+               referrals,
+               &Referrals::remove);
+    REMORA_RPC(GetDiscoveryReferral,
+               api::GetDiscoveryReferralRequest,
+               api::DiscoveryReferral,
+               referrals,
+               &Referrals::get);
+    REMORA_RPC(ListDiscoveryReferrals,
+               api::ListDiscoveryReferralsRequest,
+               api::ListDiscoveryReferralsResponse,
+               referrals,
+               &Referrals::list);
     REMORA_RPC(RunBenchmark,
                api::RunBenchmarkRequest,
                api::RunBenchmarkResponse,

@@ -58,6 +58,9 @@ Result<void> Model::load() {
             case Kind::Attachment:
                 loaded = load_one<api::Attachment>(stored);
                 break;
+            case Kind::DiscoveryReferral:
+                loaded = load_one<api::DiscoveryReferral>(stored);
+                break;
             case Kind::Identity:
                 break;
         }

@@ -66,6 +66,8 @@ REMORA_KIND(opi::NvmeRemoteController,
 REMORA_KIND(opi::NvmePath, NvmePath, "path", "nvmePaths", "");
 REMORA_KIND(opi::VirtioBlk, VirtioBlk, "virtio-blk device", "volumes", "virtioBlks");
 REMORA_KIND(api::Attachment, Attachment, "attachment", "attachments", "");
+REMORA_KIND(
+    api::DiscoveryReferral, DiscoveryReferral, "discovery referral", "discoveryReferrals", "");
 #undef REMORA_KIND
 
 class Model {
@@ -118,7 +120,8 @@ class Model {
                Table<opi::NvmeRemoteController>,
                Table<opi::NvmePath>,
                Table<opi::VirtioBlk>,
-               Table<api::Attachment>>
+               Table<api::Attachment>,
+               Table<api::DiscoveryReferral>>
         tables_;
 };
 

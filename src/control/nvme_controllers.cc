@@ -81,7 +81,8 @@ Task<Result<Controller>> Subsystems::create_controller(
         co_return std::unexpected(free.error());
     }
     const std::string nqn = subsystem->resource.spec().nqn();
-    const auto listening = co_await context_.node.add_listener(nqn, *endpoint);
+    const auto listening =
+        co_await context_.node.add_listener(nqn, *endpoint, node::AnaState::Optimized);
     if (!listening) {
         co_return std::unexpected(listening.error());
     }
@@ -120,6 +121,7 @@ Task<Result<Empty>> Subsystems::delete_controller(const opi::DeleteNvmeControlle
         co_return std::unexpected(found.error());
     }
     const Controller before = (*found)->resource;
+    const node::AnaState ana = ana_state_of(**found);
     const auto* subsystem = context_.model.find<opi::NvmeSubsystem>(parent_of(before.name()));
     const auto endpoint = endpoint_of(before);
     const std::string nqn = subsystem == nullptr ? "" : subsystem->resource.spec().nqn();
@@ -133,7 +135,7 @@ Task<Result<Empty>> Subsystems::delete_controller(const opi::DeleteNvmeControlle
     transaction.erase<Controller>(before.name());
     if (auto stored = transaction.commit(); !stored) {
         if (endpoint) {
-            (void)co_await context_.node.add_listener(nqn, *endpoint);
+            (void)co_await context_.node.add_listener(nqn, *endpoint, ana);
         }
         co_return std::unexpected(stored.error());
     }

@@ -30,10 +30,10 @@ constexpr std::array<const char*, 1> kMigrations{
 };
 
 constexpr std::array kKinds{
-    Kind::MallocVolume,         Kind::NullVolume,     Kind::AioVolume,
-    Kind::NvmeSubsystem,        Kind::NvmeController, Kind::NvmeNamespace,
-    Kind::NvmeRemoteController, Kind::NvmePath,       Kind::VirtioBlk,
-    Kind::Attachment,           Kind::Identity,
+    Kind::MallocVolume,         Kind::NullVolume,        Kind::AioVolume,
+    Kind::NvmeSubsystem,        Kind::NvmeController,    Kind::NvmeNamespace,
+    Kind::NvmeRemoteController, Kind::NvmePath,          Kind::VirtioBlk,
+    Kind::Attachment,           Kind::DiscoveryReferral, Kind::Identity,
 };
 
 std::optional<Kind> kind_of(std::string_view text) {
@@ -69,6 +69,8 @@ std::string_view store_text(Kind kind) noexcept {
             return "virtio_blk";
         case Kind::Attachment:
             return "attachment";
+        case Kind::DiscoveryReferral:
+            return "discovery_referral";
         case Kind::Identity:
             return "identity";
     }

@@ -26,6 +26,7 @@ enum class Kind {
     NvmePath,
     VirtioBlk,
     Attachment,
+    DiscoveryReferral,
     Identity,  ///< Not a resource: who this machine is as an NVMe host.
 };
 

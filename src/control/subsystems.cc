@@ -252,8 +252,8 @@ Task<> Subsystems::rebuild() {
             say(name, {ErrorKind::DataLoss, "its stored form is not usable"});
             continue;
         }
-        auto listening =
-            co_await context_.node.add_listener(parent->resource.spec().nqn(), *endpoint);
+        auto listening = co_await context_.node.add_listener(parent->resource.spec().nqn(),
+                                                             *endpoint, ana_state_of(object));
         if (!listening) {
             say(name, listening.error());
         }

@@ -12,6 +12,9 @@ namespace remora::control {
 using google::protobuf::Empty;
 using reactor::Task;
 
+/// What was last set; optimized at first.
+node::AnaState ana_state_of(const Object<opi::NvmeController>& controller);
+
 class Subsystems {
   public:
     explicit Subsystems(Context& context) : context_(context) {}
@@ -41,6 +44,9 @@ class Subsystems {
     /// A listener does not count by itself: its subsystem's numbers.
     Task<core::Result<opi::StatsNvmeControllerResponse>> stats_controller(
         const opi::StatsNvmeControllerRequest& request);
+
+    Task<core::Result<api::AnaPort>> set_ana_state(const api::SetAnaStateRequest& request);
+    Task<core::Result<api::AnaPort>> get_ana_state(const api::GetAnaStateRequest& request);
 
     Task<core::Result<opi::NvmeNamespace>> create_namespace(
         const opi::CreateNvmeNamespaceRequest& request);

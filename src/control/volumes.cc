@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/volumes.h"
 
+#include <type_traits>
 #include <utility>
 
 #include "control/references.h"
@@ -93,8 +94,15 @@ Result<void> check_uuid_free(const Model& model, const std::string& uuid) {
                 "uuid: " + uuid + " is the volume " + join_names(holders) + " already");
 }
 
-const FieldRules kVolumeRules{
-    {}, {}, "a volume keeps its size, identity and place; delete it and create another"};
+const FieldRules kVolumeRules{{"blocks_count"},
+                              {},
+                              "a volume keeps its block size, identity and place; delete it and "
+                              "create another"};
+
+/// Whether the volume's room is something that outlives the daemon, so that a crash amid growing
+/// has to be found out about.
+template <typename M>
+constexpr bool kKeepsRoom = std::is_same_v<M, opi::AioVolume>;
 
 }  // namespace
 
@@ -203,12 +211,103 @@ Task<Result<M>> Volumes::update(const Request& request, const M& patch) {
     if (!found) {
         co_return std::unexpected(found.error());
     }
-    M updated = (*found)->resource;
-    if (auto applied = apply_update(updated, patch, request.update_mask(), kVolumeRules);
+    const std::string name = (*found)->resource.name();
+    auto held = co_await context_.lock({lock_key<M>(name)});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    const Object<M>* seen = context_.model.find<M>(name);
+    if (seen == nullptr) {
+        co_return fail(ErrorKind::NotFound, name + " was deleted meanwhile");
+    }
+    Object<M> updated = *seen;
+    if (auto applied = apply_update(updated.resource, patch, request.update_mask(), kVolumeRules);
         !applied) {
         co_return std::unexpected(applied.error());
     }
-    co_return updated;
+    if (updated.resource.blocks_count() == 0) {
+        updated.resource.set_blocks_count(seen->resource.blocks_count());  // says nothing
+    }
+    if (auto valid = validate(updated.resource); !valid) {
+        co_return std::unexpected(valid.error());
+    }
+    co_return co_await grow(std::move(updated));
+}
+
+/// `wanted` is the volume as it shall be; only its size may differ from what it is.
+template <typename M>
+Task<Result<M>> Volumes::grow(Object<M> wanted) {
+    const auto blocks = static_cast<std::uint64_t>(wanted.resource.blocks_count());
+    const Object<M> before = *context_.model.find<M>(wanted.resource.name());
+    if (before.resource.blocks_count() == wanted.resource.blocks_count()) {
+        co_return wanted.resource;
+    }
+    // Room that outlives us is announced first: a restart then knows why it has another size.
+    if (kKeepsRoom<M>) {
+        Object<M> announced = before;
+        announced.known.set_growing_to_blocks(blocks);
+        Transaction first(context_.model);
+        first.put(announced);
+        if (auto stored = first.commit(); !stored) {
+            co_return std::unexpected(stored.error());
+        }
+    }
+    const auto grown =
+        co_await context_.node.grow_volume(node_volume_name<M>(wanted.resource.name()), blocks);
+    if (!grown) {
+        if (kKeepsRoom<M>) {
+            Transaction undo(context_.model);
+            undo.put(before);
+            (void)undo.commit();  // or the next start finds that it did not grow
+        }
+        co_return std::unexpected(grown.error());
+    }
+    wanted.known.set_growing_to_blocks(0);
+    Transaction transaction(context_.model);
+    transaction.put(wanted);
+    if (auto stored = transaction.commit(); !stored) {
+        co_return std::unexpected(stored.error());  // asked again it finds the volume grown
+    }
+    co_return wanted.resource;
+}
+
+/// A volume whose growing was cut short has the old size or the new one; it is stored which.
+template <typename M>
+Result<void> Volumes::settle_growth(Object<M> object, const node::VolumeInfo& built) {
+    const std::uint64_t has = built.geometry.block_count;
+    if (has != static_cast<std::uint64_t>(object.resource.blocks_count()) &&
+        has != object.known.growing_to_blocks()) {
+        return fail(ErrorKind::DataLoss,
+                    "it has " + std::to_string(has) + " blocks and not " +
+                        std::to_string(object.resource.blocks_count()) + ", nor the " +
+                        std::to_string(object.known.growing_to_blocks()) +
+                        " that it was being given: bring the right file back and restart");
+    }
+    object.resource.set_blocks_count(static_cast<std::int64_t>(has));
+    object.known.set_growing_to_blocks(0);
+    Transaction transaction(context_.model);
+    transaction.put(object);
+    return transaction.commit();
+}
+
+template <typename M>
+Task<Result<void>> Volumes::rebuild_one(const Object<M>& object) {
+    M volume = object.resource;
+    const bool growing = object.known.growing_to_blocks() != 0;
+    if (growing) {
+        volume.set_blocks_count(0);  // whatever it has
+    }
+    const auto built = co_await build(context_.node, volume, Build::Again);
+    if (!built) {
+        co_return std::unexpected(built.error());
+    }
+    if (growing) {
+        if (auto settled = settle_growth(object, *built); !settled) {
+            (void)co_await context_.node.delete_volume(built->name);
+            co_return settled;
+        }
+    }
+    co_return Result<void>();
 }
 
 template <typename M>
@@ -227,8 +326,9 @@ Task<Result<opi::VolumeStats>> Volumes::stats(const std::string& raw_name) {
 
 template <typename M>
 Task<> Volumes::rebuild_kind() {
-    for (const auto& [name, object] : context_.model.table<M>()) {
-        const auto built = co_await build(context_.node, object.resource, Build::Again);
+    const Table<M> stored = context_.model.table<M>();  // entries may be put anew
+    for (const auto& [name, object] : stored) {
+        const auto built = co_await rebuild_one(object);
         if (!built) {
             log::error("volume not rebuilt", log::kv("name", name),
                        log::kv("reason", built.error().message));

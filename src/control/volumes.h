@@ -55,6 +55,12 @@ class Volumes {
     Task<core::Result<M>> create_named(M volume, M asked);
     template <typename M>
     Task<core::Result<Empty>> remove(const std::string& raw_name, bool allow_missing);
+    template <typename M>
+    Task<core::Result<M>> grow(Object<M> wanted);
+    template <typename M>
+    core::Result<void> settle_growth(Object<M> object, const node::VolumeInfo& built);
+    template <typename M>
+    Task<core::Result<void>> rebuild_one(const Object<M>& object);
     template <typename M, typename Request>
     Task<core::Result<M>> update(const Request& request, const M& patch);
     template <typename M>

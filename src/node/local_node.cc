@@ -17,6 +17,13 @@ namespace {
 // What a removed disk's requests may take on top of their wait for a path.
 constexpr core::Nanos kDrainMargin{std::chrono::seconds(5)};
 
+/// This node's discovery subsystem by a name of its own: the node's UUID, but for its last bit,
+/// which the node has as a host.
+std::string discovery_nqn(core::Uuid id) {
+    id.bytes.back() ^= 1U;
+    return "nqn.2014-08.org.nvmexpress:uuid:" + id.text();
+}
+
 std::string namespace_user(const std::string& nqn) {
     return "a namespace of " + nqn;
 }
@@ -29,7 +36,7 @@ LocalNode::LocalNode(std::span<const block::ReactorContext> reactors,
     : reactors_(reactors),
       options_(options),
       remotes_(volumes_, reactors, control, options.identity, options.path_timeout),
-      target_(reactors, control, options.target),
+      target_(reactors, control, options.target, discovery_nqn(options.identity.hostid)),
       vhost_(volumes_, reactors, options.path_timeout + kDrainMargin) {}
 
 Task<Result<VolumeInfo>> LocalNode::create_ram(RamSpec spec) {
@@ -87,6 +94,32 @@ Task<Result<void>> LocalNode::delete_volume(std::string name) {
     co_return Result<void>{};
 }
 
+Task<Result<VolumeInfo>> LocalNode::grow_volume(std::string name, std::uint64_t block_count) {
+    const std::string user = "a growth";
+    const auto device = volumes_.use(name, user);
+    if (!device) {
+        co_return std::unexpected(device.error());
+    }
+    const auto grown = (*device)->grow(block_count);
+    if (grown) {
+        for (const block::ReactorContext& context : reactors_) {
+            co_await reactor::call_on(context.reactor, [&] { (*device)->show_growth(); });
+        }
+        (*device)->show_growth();
+        const auto spaces = namespace_volumes_;  // they may come and go meanwhile
+        for (const auto& [key, volume] : spaces) {
+            if (volume == name) {
+                (void)co_await target_.refresh_namespace(key.first, key.second);
+            }
+        }
+    }
+    volumes_.release(name, user);
+    if (!grown) {
+        co_return std::unexpected(grown.error());
+    }
+    co_return *volumes_.info(name);
+}
+
 std::optional<VolumeInfo> LocalNode::find_volume(const std::string& name) const {
     return volumes_.info(name);
 }
@@ -138,11 +171,11 @@ Task<Result<void>> LocalNode::delete_subsystem(std::string nqn) {
     co_return deleted;
 }
 
-Task<Result<Endpoint>> LocalNode::add_listener(std::string nqn, Endpoint at) {
+Task<Result<Endpoint>> LocalNode::add_listener(std::string nqn, Endpoint at, AnaState state) {
     // After a kill the kernel may still be closing the old process's socket.
     const core::Nanos deadline = reactor::Reactor::current().now() + options_.listen_limit;
     while (true) {
-        auto added = co_await target_.add_listener(nqn, at);
+        auto added = co_await target_.add_listener(nqn, at, state);
         if (added || added.error().kind != ErrorKind::FailedPrecondition ||
             reactor::Reactor::current().now() >= deadline) {
             co_return added;
@@ -153,6 +186,21 @@ Task<Result<Endpoint>> LocalNode::add_listener(std::string nqn, Endpoint at) {
 
 Task<Result<void>> LocalNode::remove_listener(std::string nqn, Endpoint at) {
     co_return co_await target_.remove_listener(nqn, at);
+}
+
+Task<Result<void>> LocalNode::set_ana_state(std::string nqn, Endpoint at, AnaState state) {
+    return target_.set_ana_state(std::move(nqn), std::move(at), state);
+}
+
+Task<Result<void>> LocalNode::set_referrals(std::vector<ReferralSpec> referrals) {
+    std::vector<frontends::nvme_tcp::Referral> to;
+    for (ReferralSpec& referral : referrals) {
+        to.push_back({.endpoint = std::move(referral.endpoint)});
+        if (!referral.subnqn.empty()) {
+            to.back().subnqn = std::move(referral.subnqn);
+        }
+    }
+    return target_.set_referrals(std::move(to));
 }
 
 Task<Result<std::uint32_t>> LocalNode::add_namespace(NamespaceSpec spec) {

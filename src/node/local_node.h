@@ -36,13 +36,16 @@ class LocalNode : public Node {
     Task<Result<VolumeInfo>> create_null(NullSpec spec) override;
     Task<Result<VolumeInfo>> create_file(FileSpec spec) override;
     Task<Result<void>> delete_volume(std::string name) override;
+    Task<Result<VolumeInfo>> grow_volume(std::string name, std::uint64_t block_count) override;
     [[nodiscard]] std::optional<VolumeInfo> find_volume(const std::string& name) const override;
     Task<Result<block::DeviceStats>> volume_stats(std::string name) override;
 
     Task<Result<void>> create_subsystem(SubsystemSpec spec) override;
     Task<Result<void>> delete_subsystem(std::string nqn) override;
-    Task<Result<Endpoint>> add_listener(std::string nqn, Endpoint at) override;
+    Task<Result<Endpoint>> add_listener(std::string nqn, Endpoint at, AnaState state) override;
     Task<Result<void>> remove_listener(std::string nqn, Endpoint at) override;
+    Task<Result<void>> set_ana_state(std::string nqn, Endpoint at, AnaState state) override;
+    Task<Result<void>> set_referrals(std::vector<ReferralSpec> referrals) override;
     Task<Result<std::uint32_t>> add_namespace(NamespaceSpec spec) override;
     Task<Result<void>> remove_namespace(std::string nqn, std::uint32_t nsid) override;
 

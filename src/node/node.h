@@ -18,12 +18,14 @@
 #include "core/histogram.h"
 #include "core/result.h"
 #include "core/uuid.h"
+#include "nvme/spec/ana.h"
 #include "reactor/endpoint.h"
 #include "reactor/task.h"
 
 namespace remora::node {
 
 using core::Result;
+using nvme::spec::AnaState;
 using reactor::Endpoint;
 using reactor::Task;
 
@@ -62,6 +64,12 @@ struct SubsystemSpec {
     std::string model;
     std::uint32_t max_namespaces = 0;  ///< 0: the built-in limit.
     std::string allowed_host;          ///< Host NQN; empty: any host.
+};
+
+/// Another discovery service that hosts of this one are told of.
+struct ReferralSpec {
+    Endpoint endpoint;
+    std::string subnqn;  ///< Empty: the name that all discovery subsystems have.
 };
 
 struct NamespaceSpec {
@@ -153,6 +161,10 @@ class Node {
     virtual Task<Result<VolumeInfo>> create_file(FileSpec spec) = 0;
     /// Errors: NotFound; FailedPrecondition while something uses it.
     virtual Task<Result<void>> delete_volume(std::string name) = 0;
+    /// Makes a volume of this node's own larger; its hosts see it at once. The same size again is
+    /// no error. Errors: NotFound, FailedPrecondition (it would shrink, or is a remote one),
+    /// InvalidArgument, ResourceExhausted.
+    virtual Task<Result<VolumeInfo>> grow_volume(std::string name, std::uint64_t block_count) = 0;
     [[nodiscard]] virtual std::optional<VolumeInfo> find_volume(const std::string& name) const = 0;
     virtual Task<Result<block::DeviceStats>> volume_stats(std::string name) = 0;
 
@@ -160,8 +172,12 @@ class Node {
     /// With its listeners and namespaces; connected hosts are disconnected.
     virtual Task<Result<void>> delete_subsystem(std::string nqn) = 0;
     /// Returns where it listens (the port that was picked). Subsystems may share an endpoint.
-    virtual Task<Result<Endpoint>> add_listener(std::string nqn, Endpoint at) = 0;
+    virtual Task<Result<Endpoint>> add_listener(std::string nqn, Endpoint at, AnaState state) = 0;
     virtual Task<Result<void>> remove_listener(std::string nqn, Endpoint at) = 0;
+    /// Hosts are told; when it returns, nothing new passes a listener without access.
+    virtual Task<Result<void>> set_ana_state(std::string nqn, Endpoint at, AnaState state) = 0;
+    /// Instead of those before.
+    virtual Task<Result<void>> set_referrals(std::vector<ReferralSpec> referrals) = 0;
     /// Returns the nsid.
     virtual Task<Result<std::uint32_t>> add_namespace(NamespaceSpec spec) = 0;
     virtual Task<Result<void>> remove_namespace(std::string nqn, std::uint32_t nsid) = 0;

@@ -137,6 +137,9 @@ class File {
     virtual ~File() = default;
     virtual void submit(FileOp& op) = 0;
     [[nodiscard]] virtual std::uint64_t size() const = 0;
+    /// Makes it so many bytes long, sparse and durably. It blocks: not for a data reactor. Errors:
+    /// ResourceExhausted (no space, or over a limit), Internal.
+    virtual core::Result<void> grow(std::uint64_t size) = 0;
     /// What memory addresses and file offsets of reads and writes must be multiples of; 1 if free.
     [[nodiscard]] virtual std::size_t memory_alignment() const = 0;
     [[nodiscard]] virtual std::size_t offset_alignment() const = 0;

@@ -22,6 +22,7 @@ class FileChannel final : public block::Channel, private reactor::FileHandler {
   public:
     static constexpr std::size_t kSlots = 256;
 
+    /// `geometry` outlives it, and may grow.
     FileChannel(std::unique_ptr<reactor::File> file, const block::Geometry& geometry);
     FileChannel(const FileChannel&) = delete;
     FileChannel& operator=(const FileChannel&) = delete;
@@ -53,7 +54,7 @@ class FileChannel final : public block::Channel, private reactor::FileHandler {
     bool continue_bounce(Slot& slot);
 
     std::unique_ptr<reactor::File> file_;
-    block::Geometry geometry_;
+    const block::Geometry& geometry_;  // of this reactor; it may grow
     block::DeferredCompletions done_;
     std::vector<Slot> slots_;
     core::Queue<Slot> free_;

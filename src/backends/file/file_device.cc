@@ -73,9 +73,8 @@ FileDevice::FileDevice(FileDeviceOptions options,
                        block::Geometry geometry,
                        bool direct,
                        std::unique_ptr<reactor::File> lock)
-    : Device(std::move(options.name), options.uuid),
+    : GrowingDevice(std::move(options.name), options.uuid, geometry),
       path_(std::move(options.path)),
-      geometry_(geometry),
       direct_(direct),
       lock_(std::move(lock)) {}
 
@@ -87,7 +86,7 @@ core::Result<std::unique_ptr<block::Channel>> FileDevice::open_channel() {
     if (!file) {
         return std::unexpected(file.error());
     }
-    return std::make_unique<FileChannel>(std::move(*file), geometry_);
+    return std::make_unique<FileChannel>(std::move(*file), shown_geometry());
 }
 
 }  // namespace remora::backends::file

@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-#include "block/device.h"
+#include "block/growing_device.h"
 #include "reactor/io.h"
 
 namespace remora::backends::file {
@@ -23,7 +23,7 @@ struct FileDeviceOptions {
     bool create = false;           ///< Make it, of size_bytes, when it is not there.
 };
 
-class FileDevice final : public block::Device {
+class FileDevice final : public block::GrowingDevice {
   public:
     /// On the control reactor, where it also dies. A file that is missing is never made unless
     /// `create` says so: it would be an empty disk with the old one's identity. Errors: NotFound,
@@ -31,7 +31,6 @@ class FileDevice final : public block::Device {
     /// file, its size no multiple of the block size, or other than size_bytes when that is given).
     static core::Result<std::unique_ptr<FileDevice>> create(FileDeviceOptions options);
 
-    [[nodiscard]] block::Geometry geometry() const override { return geometry_; }
     core::Result<std::unique_ptr<block::Channel>> open_channel() override;
     [[nodiscard]] const std::string& path() const { return path_; }
 
@@ -40,9 +39,11 @@ class FileDevice final : public block::Device {
                block::Geometry geometry,
                bool direct,
                std::unique_ptr<reactor::File> lock);
+    core::Result<void> make_room(const block::Geometry& after) override {
+        return lock_->grow(after.size_bytes());
+    }
 
     std::string path_;
-    block::Geometry geometry_;
     bool direct_;
     std::unique_ptr<reactor::File> lock_;  // held open for its exclusive lock
 };

@@ -27,7 +27,7 @@ class NullChannel final : public block::Channel {
     }
 
   private:
-    block::Geometry geometry_;
+    const block::Geometry& geometry_;  // of this reactor; it may grow
     block::DeferredCompletions done_;
 };
 
@@ -49,10 +49,10 @@ core::Result<std::unique_ptr<NullDevice>> NullDevice::create(std::string name,
 }
 
 NullDevice::NullDevice(std::string name, core::Uuid uuid, block::Geometry geometry)
-    : Device(std::move(name), uuid), geometry_(geometry) {}
+    : GrowingDevice(std::move(name), uuid, geometry) {}
 
 core::Result<std::unique_ptr<block::Channel>> NullDevice::open_channel() {
-    return std::make_unique<NullChannel>(geometry_);
+    return std::make_unique<NullChannel>(shown_geometry());
 }
 
 }  // namespace remora::backends::null

@@ -6,11 +6,11 @@
 #include <memory>
 #include <string>
 
-#include "block/device.h"
+#include "block/growing_device.h"
 
 namespace remora::backends::null {
 
-class NullDevice final : public block::Device {
+class NullDevice final : public block::GrowingDevice {
   public:
     /// Errors: InvalidArgument as RamDevice.
     static core::Result<std::unique_ptr<NullDevice>> create(std::string name,
@@ -18,12 +18,11 @@ class NullDevice final : public block::Device {
                                                             std::uint32_t block_size,
                                                             std::uint64_t block_count);
 
-    [[nodiscard]] block::Geometry geometry() const override { return geometry_; }
     core::Result<std::unique_ptr<block::Channel>> open_channel() override;
 
   private:
     NullDevice(std::string name, core::Uuid uuid, block::Geometry geometry);
-    block::Geometry geometry_;
+    core::Result<void> make_room(const block::Geometry& /*after*/) override { return {}; }
 };
 
 }  // namespace remora::backends::null

@@ -27,8 +27,8 @@ constexpr std::size_t kClearStep = 4096;
 
 class RamChannel final : public block::Channel, private reactor::TimerHandler {
   public:
-    RamChannel(std::byte* memory, const block::Geometry& geometry)
-        : memory_(memory),
+    RamChannel(const Extent* extents, const block::Geometry& geometry)
+        : extents_(extents),
           geometry_(geometry),
           reactor_(reactor::Reactor::current()),
           next_turn_(*this),
@@ -63,14 +63,26 @@ class RamChannel final : public block::Channel, private reactor::TimerHandler {
                 }
                 return;
             }
-            const std::size_t bytes = std::min(current_bytes_ - position_, left_);
-            step({memory_ + current_->lba * geometry_.block_size + position_, bytes});
+            const std::uint64_t at = current_->lba * geometry_.block_size + position_;
+            const Extent& extent = extent_of(at);
+            const std::size_t bytes = std::min(
+                {current_bytes_ - position_, left_, static_cast<std::size_t>(extent.end - at)});
+            step({extent.memory + (at - extent.begin), bytes});
             position_ += bytes;
             left_ -= bytes;
             if (position_ == current_bytes_) {
                 done_.push(*std::exchange(current_, nullptr), Status::Ok);
             }
         }
+    }
+
+    /// `at` is inside the volume, whose extents follow each other.
+    [[nodiscard]] const Extent& extent_of(std::uint64_t at) const {
+        const Extent* extent = extents_;
+        while (at >= extent->end) {
+            ++extent;
+        }
+        return *extent;
     }
 
     bool next() {
@@ -117,8 +129,8 @@ class RamChannel final : public block::Channel, private reactor::TimerHandler {
         }
     }
 
-    std::byte* memory_;
-    block::Geometry geometry_;
+    const Extent* extents_;
+    const block::Geometry& geometry_;  // of this reactor; it may grow
     reactor::Reactor& reactor_;
     reactor::Timer next_turn_;
     core::Nanos turn_{-1};  // the turn that `left_` belongs to
@@ -130,6 +142,17 @@ class RamChannel final : public block::Channel, private reactor::TimerHandler {
     core::SegmentCursor cursor_{{}};
     block::DeferredCompletions done_;
 };
+
+/// Large callocs are fresh zero pages that cost nothing until they are touched.
+std::byte* allocate(std::uint64_t block_count, std::uint32_t block_size) {
+    return static_cast<std::byte*>(std::calloc(block_count, block_size));
+}
+
+std::unexpected<core::Error> no_memory(const block::Geometry& geometry) {
+    return core::fail(core::ErrorKind::ResourceExhausted,
+                      "no memory for a RAM volume of " + core::format_size(geometry.size_bytes()) +
+                          "; ask for less");
+}
 
 }  // namespace
 
@@ -145,25 +168,41 @@ core::Result<std::unique_ptr<RamDevice>> RamDevice::create(std::string name,
     if (auto valid = block::check_geometry(geometry); !valid) {
         return std::unexpected(valid.error());
     }
-    // Large callocs are fresh zero pages that cost nothing until they are touched.
-    auto* memory = static_cast<std::byte*>(std::calloc(block_count, block_size));
+    std::byte* memory = allocate(block_count, block_size);
     if (memory == nullptr) {
-        return core::fail(core::ErrorKind::ResourceExhausted,
-                          "no memory for a RAM volume of " +
-                              core::format_size(geometry.size_bytes()) + "; ask for less");
+        return no_memory(geometry);
     }
     return std::unique_ptr<RamDevice>(new RamDevice(std::move(name), uuid, geometry, memory));
 }
 
 RamDevice::RamDevice(std::string name, core::Uuid uuid, block::Geometry geometry, std::byte* memory)
-    : Device(std::move(name), uuid), geometry_(geometry), memory_(memory) {}
+    : GrowingDevice(std::move(name), uuid, geometry) {
+    memory_.emplace_back(memory);
+    extents_[extent_count_++] = {0, geometry.size_bytes(), memory};
+}
+
+core::Result<void> RamDevice::make_room(const block::Geometry& after) {
+    if (extent_count_ == kMaxExtents) {
+        return core::fail(core::ErrorKind::ResourceExhausted,
+                          "volume '" + name() + "' has grown " + std::to_string(kMaxExtents - 1) +
+                              " times, as often as a RAM volume can");
+    }
+    const std::uint64_t begin = extents_[extent_count_ - 1].end;
+    std::byte* memory = allocate((after.size_bytes() - begin) / after.block_size, after.block_size);
+    if (memory == nullptr) {
+        return no_memory(after);
+    }
+    memory_.emplace_back(memory);
+    extents_[extent_count_++] = {begin, after.size_bytes(), memory};
+    return {};
+}
 
 void RamDevice::Release::operator()(std::byte* memory) const {
     std::free(memory);
 }
 
 core::Result<std::unique_ptr<block::Channel>> RamDevice::open_channel() {
-    return std::make_unique<RamChannel>(memory_.get(), geometry_);
+    return std::make_unique<RamChannel>(extents_.data(), shown_geometry());
 }
 
 }  // namespace remora::backends::ram

@@ -6,12 +6,20 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "block/device.h"
+#include "block/growing_device.h"
 
 namespace remora::backends::ram {
 
-class RamDevice final : public block::Device {
+/// A run of the volume's bytes. A volume has one, and one more each time it grew.
+struct Extent {
+    std::uint64_t begin = 0;  ///< In the volume.
+    std::uint64_t end = 0;
+    std::byte* memory = nullptr;
+};
+
+class RamDevice final : public block::GrowingDevice {
   public:
     /// Errors: InvalidArgument for a block size that is no power of two in 512..4096 or a size of
     /// zero; ResourceExhausted when the memory is not to be had.
@@ -20,7 +28,9 @@ class RamDevice final : public block::Device {
                                                            std::uint32_t block_size,
                                                            std::uint64_t block_count);
 
-    [[nodiscard]] block::Geometry geometry() const override { return geometry_; }
+    /// How often a volume can grow: finding a byte takes a step an extent.
+    static constexpr std::size_t kMaxExtents = 32;
+
     core::Result<std::unique_ptr<block::Channel>> open_channel() override;
 
   private:
@@ -28,9 +38,12 @@ class RamDevice final : public block::Device {
         void operator()(std::byte* memory) const;
     };
     RamDevice(std::string name, core::Uuid uuid, block::Geometry geometry, std::byte* memory);
+    core::Result<void> make_room(const block::Geometry& after) override;
 
-    block::Geometry geometry_;
-    std::unique_ptr<std::byte, Release> memory_;
+    // Only added to, by the control reactor; others read what their geometry says is there.
+    std::array<Extent, kMaxExtents> extents_{};
+    std::size_t extent_count_ = 0;
+    std::vector<std::unique_ptr<std::byte, Release>> memory_;
 };
 
 }  // namespace remora::backends::ram

@@ -44,6 +44,14 @@ class LinuxFile final : public File {
     }
 
     [[nodiscard]] std::uint64_t size() const override { return size_; }
+    core::Result<void> grow(std::uint64_t size) override {
+        if (size < size_ || ftruncate(fd_, static_cast<off_t>(size)) != 0 || fsync(fd_) != 0) {
+            return core::fail_errno("make the file " + std::to_string(size) + " bytes long",
+                                    size < size_ ? EINVAL : errno);
+        }
+        size_ = size;
+        return {};
+    }
     [[nodiscard]] std::size_t memory_alignment() const override { return memory_alignment_; }
     [[nodiscard]] std::size_t offset_alignment() const override { return offset_alignment_; }
 

@@ -52,6 +52,11 @@ void Disk::truncate(File& file, std::uint64_t size) {
     file.durable.resize(size);
 }
 
+void Disk::grow(File& file, std::uint64_t size) {
+    file.seen.resize(size);
+    file.durable.resize(std::max<std::size_t>(file.durable.size(), size));
+}
+
 void Disk::flush(File& file) {
     for (const File::Write& write : file.unflushed) {
         put(file.durable, write.offset, write.bytes);

@@ -47,6 +47,8 @@ class Disk {
     /// The range reads as zeros; what of it is past the end does not grow the file.
     static void zero(File& file, std::uint64_t offset, std::uint64_t length);
     static void truncate(File& file, std::uint64_t size);
+    /// Longer, durably; what was written before is no safer for it.
+    static void grow(File& file, std::uint64_t size);
     static void flush(File& file);
 
     /// A process is gone: its locks are.

@@ -38,6 +38,17 @@ class SimFile final : public reactor::File, public Source {
     [[nodiscard]] std::size_t memory_alignment() const override { return Disk::kSector; }
     [[nodiscard]] std::size_t offset_alignment() const override { return Disk::kSector; }
 
+    core::Result<void> grow(std::uint64_t size) override {
+        io_.process().step();
+        if (io_.world().faults().strikes(Fault::DiskFull, kErrorOneIn)) {
+            return core::fail_errno("make '" + file_->path + "' longer", ENOSPC);
+        }
+        CHECK(size >= file_->seen.size());
+        Disk::grow(*file_, size);
+        io_.process().step();
+        return {};
+    }
+
     void submit(FileOp& op) override {
         io_.process().step();
         check_alignment(op);

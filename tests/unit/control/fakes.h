@@ -109,7 +109,9 @@ class FakeNode final : public node::Node {
 
     std::map<std::string, node::VolumeInfo> volumes;
     std::map<std::string, node::SubsystemSpec> subsystems;
-    std::set<std::string> listeners;  ///< "nqn address:port"
+    std::set<std::string> listeners;                   ///< "nqn address:port"
+    std::map<std::string, node::AnaState> ana_states;  ///< The same.
+    std::vector<node::ReferralSpec> referrals;
     std::map<std::pair<std::string, std::uint32_t>, node::NamespaceSpec> namespaces;
     std::map<std::string, node::RemoteSpec> remotes;
     std::map<std::string, node::VhostBlkSpec> vhosts;
@@ -134,6 +136,7 @@ class FakeNode final : public node::Node {
         if (spec.size_bytes != 0 && file->second != spec.size_bytes) {
             co_return fail(ErrorKind::InvalidArgument, "the size of " + spec.path + " is another");
         }
+        file_of_[spec.name] = spec.path;
         co_return add_volume(spec.name, spec.uuid, spec.block_size, file->second / spec.block_size);
     }
     Task<Result<void>> delete_volume(std::string name) override {
@@ -141,6 +144,23 @@ class FakeNode final : public node::Node {
             co_return step;
         }
         co_return volumes.erase(name) == 1 ? Result<void>() : missing(name);
+    }
+    Task<Result<node::VolumeInfo>> grow_volume(std::string name, std::uint64_t blocks) override {
+        if (auto step = steps_.take("grow_volume"); !step) {
+            co_return std::unexpected(step.error());
+        }
+        const auto found = volumes.find(name);
+        if (found == volumes.end()) {
+            co_return std::unexpected(missing(name).error());
+        }
+        if (blocks < found->second.geometry.block_count) {
+            co_return fail(ErrorKind::FailedPrecondition, name + " does not shrink");
+        }
+        found->second.geometry.block_count = blocks;
+        if (const auto file = file_of_.find(name); file != file_of_.end()) {
+            network_.files[file->second] = found->second.geometry.size_bytes();
+        }
+        co_return found->second;
     }
     [[nodiscard]] std::optional<node::VolumeInfo> find_volume(
         const std::string& name) const override {
@@ -166,13 +186,29 @@ class FakeNode final : public node::Node {
     Task<Result<void>> delete_subsystem(std::string nqn) override {
         co_return subsystems.erase(nqn) == 1 ? Result<void>() : missing(nqn);
     }
-    Task<Result<reactor::Endpoint>> add_listener(std::string nqn, reactor::Endpoint at) override {
+    Task<Result<reactor::Endpoint>> add_listener(std::string nqn,
+                                                 reactor::Endpoint at,
+                                                 node::AnaState state) override {
         if (auto step = steps_.take("add_listener"); !step) {
             co_return std::unexpected(step.error());
         }
         at.port = at.port == 0 ? next_port++ : at.port;
         listeners.insert(nqn + " " + at.text());
+        ana_states[nqn + " " + at.text()] = state;
         co_return at;
+    }
+    Task<Result<void>> set_ana_state(std::string nqn,
+                                     reactor::Endpoint at,
+                                     node::AnaState state) override {
+        if (!listeners.contains(nqn + " " + at.text())) {
+            co_return missing(nqn);
+        }
+        ana_states[nqn + " " + at.text()] = state;
+        co_return Result<void>();
+    }
+    Task<Result<void>> set_referrals(std::vector<node::ReferralSpec> specs) override {
+        referrals = std::move(specs);
+        co_return Result<void>();
     }
     Task<Result<void>> remove_listener(std::string nqn, reactor::Endpoint at) override {
         co_return listeners.erase(nqn + " " + at.text()) == 1 ? Result<void>() : missing(nqn);
@@ -337,6 +373,7 @@ class FakeNode final : public node::Node {
     }
 
     Network& network_;
+    std::map<std::string, std::string> file_of_;  // volume -> path
     Steps& steps_;
 };
 

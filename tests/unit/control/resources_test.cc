@@ -157,6 +157,86 @@ TEST_F(ResourcesTest, UpdateVolume_honoursTheMask) {
     EXPECT_TRUE(update());
 }
 
+TEST_F(ResourcesTest, UpdateVolume_moreBlocks_growsAndStaysSo) {
+    const auto volume = create_malloc("m0");
+    opi::UpdateMallocVolumeRequest request;
+    *request.mutable_malloc_volume() = *volume;
+    request.mutable_malloc_volume()->set_blocks_count(4096);
+    request.mutable_update_mask()->add_paths("blocks_count");
+    const auto grown = call(&ControlPlane::volumes, &Volumes::update_malloc, request);
+    ASSERT_TRUE(grown);
+    EXPECT_EQ(grown->blocks_count(), 4096);
+    EXPECT_EQ(node->find_volume("mallocVolumes/m0")->geometry.block_count, 4096U);
+    EXPECT_TRUE(call(&ControlPlane::volumes, &Volumes::update_malloc, request)) << "repeated";
+    restart_plane();
+    EXPECT_EQ(node->find_volume("mallocVolumes/m0")->geometry.block_count, 4096U);
+
+    // A patch that does not say how many leaves them.
+    request.mutable_malloc_volume()->clear_blocks_count();
+    request.mutable_update_mask()->set_paths(0, "*");
+    const auto same = call(&ControlPlane::volumes, &Volumes::update_malloc, request);
+    ASSERT_TRUE(same);
+    EXPECT_EQ(same->blocks_count(), 4096);
+    request.mutable_malloc_volume()->set_blocks_count(-1);
+    EXPECT_KIND(call(&ControlPlane::volumes, &Volumes::update_malloc, request), InvalidArgument);
+}
+
+// Whatever step is the last, the volume has its old or its new size afterwards, and can be asked
+// again.
+TEST_F(ResourcesTest, UpdateFileVolume_diesAtAnyStep_hasOneOfBothSizes) {
+    opi::CreateAioVolumeRequest create;
+    create.set_aio_volume_id("f0");
+    create.mutable_aio_volume()->set_filename("/f0");
+    create.mutable_aio_volume()->set_block_size(512);
+    create.mutable_aio_volume()->set_blocks_count(100);
+    const auto made = call(&ControlPlane::volumes, &Volumes::create_aio, create);
+    ASSERT_TRUE(made);
+    std::int64_t blocks = 100;
+    for (int step = 1; step <= 3; ++step) {
+        SCOPED_TRACE(step);
+        opi::UpdateAioVolumeRequest request;
+        *request.mutable_aio_volume() = *made;
+        request.mutable_aio_volume()->set_blocks_count(blocks + 100);
+        request.mutable_update_mask()->add_paths("blocks_count");
+        steps = {};
+        steps.crash_at = step;
+        EXPECT_KIND(call(&ControlPlane::volumes, &Volumes::update_aio, request), Unavailable);
+        restart_plane();
+        opi::GetAioVolumeRequest get;
+        get.set_name("volumes/f0");
+        const auto after = call(&ControlPlane::volumes, &Volumes::get_aio, get);
+        ASSERT_TRUE(after);
+        const auto built = node->find_volume("aioVolumes/f0");
+        ASSERT_TRUE(built);
+        EXPECT_EQ(static_cast<std::int64_t>(built->geometry.block_count), after->blocks_count());
+        EXPECT_EQ(after->blocks_count(), step < 3 ? blocks : blocks + 100);
+        const auto again = call(&ControlPlane::volumes, &Volumes::update_aio, request);
+        ASSERT_TRUE(again);
+        blocks += 100;
+        EXPECT_EQ(again->blocks_count(), blocks);
+    }
+}
+
+TEST_F(ResourcesTest, UpdateFileVolume_strangeFileAfterACrash_isNotTaken) {
+    opi::CreateAioVolumeRequest create;
+    create.set_aio_volume_id("f0");
+    create.mutable_aio_volume()->set_filename("/f0");
+    create.mutable_aio_volume()->set_block_size(512);
+    create.mutable_aio_volume()->set_blocks_count(100);
+    const auto made = call(&ControlPlane::volumes, &Volumes::create_aio, create);
+    ASSERT_TRUE(made);
+    opi::UpdateAioVolumeRequest request;
+    *request.mutable_aio_volume() = *made;
+    request.mutable_aio_volume()->set_blocks_count(200);
+    request.mutable_update_mask()->add_paths("blocks_count");
+    steps = {};
+    steps.crash_at = 2;
+    EXPECT_KIND(call(&ControlPlane::volumes, &Volumes::update_aio, request), Unavailable);
+    network.files["/f0"] = std::uint64_t{300} * 512;
+    restart_plane();
+    EXPECT_FALSE(node->find_volume("aioVolumes/f0"));
+}
+
 TEST_F(ResourcesTest, ListVolumes_pagesInOrderAndRefusesStrangeTokens) {
     for (int i = 0; i < 12; ++i) {
         ASSERT_TRUE(create_malloc("vol" + std::to_string(i)));

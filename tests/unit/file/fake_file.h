@@ -81,6 +81,9 @@ class FakeFile final : public reactor::File {
         disk_.waiting.push_back(&op);
     }
     [[nodiscard]] std::uint64_t size() const override { return disk_.written.size(); }
+    core::Result<void> grow(std::uint64_t /*size*/) override {
+        return core::fail_errno("make it longer", ENOSPC);
+    }
     [[nodiscard]] std::size_t memory_alignment() const override { return disk_.memory_alignment; }
     [[nodiscard]] std::size_t offset_alignment() const override { return disk_.offset_alignment; }
 

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/block_client.h"
 #include "tests/support/reactor_fixture.h"
 
 namespace remora::backends::file {
@@ -52,6 +53,35 @@ TEST_F(FileDeviceTest, Create_fileIsMissing_makesItSparse) {
     EXPECT_EQ(open(core::kMiB, true).message, "");
     EXPECT_EQ(std::filesystem::file_size(path()), core::kMiB);
     EXPECT_EQ(open(core::kMiB, true).message, "") << "a call that is repeated takes it";
+}
+
+TEST_F(FileDeviceTest, Grow_fileIsLongerAndChannelsUseIt) {
+    run([this]() -> Task<> {
+        FileDeviceOptions options;
+        options.path = path();
+        options.block_size = 4096;
+        options.size_bytes = core::kMiB;
+        options.create = true;
+        auto device = FileDevice::create(options);
+        auto channel = (*device)->open_channel();
+        test::BlockClient client(**channel);
+        EXPECT_TRUE((*device)->grow(512));
+        EXPECT_EQ(std::filesystem::file_size(path()), 2 * core::kMiB);
+        (*device)->show_growth();
+        std::vector<std::byte> data = test::pattern(8192, 1);
+        const core::Segment whole{data.data(), data.size()};
+        const block::Status written =
+            co_await client.perform(block::Opcode::Write, 255, 2, std::span(&whole, 1));
+        EXPECT_EQ(written, block::Status::Ok);
+        std::vector<std::byte> back(8192);
+        const core::Segment into{back.data(), back.size()};
+        const block::Status read =
+            co_await client.perform(block::Opcode::Read, 255, 2, std::span(&into, 1));
+        EXPECT_EQ(read, block::Status::Ok);
+        EXPECT_TRUE(back == data);
+        channel->reset();
+        co_await (*device)->stop();
+    });
 }
 
 TEST_F(FileDeviceTest, Open_fileIsMissing_isNotFoundAndMakesNone) {

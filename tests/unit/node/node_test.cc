@@ -106,8 +106,8 @@ class LocalNodeTest : public testing::Test {
             EXPECT_TRUE(made);
             const auto nsid = co_await target_.node().add_namespace(space_on("first"));
             EXPECT_EQ(nsid.value_or(0), 1U);
-            const auto at =
-                co_await target_.node().add_listener(kNqn, Endpoint::tcp("127.0.0.1", 0));
+            const auto at = co_await target_.node().add_listener(
+                kNqn, Endpoint::tcp("127.0.0.1", 0), AnaState::Optimized);
             EXPECT_TRUE(at);
             endpoint_ = *at;
         });
@@ -159,6 +159,38 @@ TEST_F(LocalNodeTest, Remote_connected_showsVolumesThatDoIo) {
         const auto deleted = co_await target_.node().delete_volume("first");
         EXPECT_EQ(deleted.error().kind, ErrorKind::FailedPrecondition);
         EXPECT_NE(deleted.error().message.find(kNqn), std::string::npos);
+    });
+}
+
+TEST_F(LocalNodeTest, Volume_thatGrows_isLargerForItsRemoteHostAtOnce) {
+    serve(8);
+    connect();
+    target_.run([&]() -> Task<> {
+        const auto smaller = co_await target_.node().grow_volume("first", 2048);
+        EXPECT_EQ(smaller.error().kind, ErrorKind::FailedPrecondition);
+        const auto grown = co_await target_.node().grow_volume("first", 24 * 2048);
+        EXPECT_TRUE(grown);
+        EXPECT_EQ(grown->geometry.size_bytes(), 24 * core::kMiB);
+        const auto missing = co_await target_.node().grow_volume("other", 2048);
+        EXPECT_EQ(missing.error().kind, ErrorKind::NotFound);
+    });
+    host_.run([&]() -> Task<> {
+        const core::Nanos deadline = reactor::Reactor::current().now() + 10s;
+        std::uint64_t size = 0;
+        while (size != 24 * core::kMiB && reactor::Reactor::current().now() < deadline) {
+            size = host_.node().find_volume("remoten1")->geometry.size_bytes();
+            co_await reactor::sleep_for(5ms);
+        }
+        EXPECT_EQ(size, 24 * core::kMiB);
+        BenchmarkSpec load;
+        load.volume = "remoten1";
+        load.pattern = BenchmarkSpec::Pattern::ReadWrite;
+        load.seconds = 1;
+        const auto result = co_await host_.node().run_benchmark(load);
+        EXPECT_TRUE(result);
+        EXPECT_EQ(result->errors, 0U);
+        const auto remote = co_await host_.node().grow_volume("remoten1", 48 * 2048);
+        EXPECT_EQ(remote.error().kind, ErrorKind::FailedPrecondition);
     });
 }
 

@@ -22,6 +22,10 @@ TEST_F(TargetAdmin, NamespaceAddedAndRemoved_hostIsToldOnceUntilItReads) {
         EXPECT_TRUE(removed.has_value());
         const Outcome active = co_await admin->identify(0x02);
         EXPECT_EQ(as<core::le32>(active.data), 2U);
+        const Outcome allocated = co_await admin->identify(0x10);
+        EXPECT_EQ(allocated.data, active.data);
+        const Outcome of_allocated = co_await admin->identify(0x11, 2);
+        EXPECT_EQ(as<spec::IdentifyNamespace>(of_allocated.data).nsze, 100U);
         EXPECT_TRUE(admin->others.empty());  // masked until the log is read
         const Outcome log = co_await admin->log_page(LogPage::ChangedNamespaces, 0, 4096);
         const auto changed = as<spec::ChangedNamespacesLog>(log.data);

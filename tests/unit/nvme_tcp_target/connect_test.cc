@@ -272,6 +272,52 @@ TEST_F(TargetAdmin, Discovery_change_isTold) {
     });
 }
 
+TEST_F(TargetAdmin, Listeners_severalOfBothFamilies_leadToTheSameNamespaces) {
+    const auto probe = reactor::Endpoint::tcp("::1", 0);
+    run([&]() -> Task<> {
+        co_await start();
+        const auto six = co_await target_->add_listener(kSubsystem, probe);
+        if (!six) {
+            ADD_FAILURE() << "no IPv6 loopback here: " << six.error().message;
+            co_await stop();
+            co_return;
+        }
+        const auto four =
+            co_await target_->add_listener(kSubsystem, reactor::Endpoint::tcp("127.0.0.1", 0));
+        EXPECT_TRUE(four.has_value());
+        const auto data = pattern(512, 9);
+        std::uint64_t lba = 0;
+        for (const reactor::Endpoint& at : {endpoint_, *six, *four}) {
+            endpoint_ = at;
+            auto admin = co_await admin_queue();
+            auto io = co_await io_queue(admin->cntlid, 1);
+            const Outcome written =
+                co_await io->perform(make_rw(IoOpcode::Write, lba, 1, true), data);
+            EXPECT_EQ(written.status, 0);
+            const Outcome read = co_await io->perform(make_rw(IoOpcode::Read, 0, 1));
+            EXPECT_EQ(read.data, data) << "what came by the first is there for all";
+            ++lba;
+        }
+        ConnectOptions connect;
+        connect.subnqn = std::string(spec::kDiscoveryNqn);
+        auto host = co_await admin_queue(connect);
+        Outcome log = co_await host->log_page(LogPage::Discovery, 0, 7168);
+        EXPECT_EQ(as<spec::DiscoveryLogHeader>(log.data).record_count, 6U);
+        int ipv6 = 0;
+        for (int record = 0; record < 6; ++record) {
+            log.data.erase(log.data.begin(), log.data.begin() + 1024);
+            const auto entry = as<spec::DiscoveryLogEntry>(log.data);
+            if (entry.address_family == spec::kAddressIpv6) {
+                ++ipv6;
+                EXPECT_EQ(spec::field_text(entry.address), "::1");
+                EXPECT_EQ(spec::field_text(entry.service_id), std::to_string(six->port));
+            }
+        }
+        EXPECT_EQ(ipv6, 2);  // the subsystem and the discovery subsystem
+        co_await stop();
+    });
+}
+
 TEST_F(TargetAdmin, Subsystem_notOnThisListener_isRefusedForNow) {
     run([&]() -> Task<> {
         co_await start();

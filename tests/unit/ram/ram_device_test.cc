@@ -47,6 +47,57 @@ TEST_F(RamDeviceTest, Write_moreThanATurnsShare_goesOnInTheNextTurns) {
     });
 }
 
+// Requests lie across the places where it grew, and what was there before stays.
+TEST_F(RamDeviceTest, Grow_again_keepsItsContentAndTakesRequestsAcross) {
+    run([]() -> Task<> {
+        auto device = RamDevice::create("r", {}, kBlock, 16);
+        auto channel = (*device)->open_channel();
+        test::BlockClient client(**channel);
+        std::vector<std::byte> data = test::pattern(std::size_t{16} * kBlock, 3);
+        core::Segment whole{data.data(), data.size()};
+        Status status = co_await client.perform(Opcode::Write, 0, 16, std::span(&whole, 1));
+        EXPECT_EQ(status, Status::Ok);
+        for (std::uint64_t blocks = 24; blocks <= 64; blocks += 8) {
+            EXPECT_TRUE((*device)->grow(blocks));
+            status = co_await client.perform(Opcode::Read, blocks - 16, 16, std::span(&whole, 1));
+            EXPECT_EQ(status, Status::OutOfRange) << "not shown yet";
+            (*device)->show_growth();
+            EXPECT_EQ((*device)->geometry().block_count, blocks);
+        }
+        std::vector<std::byte> back(std::size_t{64} * kBlock, std::byte{0xee});
+        core::Segment into{back.data(), back.size()};
+        status = co_await client.perform(Opcode::Read, 0, 64, std::span(&into, 1));
+        EXPECT_EQ(status, Status::Ok);
+        EXPECT_TRUE(std::equal(data.begin(), data.end(), back.begin()));
+        EXPECT_TRUE(std::all_of(back.begin() + 16 * kBlock, back.end(),
+                                [](std::byte byte) { return byte == std::byte{0}; }));
+
+        data = test::pattern(std::size_t{64} * kBlock, 4);
+        whole = {data.data(), data.size()};
+        status = co_await client.perform(Opcode::Write, 0, 64, std::span(&whole, 1));
+        EXPECT_EQ(status, Status::Ok);
+        status = co_await client.perform(Opcode::Read, 0, 64, std::span(&into, 1));
+        EXPECT_EQ(status, Status::Ok);
+        EXPECT_TRUE(back == data);
+        channel->reset();
+    });
+}
+
+TEST_F(RamDeviceTest, Grow_shrinkingOrTooOften_isRefused) {
+    run([]() -> Task<> {
+        auto device = RamDevice::create("r", {}, kBlock, 16);
+        EXPECT_EQ((*device)->grow(15).error().kind, core::ErrorKind::FailedPrecondition);
+        EXPECT_EQ((*device)->grow(~std::uint64_t{0}).error().kind,
+                  core::ErrorKind::InvalidArgument);
+        for (std::size_t i = 1; i < RamDevice::kMaxExtents; ++i) {
+            EXPECT_TRUE((*device)->grow(16 + i));
+        }
+        EXPECT_EQ((*device)->grow(100).error().kind, core::ErrorKind::ResourceExhausted);
+        EXPECT_TRUE((*device)->grow(15 + RamDevice::kMaxExtents)) << "the size it has";
+        co_return;
+    });
+}
+
 TEST_F(RamDeviceTest, Discard_partlyWritten_readsAsZeros) {
     run([]() -> Task<> {
         auto device = RamDevice::create("r", {}, kBlock, 16 * kMiB / kBlock);
