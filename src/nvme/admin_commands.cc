@@ -68,6 +68,10 @@ spec::CommandEffectsLog effects(bool discovery) {
         log.io[static_cast<std::uint8_t>(IoOpcode::WriteZeroes)] = writes;
         log.io[static_cast<std::uint8_t>(IoOpcode::DatasetManagement)] = writes;
         log.io[static_cast<std::uint8_t>(IoOpcode::Copy)] = writes;
+        for (const IoOpcode opcode : {IoOpcode::ReservationRegister, IoOpcode::ReservationReport,
+                                      IoOpcode::ReservationAcquire, IoOpcode::ReservationRelease}) {
+            log.io[static_cast<std::uint8_t>(opcode)] = spec::kEffectSupported;
+        }
     }
     return log;
 }
@@ -212,7 +216,7 @@ void Controller::identify_controller(std::span<std::byte> data) const {
         out.nn = identity.max_namespaces;
         out.mnan = identity.max_namespaces;
         out.oncs = spec::kOncsCompare | spec::kOncsDatasetManagement | spec::kOncsWriteZeroes |
-                   spec::kOncsVerify | spec::kOncsCopy;
+                   spec::kOncsReservations | spec::kOncsVerify | spec::kOncsCopy;
         out.cdfs = spec::kCopyFormat0;
         out.vwc = kVwc;
         spec::set_field_text(out.sn, identity.serial, ' ');
@@ -251,6 +255,7 @@ AdminPlan Controller::plan_log_page(const Command& command) const {
         case LogPage::ChangedNamespaces:
         case LogPage::CommandEffects:
         case LogPage::Ana:
+        case LogPage::ReservationNotification:
             known = !discovery();
             break;
         case LogPage::Discovery:
@@ -296,6 +301,8 @@ std::uint16_t Controller::log_page(const Command& command, std::span<std::byte> 
                 ana_notice_ = {};  // the host has just been told
             }
             return 0;
+        case LogPage::ReservationNotification:
+            return reservation_log(offset, data, retain);
         case LogPage::Discovery:
             if (offset > discovery_log_size(*directory_, options_.hostnqn)) {
                 return refused(StatusCode::InvalidField);

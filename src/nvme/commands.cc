@@ -91,6 +91,20 @@ Planned plan_copy(const Command& command, const Geometry& geometry) {
                   .bytes = bytes};
 }
 
+Planned plan_reservation(const Command& command, std::uint32_t max_transfer_bytes) {
+    const auto bytes = reservation_data_bytes(command);
+    if (!bytes) {
+        return std::unexpected(bytes.error());
+    }
+    if (*bytes > max_transfer_bytes) {
+        return refuse(StatusCode::InvalidField);
+    }
+    const bool report = static_cast<IoOpcode>(command.opcode) == IoOpcode::ReservationReport;
+    return IoPlan{.action = Action::Reservation,
+                  .transfer = report ? Transfer::ToHost : Transfer::FromHost,
+                  .bytes = *bytes};
+}
+
 }  // namespace
 
 Planned decode_io(const Command& command,
@@ -132,6 +146,11 @@ Planned decode_io(const Command& command,
                               IoPlan{.opcode = block::Opcode::Read, .action = Action::Verify});
         case IoOpcode::Copy:
             return plan_copy(command, geometry);
+        case IoOpcode::ReservationRegister:
+        case IoOpcode::ReservationReport:
+        case IoOpcode::ReservationAcquire:
+        case IoOpcode::ReservationRelease:
+            return plan_reservation(command, max_transfer_bytes);
     }
     return refuse(StatusCode::InvalidOpcode);
 }

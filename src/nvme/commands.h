@@ -19,11 +19,12 @@ enum class Transfer : std::uint8_t { None, ToHost, FromHost };
 
 /// What carries an I/O command out.
 enum class Action : std::uint8_t {
-    Request,  ///< One block request over the command's data.
-    Discard,  ///< One a range of the list that is the command's data.
-    Compare,  ///< Reads, piece by piece, against the command's data.
-    Verify,   ///< Reads, piece by piece.
-    Copy,     ///< Reads and writes, piece by piece of each range of the list.
+    Request,      ///< One block request over the command's data.
+    Discard,      ///< One a range of the list that is the command's data.
+    Compare,      ///< Reads, piece by piece, against the command's data.
+    Verify,       ///< Reads, piece by piece.
+    Copy,         ///< Reads and writes, piece by piece of each range of the list.
+    Reservation,  ///< Nothing of the volume: the control reactor does it.
 };
 
 /// An I/O command that may be carried out once its data is here.
@@ -37,6 +38,11 @@ struct IoPlan {
     Transfer transfer = Transfer::None;
     std::uint32_t bytes = 0;  ///< Of data.
 };
+
+/// What the plan of anything but a reservation command does to the volume.
+constexpr CommandGroup group_of(const IoPlan& plan) {
+    return plan.opcode == block::Opcode::Read ? CommandGroup::Read : CommandGroup::Write;
+}
 
 /// The error is the status field to answer with.
 std::expected<IoPlan, std::uint16_t> decode_io(const spec::Command& command,

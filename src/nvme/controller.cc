@@ -175,7 +175,7 @@ AdminResult Controller::execute(const Command& command,
         case spec::AdminOpcode::GetFeatures:
             return get_features(command, data);
         case spec::AdminOpcode::SetFeatures:
-            return set_features(command);
+            return set_features(command, token);
         case spec::AdminOpcode::Abort:
             return abort(command);
         case spec::AdminOpcode::AsyncEventRequest:
@@ -282,6 +282,8 @@ void Controller::io_queues_closed() {
             namespace_notice_ = {};
             ana_notice_ = {};
             discovery_notice_ = {};
+            reservation_notice_ = {};
+            reservation_log_ = {};
             break;
         case Closing::Shutdown:
             csts_ = (csts_ & ~spec::csts::kShutdownMask) | spec::csts::kShutdownDone;
@@ -352,6 +354,9 @@ void Controller::namespace_changed(std::uint32_t nsid) {
         }
     }
     namespace_notice_.pending = true;
+    if (subsystem_->find(nsid) == nullptr) {
+        reservation_log_.forget(nsid);
+    }
     deliver_events();
 }
 
@@ -378,6 +383,8 @@ void Controller::deliver_events() {
     if ((event_config_ & spec::kEventDiscoveryLog) != 0) {
         deliver(discovery_notice_, spec::kNoticeDiscovery);
     }
+    // Its own feature masks it, before it is in the log.
+    deliver(reservation_notice_, spec::kNoticeReservation);
 }
 
 bool Controller::deliver(Notice& notice, std::uint32_t dw0) {

@@ -22,6 +22,7 @@
 #include "nvme/ana.h"
 #include "nvme/commands.h"
 #include "nvme/discovery.h"
+#include "nvme/reservation_log.h"
 #include "nvme/spec/command.h"
 #include "nvme/spec/features.h"
 #include "nvme/spec/log_page.h"
@@ -39,6 +40,9 @@ class ControllerTransport {
   public:
     /// An Asynchronous Event Request that was left pending ends with this.
     virtual void complete_event(CommandToken token, std::uint16_t status, std::uint32_t dw0) = 0;
+    /// Sets whether the reservations of a namespace, or of all (FFFFFFFFh), survive a restart, and
+    /// ends the command with complete_event().
+    virtual void persist_reservations(CommandToken token, std::uint32_t nsid, bool persist) = 0;
     /// Ends the controller's I/O queues; Controller::io_queues_closed() is called when the last is
     /// gone, never from within this call.
     virtual void close_io_queues() = 0;
@@ -120,6 +124,8 @@ class Controller final : private reactor::TimerHandler {
     void io_queues_closed();
 
     void namespace_changed(std::uint32_t nsid);
+    /// Something happened to this host's reservation or registration.
+    void reservation_changed(std::uint32_t nsid, spec::ReservationNotice type);
     void discovery_changed();
     /// The state of its port is another one.
     void ana_changed();
@@ -169,8 +175,12 @@ class Controller final : private reactor::TimerHandler {
     void active_namespaces(std::uint32_t after, std::span<std::byte> data) const;
     std::uint16_t log_page(const spec::Command& command, std::span<std::byte> data);
     void changed_namespaces(std::uint64_t offset, std::span<std::byte> data, bool retain);
+    // controller_reservations.cc
+    std::uint16_t reservation_log(std::uint64_t offset, std::span<std::byte> data, bool retain);
+    AdminResult set_reservation_feature(const spec::Command& command, CommandToken token);
+    [[nodiscard]] AdminResult get_reservation_feature(const spec::Command& command) const;
     // features.cc
-    AdminResult set_features(const spec::Command& command);
+    AdminResult set_features(const spec::Command& command, CommandToken token);
     [[nodiscard]] AdminResult get_features(const spec::Command& command,
                                            std::span<std::byte> data) const;
     [[nodiscard]] std::uint32_t* stored_feature(spec::Feature feature);
@@ -196,6 +206,8 @@ class Controller final : private reactor::TimerHandler {
     Notice namespace_notice_;
     Notice discovery_notice_;
     Notice ana_notice_;
+    Notice reservation_notice_;
+    ReservationLog reservation_log_;
     std::vector<std::uint32_t> changed_;  // ascending, at most kMaxChanged
     bool changed_overflow_ = false;
 

@@ -24,7 +24,7 @@ std::uint32_t* Controller::stored_feature(Feature feature) {
     return at == stored_.end() ? nullptr : &at->value;
 }
 
-AdminResult Controller::set_features(const Command& command) {
+AdminResult Controller::set_features(const Command& command, CommandToken token) {
     const auto feature = static_cast<Feature>(command.cdw10 & 0xffU);
     const std::uint32_t value = command.cdw11;
     if ((command.cdw10 & spec::kFeatureSave) != 0) {
@@ -77,6 +77,9 @@ AdminResult Controller::set_features(const Command& command) {
         case Feature::HostIdentifier:
             // Over fabrics Connect sets it (NVM Express Base 2.0, Host Identifier).
             return {.status = refused(StatusCode::CommandSequenceError)};
+        case Feature::ReservationNotificationMask:
+        case Feature::ReservationPersistence:
+            return set_reservation_feature(command, token);
         case Feature::HostBehaviorSupport:
             break;
     }
@@ -88,7 +91,10 @@ AdminResult Controller::get_features(const Command& command, std::span<std::byte
     const auto select = static_cast<spec::FeatureSelect>((command.cdw10 >> 8U) & 7U);
     if (select == spec::FeatureSelect::Supported) {
         std::ranges::fill(data, std::byte{0});
-        return {.dw0 = feature == Feature::VolatileWriteCache ? 0U : spec::kFeatureChangeable};
+        const bool of_namespace = feature == Feature::ReservationNotificationMask ||
+                                  feature == Feature::ReservationPersistence;
+        return {.dw0 = (feature == Feature::VolatileWriteCache ? 0U : spec::kFeatureChangeable) |
+                       (of_namespace ? spec::kFeatureOfNamespace : 0U)};
     }
     switch (feature) {
         case Feature::NumberOfQueues: {
@@ -109,6 +115,9 @@ AdminResult Controller::get_features(const Command& command, std::span<std::byte
             CHECK(data.size() == options_.host_id.size());
             std::memcpy(data.data(), options_.host_id.data(), data.size());
             return {};
+        case Feature::ReservationNotificationMask:
+        case Feature::ReservationPersistence:
+            return get_reservation_feature(command);
         case Feature::Arbitration:
         case Feature::PowerManagement:
         case Feature::TemperatureThreshold:

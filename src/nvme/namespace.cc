@@ -37,6 +37,11 @@ std::array<unsigned char, 8> eui64_bytes(std::uint64_t eui64) {
     return bytes;
 }
 
+std::uint8_t reservation_capabilities(const Namespace& from) {
+    const unsigned persist = from.can_persist ? spec::kRescapPersist : 0U;
+    return static_cast<std::uint8_t>(persist | spec::kRescapAllTypes | spec::kRescapIgnoreKey13);
+}
+
 bool has_nguid(const Namespace& from) {
     return std::ranges::any_of(from.nguid, [](unsigned char byte) { return byte != 0; });
 }
@@ -51,6 +56,7 @@ void identify_namespace(const Namespace& from, spec::IdentifyNamespace& to) {
     to.nuse = geometry.block_count;
     to.nmic = spec::kNmicShared;
     to.anagrpid = kAnaGroup;
+    to.rescap = reservation_capabilities(from);
     to.dlfeat = spec::kDlfeatReadsZero;
     to.mssrl = static_cast<std::uint16_t>(kCopyRangeBytes / geometry.block_size);
     to.mcl = static_cast<std::uint32_t>(kCopyBytes / geometry.block_size);
@@ -78,6 +84,7 @@ void identify_independent(const Namespace& from, spec::IdentifyIndependentNamesp
     to = {};
     to.nmic = spec::kNmicShared;
     to.anagrpid = kAnaGroup;
+    to.rescap = reservation_capabilities(from);
     to.nsattr = from.geometry.read_only ? spec::kNsattrWriteProtected : std::uint8_t{0};
     to.nstat = spec::kNstatReady;
 }

@@ -10,6 +10,7 @@
 
 #include "block/device.h"
 #include "core/uuid.h"
+#include "nvme/reservation.h"
 #include "nvme/spec/identify.h"
 
 namespace remora::nvme {
@@ -20,6 +21,9 @@ struct Namespace {
     core::Uuid uuid;
     std::array<unsigned char, 16> nguid{};  ///< All zero: none.
     std::uint64_t eui64 = 0;                ///< 0: none.
+    bool can_persist = false;               ///< Reservations may be made to survive a restart.
+    bool persist = false;                   ///< They do.
+    ReservationAccess access{};             ///< Who may use it.
 };
 
 /// What one Copy may ask for, in bytes: of one source range, and of all.

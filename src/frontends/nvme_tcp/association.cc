@@ -80,6 +80,11 @@ void Association::complete_event(nvme::CommandToken token,
     admin_->complete_held(token, status, dw0);
 }
 
+void Association::persist_reservations(nvme::CommandToken token, std::uint32_t nsid, bool persist) {
+    CHECK(admin_ != nullptr);
+    admin_->persist_reservations(token, nsid, persist);
+}
+
 void Association::close_io_queues() {
     closing_queues_ = !queues_.empty();
     for (const auto& [qid, queue] : queues_) {

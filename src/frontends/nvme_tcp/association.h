@@ -61,6 +61,7 @@ class Association final : private nvme::ControllerTransport {
         std::uint64_t connection = 0;
     };
     void complete_event(nvme::CommandToken token, std::uint16_t status, std::uint32_t dw0) override;
+    void persist_reservations(nvme::CommandToken token, std::uint32_t nsid, bool persist) override;
     void close_io_queues() override;
     void end_association() override;
 

@@ -248,6 +248,7 @@ void Connection::become_live(std::uint16_t cntlid) {
     CHECK(at != nullptr);
     reserve_ = {static_cast<std::byte*>(at), rules_.max_in_capsule};
     reserve_free_ = true;
+    std::ranges::copy(connect_data_.host_id, host_id_.begin());
     stats_.cntlid = cntlid_;
     stats_.qid = qid_;
     stats_.hostnqn = std::string(nvme::spec::field_text(connect_data_.hostnqn));

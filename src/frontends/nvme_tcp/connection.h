@@ -13,7 +13,8 @@
 // is closed. Everything the peer sends is checked; what is wrong ends this connection alone.
 //
 // Files: connection.cc life cycle; receive.cc PDUs in; execute.cc commands; connect.cc Connect;
-// answer.cc PDUs out. NVMe/TCP Transport Specification 1.0 §3.
+// shard_reservations.cc reservation commands; answer.cc PDUs out. NVMe/TCP Transport
+// Specification 1.0 §3.
 #pragma once
 
 #include <array>
@@ -26,6 +27,7 @@
 #include "block/request.h"
 #include "core/crc32c.h"
 #include "core/intrusive_list.h"
+#include "frontends/nvme_tcp/reservations.h"
 #include "frontends/nvme_tcp/slot.h"
 #include "frontends/nvme_tcp/target.h"
 #include "nvme/spec/fabrics.h"
@@ -78,6 +80,13 @@ class Connection final : public core::ListHook<>,
     void retry_buffers();
     /// Answers a held Asynchronous Event Request.
     void complete_held(std::uint32_t token, std::uint16_t status, std::uint32_t dw0);
+    /// Answers a held Set Features when that is done.
+    void persist_reservations(std::uint32_t token, std::uint32_t nsid, bool persist);
+
+    /// Marks the commands in the block layer that a new reservation shuts out, and all if this
+    /// host's are aborted.
+    void mark_commands(const OpenNamespace& target, const std::vector<nvme::HostId>& aborted);
+    [[nodiscard]] bool has_marked(const OpenNamespace& target) const;
 
   private:
     enum class State : std::uint8_t {
@@ -177,6 +186,21 @@ class Connection final : public core::ListHook<>,
     void write_piece(Slot& slot, OpenNamespace& target);
     void piece_done(Slot& slot);
 
+    // shard_reservations.cc
+    /// A reservation command, or Set Features, on its way over the control reactor.
+    struct ReservationJob {
+        enum class Kind : std::uint8_t { Report, Change, Persist };
+        Kind kind = Kind::Report;
+        Slot* slot = nullptr;
+        NamespacePlace place;
+        nvme::HostId host{};
+        nvme::ReservationCommand command{};
+    };
+    [[nodiscard]] bool admitted(const OpenNamespace& target, const nvme::IoPlan& plan) const;
+    void begin_reservation(Slot& slot, const OpenNamespace& target);
+    void start_reservation(ReservationJob job);
+    Task<> run_reservation(ReservationJob job);
+
     // connect.cc
     void start_connect(Slot& slot, std::uint32_t in_capsule);
     void run_connect(Slot& slot);
@@ -229,6 +253,7 @@ class Connection final : public core::ListHook<>,
     Association* association_ = nullptr;  // admin queue only
     bool attached_ = false;               // I/O queue: its controller's home knows it
     std::uint16_t cntlid_ = 0;
+    nvme::HostId host_id_{};
     Slot connect_slot_;
     nvme::spec::ConnectData connect_data_;
     std::unique_ptr<Slot[]> slots_;

@@ -31,6 +31,7 @@ Slot* Connection::take_slot() {
     if (slot != nullptr) {
         slot->state = SlotState::Receiving;
         slot->failure = 0;
+        slot->marked = false;
         slot->plan = {};
         slot->received = 0;
         slot->range_index = 0;
@@ -157,6 +158,9 @@ std::uint16_t Connection::plan_io(Slot& slot) {
     if (!plan) {
         return plan.error();
     }
+    if (!admitted(*target, *plan)) {
+        return refused(StatusCode::ReservationConflict);
+    }
     slot.plan = *plan;
     slot.incarnation = target->incarnation;
     return 0;
@@ -273,6 +277,10 @@ void Connection::execute_io(Slot& slot) {
         execute_ranges(slot, *target);
         return;
     }
+    if (slot.plan.action == nvme::Action::Reservation) {
+        begin_reservation(slot, *target);
+        return;
+    }
     if (slot.plan.action != nvme::Action::Request) {
         begin_pieces(slot, *target);
         return;
@@ -307,7 +315,21 @@ void Connection::execute_ranges(Slot& slot, OpenNamespace& target) {
     submit_later(slot, target);
 }
 
+/// All but reservation commands: whether the namespace's reservation lets this host's by.
+bool Connection::admitted(const OpenNamespace& target, const nvme::IoPlan& plan) const {
+    return !target.access.reserved() || plan.action == nvme::Action::Reservation ||
+           target.access.admits(nvme::group_of(plan), host_id_);
+}
+
 void Connection::submit_later(Slot& slot, OpenNamespace& target) {
+    // Nothing passes this after the answer to whoever reserved the namespace.
+    if (!admitted(target, slot.plan)) {
+        REMORA_COVER("target: a reservation comes while a command's data comes");
+        const bool copy = slot.plan.action == nvme::Action::Copy;
+        answer(slot, refused(StatusCode::ReservationConflict),
+               copy ? static_cast<std::uint32_t>(slot.range_index) : 0U);
+        return;
+    }
     // Checked again: the volume may have changed while the data was on its way.
     const block::Status valid = block::validate(slot, target.geometry);
     if (valid != block::Status::Ok) {

@@ -19,6 +19,7 @@
 #include "frontends/nvme_tcp/connection.h"
 #include "frontends/nvme_tcp/host_key.h"
 #include "frontends/nvme_tcp/replica.h"
+#include "frontends/nvme_tcp/reservations.h"
 #include "frontends/nvme_tcp/target.h"
 #include "nvme/discovery.h"
 #include "reactor/gate.h"
@@ -58,6 +59,10 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     [[nodiscard]] const TargetLimits& limits() const { return limits_; }
     /// All shards, in order; set once, before the first connection.
     void set_peers(std::vector<Shard*> peers) { peers_ = std::move(peers); }
+    /// Set once, before the first connection; outlives the connections.
+    void set_reservations(Reservations& reservations) { reservations_ = &reservations; }
+    /// Used on its own reactor, by call_on().
+    Reservations& reservations() { return *reservations_; }
     Shard& peer(std::uint32_t index) { return *peers_[index]; }
     [[nodiscard]] std::uint32_t home_of(std::uint16_t cntlid) const {
         return (cntlid - 1U) % shard_count_;
@@ -91,6 +96,15 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     /// Returns when every message this shard has sent to a shard has run.
     Task<> settle();
     void add_stats(TargetStats& stats) const;
+
+    // --- For reservations ---
+    /// From here on commands meet it here; those that it shuts out are marked.
+    void update_reservation(const NamespacePlace& place, const ReservationUpdate& update);
+    /// Returns when all marked commands have ended, or false at the deadline.
+    Task<bool> drain_marked(const NamespacePlace& place, Nanos deadline);
+    void tell_hosts(const NamespacePlace& place, const std::vector<nvme::HostNotice>& notices);
+    /// The controllers of the subsystem that live here.
+    void add_controllers(const std::string& nqn, std::vector<nvme::HostController>& to) const;
 
     // --- For other shards ---
     AttachReply attach_queue(const AttachRequest& request);
@@ -141,12 +155,14 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     void tell_departure();
     [[nodiscard]] bool empty() const { return connections_.empty() && associations_.empty(); }
     Replica& replica(const std::string& nqn);
+    [[nodiscard]] OpenNamespace* find_namespace(const NamespacePlace& place) const;
 
     block::ReactorContext context_;
     std::uint32_t index_;
     std::uint32_t shard_count_;
     TargetLimits limits_;
     std::vector<Shard*> peers_;
+    Reservations* reservations_ = nullptr;
     std::map<std::string, std::unique_ptr<Replica>, std::less<>> replicas_;
     nvme::Directory directory_;
     std::map<std::uint16_t, std::unique_ptr<Association>> associations_;

@@ -60,6 +60,7 @@ struct Slot : block::Request, OutPdu, core::QueueHook<Slot> {
     static constexpr std::size_t kTailBytes = 4 + 24 + 4;
 
     SlotState state = SlotState::Free;
+    bool marked = false;   ///< A change of a reservation waits for its end.
     bool reserve = false;  ///< `buffer` is the connection's reserve, not the pool's.
     std::uint16_t index = 0;
     std::uint16_t generation = 0;  ///< Part of the transfer tag: old tags never match.

@@ -7,6 +7,7 @@
 
 #include "core/crc32c.h"
 #include "core/log.h"
+#include "frontends/nvme_tcp/reservations.h"
 #include "frontends/nvme_tcp/shard.h"
 #include "frontends/nvme_tcp/slot.h"
 #include "frontends/nvme_tcp/target_detail.h"
@@ -78,13 +79,19 @@ Target::Target(std::span<const block::ReactorContext> reactors,
         shards_.push_back(std::make_unique<Shard>(reactors_[i], i, count, limits_));
         peers.push_back(shards_.back().get());
     }
+    reservations_ = std::make_unique<Reservations>(control_, shards_, limits_.drain);
     for (const auto& shard : shards_) {
         shard->set_peers(peers);
+        shard->set_reservations(*reservations_);
     }
 }
 
 Target::~Target() {
     CHECK(stopped_);
+}
+
+void Target::set_reservation_keeper(nvme::ReservationKeeper* keeper) {
+    reservations_->set_keeper(keeper);
 }
 
 void Target::accepted(reactor::Handle connection, const Endpoint& at) {
@@ -240,6 +247,7 @@ Task<Result<void>> Target::do_delete_subsystem(std::string nqn) {
         Shard* at = shard.get();
         co_await reactor::call_on(at->reactor(), [at, name] { return at->remove_replica(*name); });
     }
+    co_await reservations_->remove_all(nqn);
     subsystems_.erase(nqn);
     close_unused_listeners();
     co_await publish_discovery();
@@ -274,6 +282,9 @@ Task<> Target::do_stop() {
     for (const auto& shard : shards_) {
         Shard* at = shard.get();
         co_await reactor::call_on(at->reactor(), [at] { return at->settle(); });
+    }
+    for (const auto& [nqn, subsystem] : subsystems_) {
+        co_await reservations_->remove_all(nqn);
     }
     subsystems_.clear();
 }

@@ -35,6 +35,8 @@
 #include "core/uuid.h"
 #include "nvme/spec/ana.h"
 #include "nvme/spec/fabrics.h"
+#include "nvme/reservation.h"
+#include "nvme/reservation_keeper.h"
 #include "reactor/endpoint.h"
 #include "reactor/io.h"
 #include "reactor/task.h"
@@ -68,6 +70,9 @@ struct TargetLimits {
     /// What a peer has to send (the rest of a PDU, the data of an R2T) or to take (an answer) it
     /// has to within this, or twice this, each by itself; or it is dropped.
     Nanos stall{std::chrono::seconds(30)};
+    /// A reservation command's wait for the commands that it shuts out, which a slow volume still
+    /// executes. Less than what hosts give a command: Linux 30 s.
+    Nanos drain{std::chrono::seconds(20)};
 };
 
 struct SubsystemOptions {
@@ -90,6 +95,8 @@ struct NamespaceOptions {
     core::Uuid uuid;                        ///< Nil: the device's.
     std::array<unsigned char, 16> nguid{};  ///< All zero: none.
     std::uint64_t eui64 = 0;                ///< 0: none.
+    /// As a ReservationKeeper was given it before a restart; empty: none.
+    nvme::ReservationRecord reservation;
 };
 
 /// Plain counters of one connection.
@@ -121,6 +128,7 @@ struct TargetStats {
 
 class Shard;
 class Listener;
+class Reservations;
 class Turnstile;
 
 class Target {
@@ -135,6 +143,10 @@ class Target {
     Target& operator=(const Target&) = delete;
     /// After stop().
     ~Target();
+
+    /// Who makes reservations survive a restart (PTPL); without one hosts cannot ask for it. Called
+    /// before the first namespace is added. The keeper is used until stop() has ended.
+    void set_reservation_keeper(nvme::ReservationKeeper* keeper);
 
     /// Errors: InvalidArgument (NQN, serial, model), AlreadyExists, ResourceExhausted.
     Task<Result<void>> create_subsystem(SubsystemOptions options);
@@ -207,6 +219,7 @@ class Target {
     std::string discovery_nqn_;
     std::vector<Referral> referrals_;
     std::vector<std::unique_ptr<Shard>> shards_;
+    std::unique_ptr<Reservations> reservations_;
     std::map<std::string, std::unique_ptr<Subsystem>> subsystems_;
     std::map<Endpoint, std::unique_ptr<Listener>> listeners_;
     std::uint16_t next_port_id_ = 1;

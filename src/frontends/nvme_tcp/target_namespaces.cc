@@ -2,6 +2,7 @@
 // Target: namespaces.
 #include <bit>
 
+#include "frontends/nvme_tcp/reservations.h"
 #include "frontends/nvme_tcp/shard.h"
 #include "frontends/nvme_tcp/target.h"
 #include "frontends/nvme_tcp/target_detail.h"
@@ -55,6 +56,10 @@ Task<Result<std::uint32_t>> Target::do_add_namespace(std::string nqn, NamespaceO
         co_return fail(ErrorKind::InvalidArgument,
                        "a namespace needs a volume with blocks of 512 to 4096 bytes");
     }
+    if (!nvme::is_consistent(options.reservation)) {
+        co_return fail(ErrorKind::InvalidArgument,
+                       "the namespace's stored reservation contradicts itself");
+    }
     auto nsid = choose_nsid(**subsystem, options.nsid);
     if (!nsid) {
         co_return std::unexpected(nsid.error());
@@ -64,8 +69,12 @@ Task<Result<std::uint32_t>> Target::do_add_namespace(std::string nqn, NamespaceO
                          .geometry = device->geometry(),
                          .uuid = options.uuid.is_nil() ? device->uuid() : options.uuid,
                          .nguid = options.nguid,
-                         .eui64 = options.eui64};
+                         .eui64 = options.eui64,
+                         .can_persist = reservations_->can_persist(),
+                         .persist = options.reservation.persist,
+                         .access = nvme::ReservationAccess(options.reservation)};
     const std::uint64_t incarnation = next_incarnation_++;
+    reservations_->add({nqn, *nsid, incarnation}, std::move(options.reservation));
     for (std::size_t i = 0; i < shards_.size(); ++i) {
         Shard* at = shards_[i].get();
         const Result<void> added = co_await reactor::call_on(
@@ -79,6 +88,7 @@ Task<Result<std::uint32_t>> Target::do_add_namespace(std::string nqn, NamespaceO
                 co_await reactor::call_on(
                     undo->reactor(), [&, undo] { return undo->close_namespace(nqn, made.nsid); });
             }
+            co_await reservations_->remove(nqn, made.nsid);
             co_return std::unexpected(added.error());
         }
     }
@@ -116,6 +126,7 @@ Task<Result<void>> Target::do_remove_namespace(std::string nqn, std::uint32_t ns
         co_return fail(ErrorKind::NotFound,
                        "subsystem '" + nqn + "' has no namespace " + std::to_string(nsid));
     }
+    co_await reservations_->remove(nqn, nsid);
     co_await withdraw_namespace(nqn, nsid);
     co_return Result<void>();
 }

@@ -32,6 +32,10 @@ enum class IoOpcode : std::uint8_t {
     WriteZeroes = 0x08,
     DatasetManagement = 0x09,
     Verify = 0x0c,
+    ReservationRegister = 0x0d,
+    ReservationReport = 0x0e,
+    ReservationAcquire = 0x11,
+    ReservationRelease = 0x15,
     Copy = 0x19,
 };
 

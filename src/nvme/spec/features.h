@@ -19,6 +19,8 @@ enum class Feature : std::uint8_t {
     KeepAliveTimer = 0x0f,
     HostBehaviorSupport = 0x16,
     HostIdentifier = 0x81,
+    ReservationNotificationMask = 0x82,
+    ReservationPersistence = 0x83,
 };
 
 /// Set Features CDW10: keep the value across resets.
@@ -28,6 +30,8 @@ constexpr std::uint32_t kFeatureSave = 1U << 31U;
 enum class FeatureSelect : std::uint8_t { Current = 0, Default = 1, Saved = 2, Supported = 3 };
 /// DW0 of Get Features with FeatureSelect::Supported: the value can be changed.
 constexpr std::uint32_t kFeatureChangeable = 1U << 2U;
+/// The same: each namespace has a value of its own.
+constexpr std::uint32_t kFeatureOfNamespace = 1U << 1U;
 
 /// CDW11 and DW0 of Number of Queues: both counts 0's based.
 constexpr std::uint32_t number_of_queues(std::uint16_t submission, std::uint16_t completion) {

@@ -149,6 +149,7 @@ constexpr std::uint32_t kEventDiscoveryLog = 1U << 31U;
 constexpr std::uint16_t kOncsCompare = 1U << 0U;
 constexpr std::uint16_t kOncsDatasetManagement = 1U << 2U;
 constexpr std::uint16_t kOncsWriteZeroes = 1U << 3U;
+constexpr std::uint16_t kOncsReservations = 1U << 5U;
 constexpr std::uint16_t kOncsVerify = 1U << 7U;
 constexpr std::uint16_t kOncsCopy = 1U << 8U;
 /// CDFS: Copy takes Source Range Entries Descriptor Format 0h.

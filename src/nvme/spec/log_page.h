@@ -19,6 +19,7 @@ enum class LogPage : std::uint8_t {
     CommandEffects = 0x05,
     Ana = 0x0c,
     Discovery = 0x70,
+    ReservationNotification = 0x80,
 };
 
 /// CDW10: keep the asynchronous event masked until a read without this bit.
@@ -125,6 +126,7 @@ constexpr std::uint32_t async_event(std::uint8_t type, std::uint8_t information,
            (std::uint32_t{static_cast<std::uint8_t>(page)} << 16U);
 }
 constexpr std::uint8_t kEventTypeNotice = 2;
+constexpr std::uint8_t kEventTypeIoCommandSet = 6;
 /// Notice: the attributes of a namespace changed; the list is in log 04h.
 constexpr std::uint32_t kNoticeNamespaces =
     async_event(kEventTypeNotice, 0x00, LogPage::ChangedNamespaces);
@@ -132,6 +134,10 @@ constexpr std::uint32_t kNoticeNamespaces =
 constexpr std::uint32_t kNoticeAna = async_event(kEventTypeNotice, 0x03, LogPage::Ana);
 /// Notice: the discovery log changed.
 constexpr std::uint32_t kNoticeDiscovery = async_event(kEventTypeNotice, 0xf0, LogPage::Discovery);
+/// I/O command specific: there are pages in the Reservation Notification log.
+constexpr std::uint32_t kNoticeReservation =
+    async_event(kEventTypeIoCommandSet, 0x00, LogPage::ReservationNotification);
+static_assert(kNoticeReservation == 0x00800006);
 static_assert(kNoticeNamespaces == 0x00040002);
 static_assert(kNoticeAna == 0x000c0302);
 static_assert(kNoticeDiscovery == 0x0070f002);

@@ -285,6 +285,10 @@ void Link::on_io(const Command& command, std::span<const std::byte> data) {
         case nvme::spec::IoOpcode::Compare:
         case nvme::spec::IoOpcode::Verify:
         case nvme::spec::IoOpcode::Copy:
+        case nvme::spec::IoOpcode::ReservationRegister:
+        case nvme::spec::IoOpcode::ReservationReport:
+        case nvme::spec::IoOpcode::ReservationAcquire:
+        case nvme::spec::IoOpcode::ReservationRelease:
             break;
     }
     respond(command.cid, 0);

@@ -17,6 +17,9 @@ class FakeTransport final : public ControllerTransport {
     void complete_event(CommandToken token, std::uint16_t status, std::uint32_t dw0) override {
         events.push_back({token, status, dw0});
     }
+    void persist_reservations(CommandToken token, std::uint32_t nsid, bool persist) override {
+        persisted.push_back({token, nsid, persist});
+    }
     void close_io_queues() override { ++closes; }
     void end_association() override { ++ends; }
 
@@ -25,7 +28,13 @@ class FakeTransport final : public ControllerTransport {
         std::uint16_t status;
         std::uint32_t dw0;
     };
+    struct Persisted {
+        CommandToken token;
+        std::uint32_t nsid;
+        bool persist;
+    };
     std::vector<Event> events;
+    std::vector<Persisted> persisted;
     int closes = 0;
     int ends = 0;
 };
