@@ -12,6 +12,7 @@ ControlPlane::ControlPlane(
     : context_(store, node, host, prng, std::move(options)) {}
 
 Task<core::Result<void>> ControlPlane::start() {
+    context_.node.set_reservation_keeper(reservations_);
     if (auto loaded = context_.model.load(); !loaded) {
         co_return loaded;
     }

@@ -11,6 +11,7 @@
 #include "control/reconciler.h"
 #include "control/referrals.h"
 #include "control/remotes.h"
+#include "control/reservations.h"
 #include "control/status.h"
 #include "control/subsystems.h"
 #include "control/virtio_blks.h"
@@ -41,6 +42,7 @@ class ControlPlane {
   private:
     Context context_;
     Disks disks_{context_};
+    Reservations reservations_{context_};
     reactor::Gate gate_;
 
   public:

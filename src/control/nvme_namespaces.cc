@@ -8,6 +8,7 @@
 #include "control/child_calls.h"
 #include "control/references.h"
 #include "control/remotes.h"
+#include "control/reservations.h"
 #include "control/subsystems.h"
 #include "control/validate_nvme.h"
 #include "control/validate_volume.h"
@@ -167,6 +168,12 @@ Task<Result<std::uint32_t>> Subsystems::build_namespace(const Object<Namespace>&
     wanted.uuid = core::Uuid::parse(spec.uuid()).value_or(core::Uuid{});
     wanted.nguid = read_nguid(spec.nguid()).value_or(std::array<unsigned char, 16>{});
     wanted.eui64 = static_cast<std::uint64_t>(spec.eui64());
+    // Hosts that rely on a reservation would be without it: rather no namespace at all.
+    auto reservation = read_reservation(object.known);
+    if (!reservation) {
+        co_return std::unexpected(reservation.error());
+    }
+    wanted.reservation = std::move(*reservation);
     co_return co_await context_.node.add_namespace(wanted);
 }
 
@@ -277,7 +284,11 @@ Task<Result<Empty>> Subsystems::delete_namespace(const opi::DeleteNvmeNamespaceR
         transaction.put(retire(*parent, static_cast<std::uint32_t>(spec.host_nsid()), spec.uuid()));
     }
     if (auto stored = transaction.commit(); !stored) {
-        (void)co_await build_namespace(before, nqn);
+        // As it is now: hosts may have changed its reservation while this waited.
+        if (const auto* now = context_.model.find_same(before)) {
+            const Object<Namespace> again = *now;
+            (void)co_await build_namespace(again, nqn);
+        }
         co_return std::unexpected(stored.error());
     }
     co_return Empty();

@@ -214,6 +214,7 @@ Task<Result<std::uint32_t>> LocalNode::add_namespace(NamespaceSpec spec) {
     options.uuid = spec.uuid;
     options.nguid = spec.nguid;
     options.eui64 = spec.eui64;
+    options.reservation = std::move(spec.reservation);
     const auto nsid = co_await target_.add_namespace(spec.nqn, options);
     if (!nsid) {
         volumes_.release(spec.volume, namespace_user(spec.nqn));

@@ -46,6 +46,9 @@ class LocalNode : public Node {
     Task<Result<void>> remove_listener(std::string nqn, Endpoint at) override;
     Task<Result<void>> set_ana_state(std::string nqn, Endpoint at, AnaState state) override;
     Task<Result<void>> set_referrals(std::vector<ReferralSpec> referrals) override;
+    void set_reservation_keeper(nvme::ReservationKeeper& keeper) override {
+        target_.set_reservation_keeper(&keeper);
+    }
     Task<Result<std::uint32_t>> add_namespace(NamespaceSpec spec) override;
     Task<Result<void>> remove_namespace(std::string nqn, std::uint32_t nsid) override;
 

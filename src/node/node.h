@@ -19,6 +19,8 @@
 #include "core/result.h"
 #include "core/uuid.h"
 #include "nvme/spec/ana.h"
+#include "nvme/reservation.h"
+#include "nvme/reservation_keeper.h"
 #include "reactor/endpoint.h"
 #include "reactor/task.h"
 
@@ -79,6 +81,7 @@ struct NamespaceSpec {
     core::Uuid uuid;                        ///< Nil: the volume's.
     std::array<unsigned char, 16> nguid{};  ///< All zero: none.
     std::uint64_t eui64 = 0;                ///< 0: none.
+    nvme::ReservationRecord reservation;    ///< As the keeper last had it.
 };
 
 /// A namespace of a remote controller that is known from before (a restart): its device exists at
@@ -178,6 +181,9 @@ class Node {
     virtual Task<Result<void>> set_ana_state(std::string nqn, Endpoint at, AnaState state) = 0;
     /// Instead of those before.
     virtual Task<Result<void>> set_referrals(std::vector<ReferralSpec> referrals) = 0;
+    /// Who is given what hosts want to survive a restart; without one they cannot want it. Once,
+    /// before the first namespace; it is used until stop() has ended.
+    virtual void set_reservation_keeper(nvme::ReservationKeeper& keeper) = 0;
     /// Returns the nsid.
     virtual Task<Result<std::uint32_t>> add_namespace(NamespaceSpec spec) = 0;
     virtual Task<Result<void>> remove_namespace(std::string nqn, std::uint32_t nsid) = 0;

@@ -116,6 +116,7 @@ class FakeNode final : public node::Node {
     std::map<std::string, node::RemoteSpec> remotes;
     std::map<std::string, node::VhostBlkSpec> vhosts;
     std::uint16_t next_port = 40000;
+    nvme::ReservationKeeper* keeper = nullptr;
     bool refuses_vhosts = false;
     bool remotes_are_busy = false;  ///< delete_remote says that something reads a volume.
 
@@ -213,6 +214,7 @@ class FakeNode final : public node::Node {
     Task<Result<void>> remove_listener(std::string nqn, reactor::Endpoint at) override {
         co_return listeners.erase(nqn + " " + at.text()) == 1 ? Result<void>() : missing(nqn);
     }
+    void set_reservation_keeper(nvme::ReservationKeeper& to) override { keeper = &to; }
     Task<Result<std::uint32_t>> add_namespace(node::NamespaceSpec spec) override {
         if (auto step = steps_.take("add_namespace"); !step) {
             co_return std::unexpected(step.error());

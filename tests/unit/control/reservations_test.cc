@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reservations in the store: what hosts want to survive a restart does, and nothing else.
+#include "tests/unit/control/plane_fixture.h"
+
+namespace remora::test {
+namespace {
+
+using control::ControlPlane;
+using control::Subsystems;
+using nvme::ReservationRecord;
+using nvme::ReservationType;
+
+constexpr const char* kSubsystemNqn = "nqn.2024-01.org.example:s0";
+constexpr const char* kSpace = "nvmeSubsystems/s0/nvmeNamespaces/n0";
+
+nvme::HostId id_of(std::uint8_t number) {
+    nvme::HostId id{};
+    id.fill(number);
+    return id;
+}
+
+ReservationRecord held_by_one() {
+    return {.persist = true,
+            .generation = 0xfffffffe,
+            .type = ReservationType::ExclusiveAccessRegistrantsOnly,
+            .holder = id_of(0xff),
+            .registrants = {{id_of(0xff), 0xffffffffffffffffU}, {id_of(2), 2}}};
+}
+
+class ReservationStoreTest : public PlaneFixture {
+  public:
+    void SetUp() override {
+        ASSERT_TRUE(create_malloc("m0"));
+        opi::CreateNvmeSubsystemRequest subsystem;
+        subsystem.set_nvme_subsystem_id("s0");
+        subsystem.mutable_nvme_subsystem()->mutable_spec()->set_nqn(kSubsystemNqn);
+        ASSERT_TRUE(call(&ControlPlane::subsystems, &Subsystems::create_subsystem, subsystem));
+        ASSERT_TRUE(create_namespace());
+    }
+    Result<opi::NvmeNamespace> create_namespace() {
+        opi::CreateNvmeNamespaceRequest request;
+        request.set_parent("nvmeSubsystems/s0");
+        request.set_nvme_namespace_id("n0");
+        request.mutable_nvme_namespace()->mutable_spec()->set_volume_name_ref("m0");
+        return call(&ControlPlane::subsystems, &Subsystems::create_namespace, request);
+    }
+    Result<google::protobuf::Empty> delete_namespace() {
+        opi::DeleteNvmeNamespaceRequest request;
+        request.set_name(kSpace);
+        return call(&ControlPlane::subsystems, &Subsystems::delete_namespace, request);
+    }
+    Result<void> keep(const ReservationRecord& record,
+                      const std::string& nqn = kSubsystemNqn,
+                      std::uint32_t nsid = 1) {
+        Result<void> result;
+        run([&]() -> Task<> { result = co_await node->keeper->keep(nqn, nsid, record); });
+        return result;
+    }
+    /// What the data plane was given with the namespace.
+    ReservationRecord built() { return node->namespaces.at({kSubsystemNqn, 1}).reservation; }
+};
+
+TEST_F(ReservationStoreTest, Kept_isThereAfterARestart_untilItIsTakenBack) {
+    EXPECT_EQ(built(), ReservationRecord{});
+    ASSERT_TRUE(keep(held_by_one()));
+    restart_plane();
+    EXPECT_EQ(built(), held_by_one());
+    ReservationRecord all;
+    all.persist = true;
+    all.type = ReservationType::WriteExclusiveAllRegistrants;
+    for (std::uint8_t i = 1; i <= nvme::kMaxRegistrants; ++i) {
+        all.registrants.push_back({id_of(i), i});
+    }
+    ASSERT_TRUE(keep(all));
+    restart_plane();
+    EXPECT_EQ(built(), all);
+    ASSERT_TRUE(keep(ReservationRecord{}));
+    restart_plane();
+    EXPECT_EQ(built(), ReservationRecord{});
+}
+
+TEST_F(ReservationStoreTest, Persistence_withoutRegistrants_isKept) {
+    ReservationRecord record;
+    record.persist = true;
+    record.generation = 5;
+    ASSERT_TRUE(keep(record));
+    restart_plane();
+    EXPECT_EQ(built(), record);
+}
+
+TEST_F(ReservationStoreTest, Commit_thatFails_isSaid_andTheOldStays) {
+    ASSERT_TRUE(keep(held_by_one()));
+    steps.fail_at = steps.taken + 1;
+    EXPECT_KIND(keep(ReservationRecord{}), Unavailable);
+    restart_plane();
+    EXPECT_EQ(built(), held_by_one());
+}
+
+TEST_F(ReservationStoreTest, Namespace_thatIsNotThere_isNotFound) {
+    EXPECT_KIND(keep(held_by_one(), kSubsystemNqn, 2), NotFound);
+    EXPECT_KIND(keep(held_by_one(), "nqn.2024-01.org.example:other", 1), NotFound);
+}
+
+TEST_F(ReservationStoreTest, Namespace_madeAnew_hasNone) {
+    ASSERT_TRUE(keep(held_by_one()));
+    ASSERT_TRUE(delete_namespace());
+    ASSERT_TRUE(create_namespace());
+    EXPECT_EQ(built(), ReservationRecord{});
+    restart_plane();
+    EXPECT_EQ(built(), ReservationRecord{});
+}
+
+TEST_F(ReservationStoreTest, Deletion_thatCannotBeStored_bringsTheReservationBack) {
+    ASSERT_TRUE(keep(held_by_one()));
+    steps.fail_at = steps.taken + 1;  // the commit: taking it from the data plane is no step here
+    EXPECT_KIND(delete_namespace(), Unavailable);
+    EXPECT_EQ(built(), held_by_one());
+}
+
+TEST_F(ReservationStoreTest, Record_thatIsDamaged_keepsItsNamespaceAway) {
+    ASSERT_TRUE(keep(held_by_one()));
+    const auto bodies = store.load();
+    ASSERT_TRUE(bodies);
+    for (const control::StoredObject& object : *bodies) {
+        if (object.kind == control::Kind::NvmeNamespace) {
+            control::state::Record record;
+            ASSERT_TRUE(record.ParseFromString(object.body));
+            record.mutable_reservation()->set_holder("short");
+            const control::Change change{control::Change::Action::Put,
+                                         {object.kind, object.name, record.SerializeAsString()}};
+            ASSERT_TRUE(store.commit(std::span(&change, 1)));
+        }
+    }
+    restart_plane();
+    EXPECT_TRUE(node->namespaces.empty()) << "hosts would find it without their reservation";
+}
+
+}  // namespace
+}  // namespace remora::test
