@@ -7,6 +7,7 @@
 //
 // Beside what TargetWorld checks: when everything has had its time, each command of a connection
 // that lives has been answered, but event requests.
+#include "nvme/spec/reservation.h"
 #include "tests/fuzz/support/target_world.h"
 
 namespace remora::fuzz {
@@ -99,6 +100,9 @@ class Script {
             case 13:
                 world_.io.window = 200 + std::size_t{input_.u16()};
                 break;
+            case 14:
+                reserve();
+                break;
             default:
                 world_.settle();
                 break;
@@ -122,6 +126,72 @@ class Script {
         command.cdw11 = dsm ? nvme::spec::kDsmDeallocate : 0U;
         command.cdw12 = dsm ? 0 : (copy ? ranges : blocks) - 1;
         return command;
+    }
+
+    /// Reservation commands with keys of 0 to 3, of this host or of a second one.
+    void reserve() {
+        static constexpr IoOpcode kOpcodes[] = {
+            IoOpcode::ReservationRegister, IoOpcode::ReservationAcquire,
+            IoOpcode::ReservationRelease, IoOpcode::ReservationReport};
+        const std::uint8_t how = input_.u8();
+        if ((how & 0x80U) != 0 && !second_host_) {
+            connect_second_host();
+        }
+        RawTargetHost& to = host();
+        const IoOpcode opcode = kOpcodes[how % std::size(kOpcodes)];
+        const bool report = opcode == IoOpcode::ReservationReport;
+        const std::uint8_t keys = input_.u8();
+        nvme::spec::ReservationAcquireData data;
+        data.current_key = keys & 3U;
+        data.preempted_key = (keys >> 2U) & 3U;
+        const bool brief = opcode == IoOpcode::ReservationRelease && (keys & 0x10U) != 0;
+        const std::uint32_t bytes = report ? 4U * (1U + keys) : brief ? 8U : 16U;
+        Command command = make_command(static_cast<std::uint8_t>(opcode), 1, bytes,
+                                       !report && (keys & 0x20U) == 0);
+        command.cid = next_cid_++;
+        if (report) {
+            command.cdw10 = bytes / 4 - 1;
+            command.cdw11 = (how & 0x40U) == 0 ? 1U : 0U;
+        } else {
+            const std::uint32_t persist = keys >> 6U;
+            const std::uint32_t type = input_.u8() % 8U;
+            command.cdw10 = ((how >> 2U) & 7U) | ((how & 0x20U) != 0 ? 8U : 0U) | (type << 8U) |
+                            (persist << 30U);
+        }
+        if ((how & 0x60U) == 0x60U) {
+            patch(input_, core::as_writable_bytes_of(command));
+        }
+        const bool in_capsule = command.sgl.identifier == nvme::spec::kSglInCapsule;
+        to.send_capsule(core::as_bytes_of(command),
+                        in_capsule ? core::as_bytes_of(data).first(std::min<std::size_t>(bytes, 16))
+                                   : std::span<const std::byte>());
+    }
+
+    /// With queues of its own, as far as the input has left room for them.
+    void connect_second_host() {
+        constexpr std::uint8_t kHostId = 2;
+        second_host_ = true;
+        std::uint16_t cntlid = nvme::spec::kDynamicController;
+        for (std::uint16_t qid = 0; qid < 2; ++qid) {
+            auto made = target_.dial(dgst_);
+            made->send_ic_req(hpda_);
+            world_.settle();
+            made->send_capsule(core::as_bytes_of(make_connect(qid, 15, 0)),
+                               core::as_bytes_of(make_connect_data(cntlid, kHostId)));
+            world_.settle();
+            made->listen();
+            if (qid == 0 && made->connected()) {
+                cntlid = made->cntlid();
+                made->send_capsule(
+                    core::as_bytes_of(make_property_set(nvme::spec::kPropertyCc, kEnabledCc)), {});
+                world_.settle();
+            }
+            if (hosts_.size() < kMaxHosts) {
+                hosts_.push_back(std::move(made));
+            } else {
+                hosts_[2U + qid] = std::move(made);
+            }
+        }
     }
 
     Command admin_command() {
@@ -311,6 +381,7 @@ class Script {
     World& world_ = target_.world;
     std::vector<std::unique_ptr<RawTargetHost>> hosts_;
     std::uint16_t next_cid_ = 1;
+    bool second_host_ = false;
 };
 
 }  // namespace

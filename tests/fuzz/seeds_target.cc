@@ -122,6 +122,25 @@ void write_target_seeds(SeedWriter& writer) {
     life.u8(0x87).u8(4).u8(0x8c).u8(1).u8(0x8c).u8(0).u8(0x8c).u8(2);
     life.u8(0x8b).u8(1).u8(1).u8(0x87).u8(200);
     writer.write(target, "life", life);
+    // Two hosts (queues 1 and 3) register, acquire each type, preempt, look and clear; writes of
+    // both in between; then a write stays in the volume while it is preempted and the host goes.
+    Bytes reservations;
+    reservations.u8(0).u8(0);
+    reservations.u8(0x8e).u8(0x80).u8(1).u8(0xc4).u8(0);  // register with key 1, PTPL
+    reservations.u8(0x8e).u8(0).u8(3).u8(8).u8(0);        // the other one with key 2
+    for (unsigned type = 1; type < 7; ++type) {
+        reservations.u8(0x8e).u8(1).u8(1).u8(1).u8(type);
+        reservations.u8(0x81).u8(3).u8(1).u8(0).u8(0).u8(1).u8(0).u8(0).u8(0);
+        reservations.u8(0x8e).u8(3).u8(3).u8(63);
+        reservations.u8(0x8e).u8(2).u8(1).u8(1).u8(type);
+    }
+    reservations.u8(0x8e).u8(1).u8(1).u8(1).u8(1);
+    reservations.u8(0x88).u8(0x40);
+    reservations.u8(0x81).u8(1).u8(1).u8(0).u8(0).u8(1).u8(0).u8(0).u8(0);
+    reservations.u8(0x0e).u8(1 | (2 << 2)).u8(3).u8(2 | (1 << 2)).u8(2);  // preempt and abort
+    reservations.u8(0x83).u8(0).u8(0).u8(0x80).u16(15).u16(0).u8(0).u8(0).u8(0);
+    reservations.u8(0x87).u8(1).u8(0x8b).u8(3).u8(1).u8(0x88).u8(0).u8(0x8c).u8(1);
+    writer.write(target, "reservations", reservations);
 }
 
 }  // namespace remora::fuzz

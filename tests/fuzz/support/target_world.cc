@@ -160,6 +160,7 @@ TargetLimits TargetWorld::small_limits() {
     limits.in_capsule_bytes = 4096;
     limits.max_h2c_data = 8192;
     limits.transfer_shift = 3;
+    limits.drain = std::chrono::milliseconds(100);
     return limits;
 }
 
@@ -167,6 +168,7 @@ TargetWorld::TargetWorld(TargetLimits limits) {
     world.run([this, &limits]() -> Task<> {
         const block::ReactorContext context{world.reactor, World::pool()};
         target = std::make_unique<Target>(std::span(&context, 1), world.reactor, limits);
+        target->set_reservation_keeper(&keeper);
         SubsystemOptions subsystem;
         subsystem.nqn = kSubsystemNqn;
         const auto made = co_await target->create_subsystem(subsystem);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "frontends/nvme_tcp/target.h"
+#include "nvme/reservation_keeper.h"
 #include "nvme/spec/fabrics.h"
 #include "nvme/tcp/pdu.h"
 #include "tests/fuzz/support/input.h"
@@ -72,6 +73,24 @@ class RawTargetHost {
     std::uint16_t cntlid_ = 0;
 };
 
+/// Keeps reservations as long as the volume is well.
+class FuzzKeeper final : public nvme::ReservationKeeper {
+  public:
+    explicit FuzzKeeper(const test::MemoryDevice& device) : device_(device) {}
+    reactor::Task<core::Result<void>> keep(std::string /*nqn*/,
+                                           std::uint32_t /*nsid*/,
+                                           nvme::ReservationRecord record) override {
+        CHECK(nvme::is_consistent(record));
+        if (device_.fail_with != block::Status::Ok) {
+            co_return core::fail(core::ErrorKind::Internal, "not now");
+        }
+        co_return core::Result<void>();
+    }
+
+  private:
+    const test::MemoryDevice& device_;
+};
+
 class TargetWorld {
   public:
     explicit TargetWorld(frontends::nvme_tcp::TargetLimits limits = small_limits());
@@ -92,6 +111,7 @@ class TargetWorld {
 
     World world;
     test::MemoryDevice device{"disk", 128};
+    FuzzKeeper keeper{device};
     std::unique_ptr<frontends::nvme_tcp::Target> target;
     reactor::Endpoint at;
 };
