@@ -40,7 +40,9 @@ spec::DiscoveryLogEntry to_wire(const DirectoryEntry& entry) {
         // Every endpoint tells the same; a connection may be kept for its events.
         out.entry_flags = spec::kEflagsDuplicateInformation | spec::kEflagsPersistentConnections;
     }
-    out.requirements = spec::kTreqNotRequired | spec::kTreqFlowControlOff;
+    // SECTYPE says that there is no TLS. "Not required" would be as true, but libnvme 1.3 takes it
+    // for an offer of TLS, and `nvme connect-all` then fails for the lack of a key.
+    out.requirements = spec::kTreqNotSpecified | spec::kTreqFlowControlOff;
     out.port_id = entry.port_id;
     out.cntlid = spec::kDynamicController;
     constexpr std::uint16_t kAdminQueueSize = 32;

@@ -165,8 +165,8 @@ constexpr std::uint8_t kSubtypeCurrentDiscovery = 3;
 /// EFLAGS: every port tells the same; explicit persistent connections are supported.
 constexpr std::uint16_t kEflagsDuplicateInformation = 1U << 0U;
 constexpr std::uint16_t kEflagsPersistentConnections = 1U << 1U;
-/// TREQ: secure channel not required; SQ flow control may be disabled (bit 2).
-constexpr std::uint8_t kTreqNotRequired = 0x02;
+/// TREQ: nothing is said of a secure channel (bits 1:0); SQ flow control may be disabled (bit 2).
+constexpr std::uint8_t kTreqNotSpecified = 0x00;
 constexpr std::uint8_t kTreqFlowControlOff = 0x04;
 
 // NVM Express Base Specification 2.0, Discovery Log Page - header.

@@ -47,6 +47,17 @@ TEST(Discovery_log, host_sees_what_it_may_connect_to) {
     EXPECT_EQ(spec::field_text(entry_at(log, 1).service_id), "4421");
 }
 
+TEST(Discovery_log, entry_without_tls_asks_for_no_secure_channel) {
+    std::vector<std::byte> log(3 * 1024);
+    read_discovery_log(make_directory(), "nqn.stranger", 0, log);
+    const spec::DiscoveryLogEntry entry = entry_at(log, 0);
+    constexpr std::uint8_t kSecureChannelBits = 0x03;
+    EXPECT_EQ(entry.requirements & kSecureChannelBits, 0);
+    EXPECT_NE(entry.requirements & spec::kTreqFlowControlOff, 0);
+    EXPECT_EQ(entry.transport, spec::kTransportTcp);
+    EXPECT_EQ(entry.subtype, spec::kSubtypeNvm);
+}
+
 TEST(Discovery_log, any_cut_reads_the_same_bytes) {
     const Directory directory = make_directory();
     std::vector<std::byte> whole(5 * 1024, std::byte{0xee});
