@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the guest: Debian's 6.12 kernel as an uncompressed vmlinux, and a small initramfs.
 
-Everything comes from Debian packages: the kernel is downloaded and unpacked, never installed;
-busybox and fio are the machine's own. What was made is kept in the cache under a key of its
+Everything comes from Debian packages: the kernel and nvme-cli are downloaded and unpacked, never
+installed; busybox and fio are the machine's own. What was made is kept in the cache under a key of its
 inputs' versions and of this folder's files, and appears there by one rename, so it is whole or
 absent. An ordinary user can do all of it.
 """
@@ -13,7 +13,6 @@ import contextlib
 import fcntl
 import hashlib
 import lzma
-import os
 import re
 import shutil
 import struct
@@ -22,12 +21,13 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Iterator
 
-import fio_libraries
+import guest_libraries
+import guest_packages
+from guest_packages import Say
 from paths import LabError, cache_dir, tool
 
-KERNEL_META_PACKAGE = "linux-image-6.12-cloud-amd64"
 # What the guest can load; init loads those of LOADED_AT_BOOT, the rest waits for modprobe.
 MODULES = [
     "virtio_blk", "virtio_net", "virtio_scsi", "nvme_tcp", "nvme_fabrics", "nvmet_tcp",
@@ -36,7 +36,6 @@ MODULES = [
 LOADED_AT_BOOT = ["virtio_blk"]
 KEEP_SECONDS = 14 * 86400  # an image of older packages may still be booting somewhere
 SOURCES = Path(__file__).resolve().parent
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -49,15 +48,15 @@ class GuestImage:
 
 def guest_image(say: Say = lambda line: None) -> GuestImage:
     """The image of today's packages, made first when the cache has none."""
-    package = _kernel_package()
+    package = guest_packages.kernel()
     if package is None:
         newest = _newest_cached()
         if newest is not None:
             return newest
-        package = _kernel_package(_private_lists(say))
+        package = guest_packages.kernel(guest_packages.private_lists(say))
     if package is None:
         raise LabError(
-            f"apt knows no package {KERNEL_META_PACKAGE}; the guest's kernel comes from "
+            f"apt knows no package {guest_packages.KERNEL_META_PACKAGE}; the guest's kernel comes from "
             "Debian 12's (bookworm) updates: check /etc/apt, then run tools/setup as root"
         )
     folder = cache_dir() / f"guest-{_key(package)}"
@@ -65,21 +64,13 @@ def guest_image(say: Say = lambda line: None) -> GuestImage:
         if not folder.is_dir():
             for stale in cache_dir().glob("building-*"):  # of a run that was killed
                 shutil.rmtree(stale, ignore_errors=True)
-            _build(package, folder, say)
+            folder = _build(package, folder, say)
     return GuestImage(folder / "vmlinux", folder / "initramfs.cpio")
 
 
 def _newest_cached() -> GuestImage | None:
     built = sorted(cache_dir().glob("guest-*/initramfs.cpio"), key=lambda p: p.stat().st_mtime)
     return GuestImage(built[-1].parent / "vmlinux", built[-1]) if built else None
-
-
-def _run(command: list[str], **options) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    if done.returncode != 0:
-        reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no reason given"]
-        raise LabError(f"`{' '.join(map(str, command))}` failed: {reason[0]}")
-    return done.stdout
 
 
 @contextlib.contextmanager
@@ -93,76 +84,48 @@ def _lock(path: Path, say: Say) -> Iterator[None]:
         yield
 
 
-# --- packages -------------------------------------------------------------------------------
-
-
-def _kernel_package(apt_options: list[str] | None = None) -> str | None:
-    """`NAME=VERSION` of the kernel of the day: its name carries the ABI."""
-    options = apt_options or []
-    depends = subprocess.run(["apt-cache", *options, "depends", KERNEL_META_PACKAGE],
-                             capture_output=True, text=True, check=False).stdout
-    found = re.search(r"Depends: (linux-image-\S+)", depends)
-    if not found:
-        return None
-    policy = _run(["apt-cache", *options, "policy", found[1]], env={**os.environ, "LC_ALL": "C"})
-    version = re.search(r"Candidate: (\S+)", policy)
-    return f"{found[1]}={version[1]}" if version and version[1] != "(none)" else None
-
-
-def _private_lists(say: Say) -> list[str]:
-    """Package lists of our own, for when the system's are absent or old and we are not root."""
-    say("asking the package mirror what is new")
-    state = cache_dir() / "apt"
-    for folder in ("lists/partial", "archives/partial"):
-        (state / folder).mkdir(parents=True, exist_ok=True)
-    options = ["-o", f"Dir::State::lists={state}/lists", "-o", f"Dir::Cache={state}"]
-    _run(["apt-get", *options, "-qq", "update"])
-    return options
-
-
 def _key(package: str) -> str:
+    """What names an image: its inputs' versions, and the files that make it."""
     digest = hashlib.sha256(package.encode())
-    for name in ("busybox-static", "fio", "libc6"):
-        digest.update(_run(["dpkg-query", "-W", "-f", "${Version}", name]).encode())
-    for source in sorted([*SOURCES.glob("initramfs/*"), SOURCES / "guest_image.py",
-                          SOURCES / "fio_libraries.py"]):
+    for name in ("busybox-static", "fio", "libc6", "libssl3"):
+        digest.update(guest_packages.run(["dpkg-query", "-W", "-f", "${Version}", name]).encode())
+    for name in guest_packages.NVME_CLI_PACKAGES:
+        digest.update(str(guest_packages.candidate(name)).encode())
+    for source in sorted([*SOURCES.glob("initramfs/*"), *SOURCES.glob("guest_[ilp]*.py")]):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _download(package: str, into: Path, say: Say) -> Path:
-    say(f"downloading {package}")
-    try:
-        _run(["apt-get", "-qq", "download", package], cwd=into)
-    except LabError:
-        # The version of the system's lists is no longer on the mirror.
-        options = _private_lists(say)
-        _run(["apt-get", *options, "-qq", "download", _kernel_package(options) or package],
-             cwd=into)
-    return next(into.glob("*.deb"))
 
 
 # --- building -------------------------------------------------------------------------------
 
 
-def _build(package: str, folder: Path, say: Say) -> None:
+def _build(package: str, folder: Path, say: Say) -> Path:
+    """Makes the image, and returns its folder: one of its own where nvme-cli cannot be had."""
     with tempfile.TemporaryDirectory(prefix="building-", dir=cache_dir()) as name:
         work = Path(name)
-        deb = _download(package, work, say)
+        nvme_cli = work / "nvme-cli"
+        if not guest_packages.unpack_nvme_cli(nvme_cli, say):
+            folder = folder.with_name(f"{folder.name}-without-nvme-cli")
+            if folder.is_dir():
+                return folder
+        deb = guest_packages.download_kernel(package, work, say)
         say("unpacking the kernel")
-        _run(["dpkg", "-x", str(deb), str(work / "kernel")])
+        guest_packages.run(["dpkg", "-x", str(deb), str(work / "kernel")])
         made = work / "made"
         made.mkdir()
         vmlinuz = next((work / "kernel/boot").glob("vmlinuz-*"))
         (made / "vmlinux").write_bytes(_vmlinux(vmlinuz))
-        say("packing busybox, fio and modules into an initramfs")
+        say("packing busybox, fio, nvme-cli and modules into an initramfs")
         root = work / "root"
         _fill_root(root, work / "kernel", vmlinuz.name.removeprefix("vmlinuz-"))
+        if nvme_cli.is_dir():
+            guest_libraries.add_nvme_cli(root, nvme_cli)
         _pack(root, made / "initramfs.cpio")
         made.rename(folder)
     for old in cache_dir().glob("guest-*/"):
         if old != folder and old.stat().st_mtime < time.time() - KEEP_SECONDS:
             shutil.rmtree(old, ignore_errors=True)
+    return folder
 
 
 def _vmlinux(vmlinuz: Path) -> bytes:
@@ -196,9 +159,9 @@ def _fill_root(root: Path, kernel: Path, release: str) -> None:
     (root / "etc/modules").write_text("\n".join(LOADED_AT_BOOT) + "\n", encoding="ascii")
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n", encoding="ascii")
     _add_modules(root, kernel / "lib/modules" / release)
-    fio_libraries.add_fio(root)
+    guest_libraries.add_fio(root)
     # util-linux's and kmod's own paths do not exist in the guest: busybox writes modules.dep.
-    _run([str(busybox), "depmod", "-b", str(root), release])
+    guest_packages.run([str(busybox), "depmod", "-b", str(root), release])
 
 
 def _add_modules(root: Path, tree: Path) -> None:

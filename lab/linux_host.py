@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guest's own kernel as an NVMe/TCP host of the target: a peer that is not ours.
 
-It talks to the kernel as nvme-cli does, through /dev/nvme-fabrics and sysfs. The VM's user
-network shows the machine's loopback to the guest as 10.0.2.2.
+LinuxHost talks to the kernel as nvme-cli does, through /dev/nvme-fabrics and sysfs; nvme_cli.py
+has the real nvme-cli. The VM's user network shows the machine's loopback to the guest as 10.0.2.2.
 """
 
 from __future__ import annotations
@@ -24,12 +24,43 @@ NETWORK = "modprobe virtio_net && ifconfig eth0 10.0.2.15 netmask 255.255.255.0 
 UP = f"{NETWORK} && modprobe nvme_tcp && test -c /dev/nvme-fabrics"
 
 
-class LinuxHost:
-    """At most one association with the target's subsystem."""
+class GuestHost:
+    """What is the same for every way to make the guest's kernel connect."""
 
     def __init__(self, vm: Vm, target: Target) -> None:
         self._vm = vm
         self._port = target.discovery.rsplit(":", 1)[1]
+
+    def namespaces(self) -> dict[str, str]:
+        """Block devices by the UUID that the target shows."""
+        text = self._vm.check("for at in /sys/block/nvme*n*; do "
+                              "[ -e $at/uuid ] && echo \"$(cat $at/uuid) ${at##*/}\"; done; true")
+        return dict(line.split() for line in text.splitlines() if len(line.split()) == 2)
+
+    def device(self, volume: Volume) -> str:
+        found = self.namespaces().get(volume.uuid)
+        if found is None:
+            raise LabError(f"the guest's kernel sees no namespace of volume {volume.name}")
+        return found
+
+    def expect(self, count: int) -> str:
+        """Waits until it sees so many: the target tells it of each change."""
+        seen: dict[str, str] = {}
+
+        def ready() -> bool:
+            seen.clear()
+            seen.update(self.namespaces())
+            return len(seen) == count
+
+        wait_until(ready, NAMESPACE_SECONDS, f"the guest's kernel sees not {count} namespaces", step=0.2)
+        return f"the guest's kernel sees {', '.join(sorted(seen.values())) or 'none'}"
+
+
+class LinuxHost(GuestHost):
+    """At most one association with the target's subsystem."""
+
+    def __init__(self, vm: Vm, target: Target) -> None:
+        super().__init__(vm, target)
         self._id = str(uuid.uuid4())
         self._controller: str | None = None
 
@@ -62,27 +93,3 @@ class LinuxHost:
             raise LabError("the guest's kernel is not connected")
         self._vm.check(f"echo 1 > /sys/class/nvme/{self._controller}/delete_controller")
         self._controller = None
-
-    def namespaces(self) -> dict[str, str]:
-        """Block devices by the UUID that the target shows."""
-        text = self._vm.check("for at in /sys/block/nvme*n*; do "
-                              "[ -e $at/uuid ] && echo \"$(cat $at/uuid) ${at##*/}\"; done; true")
-        return dict(line.split() for line in text.splitlines() if len(line.split()) == 2)
-
-    def device(self, volume: Volume) -> str:
-        found = self.namespaces().get(volume.uuid)
-        if found is None:
-            raise LabError(f"the guest's kernel sees no namespace of volume {volume.name}")
-        return found
-
-    def expect(self, count: int) -> str:
-        """Waits until it sees so many: the target tells it of each change."""
-        seen: dict[str, str] = {}
-
-        def ready() -> bool:
-            seen.clear()
-            seen.update(self.namespaces())
-            return len(seen) == count
-
-        wait_until(ready, NAMESPACE_SECONDS, f"the guest's kernel sees not {count} namespaces", step=0.2)
-        return f"the guest's kernel sees {', '.join(sorted(seen.values())) or 'none'}"

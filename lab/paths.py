@@ -15,6 +15,10 @@ class LabError(Exception):
     """Something a person should read: one clear sentence."""
 
 
+class LabSkip(Exception):
+    """Why a scenario cannot be played on this machine, though nothing is wrong."""
+
+
 def cache_dir() -> Path:
     """What is expensive to make and may be thrown away: REMORA_CACHE, or .cache in the tree."""
     path = Path(os.environ.get("REMORA_CACHE") or REPOSITORY / ".cache")

@@ -25,7 +25,7 @@ from qmp import Qmp
 
 FUNCTIONS = "br1:1-31,br2:1-31,br3:1-2"
 BRIDGES = ("br1", "br2", "br3")
-NVMET_PORT = 4420  # where the guest's kernel listens when it is a target (linux_target.py)
+NVMET_PORTS = (4420, 4421)  # where the guest's kernel listens when it is a target (linux_target.py)
 MEMORY = "512M"
 PROCESSORS = 2
 KVM_BOOT_SECONDS = 8  # about 1 s where KVM works; where it does not, the guest hangs
@@ -91,13 +91,15 @@ class Vm:
     """One virtual machine; its sockets and logs are in `folder`."""
 
     def __init__(self, folder: Path, image: GuestImage | None = None,
-                 accelerator: str | None = None, say: Callable[[str], None] = lambda line: None
-                 ) -> None:
+                 accelerator: str | None = None, say: Callable[[str], None] = lambda line: None,
+                 parameter: str = "") -> None:
+        """`parameter` is one more for the guest's kernel."""
         self.folder = folder
         self.qmp_path = folder / "qmp"  # for remorad
         self.console = folder / "console.log"
-        self.nvmet_port = free_port()  # of this machine; leads to the guest's NVMET_PORT
+        self.nvmet_ports = [free_port() for _ in NVMET_PORTS]  # of this machine, each to the guest's
         self.agent = GuestAgent(folder / "agent", self._check_kernel)
+        self._parameter = parameter
         self._image = image or guest_image(say)
         self._accelerator = accelerator or choose_accelerator(self._image)
         self._child: Child | None = None
@@ -117,6 +119,8 @@ class Vm:
         accelerator = f"tcg,thread={_tcg_threads(qemu)}" if self._accelerator == "tcg" else "kvm"
         # QEMU 7.2 with a 6.12 guest crashes at random with -cpu max, never seen with qemu64.
         processor = "qemu64" if self._accelerator == "tcg" else "host"
+        forwards = ",".join(f"hostfwd=tcp:127.0.0.1:{ours}-:{guests}"
+                            for ours, guests in zip(self.nvmet_ports, NVMET_PORTS))
         command = [
             qemu, "-nodefaults", "-no-user-config", "-display", "none",
             "-machine", "pc,memory-backend=mem0", "-accel", accelerator, "-cpu", processor,
@@ -124,7 +128,8 @@ class Vm:
             "-object", f"memory-backend-memfd,id=mem0,size={MEMORY},share=on",
             "-kernel", str(self._image.kernel), "-initrd", str(self._image.initramfs),
             # no_timer_check: on a loaded machine an emulated guest may take its timer for broken.
-            "-append", "no_timer_check console=ttyS0 quiet loglevel=4 panic=0 tsc=unstable nokaslr",
+            "-append", "no_timer_check console=ttyS0 quiet loglevel=4 panic=0 tsc=unstable nokaslr "
+            + self._parameter,
             "-serial", f"file:{self.console}",
             "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
             "-qmp", f"unix:{self.folder / 'qmp-lab'},server=on,wait=off",
@@ -133,7 +138,7 @@ class Vm:
             "-device", "virtserialport,chardev=agent,name=remora.agent",
             # For the guest's kernel as host or target (linux_host.py, linux_target.py); its interface
             # is down until it is wanted.
-            "-netdev", f"user,id=lab,hostfwd=tcp:127.0.0.1:{self.nvmet_port}-:{NVMET_PORT}", "-device", "virtio-net-pci,netdev=lab,romfile=",
+            "-netdev", f"user,id=lab,{forwards}", "-device", "virtio-net-pci,netdev=lab,romfile=",
         ]
         for number, bridge in enumerate(BRIDGES, start=1):
             command += ["-device", f"pci-bridge,id={bridge},chassis_nr={number}"]

@@ -13,7 +13,10 @@ import time
 from typing import Callable
 
 import fio
+from linux_words import LinuxWords
+from nvme_words import NvmeWords
 from paths import LabError
+from usage import need
 from world import World
 
 CODES = {
@@ -24,12 +27,6 @@ JOB_SECONDS = 120
 Word = Callable[[str], "str | None"]
 
 
-def need(condition: bool, usage: str) -> None:
-    """Refuses a line that is not of the word's form."""
-    if not condition:
-        raise LabError(f"this word is written `{usage}`")
-
-
 def parse_fio(text: str, usage: str) -> tuple[list[str], dict[str, str]]:
     """`A,B key=value ...` -> volumes and options."""
     parts = text.split()
@@ -37,20 +34,23 @@ def parse_fio(text: str, usage: str) -> tuple[list[str], dict[str, str]]:
     return parts[0].split(","), dict(part.split("=", 1) for part in parts[1:])
 
 
-class Words:
+class Words(LinuxWords, NvmeWords):
     """The words over one world."""
 
     def __init__(self, world: World) -> None:
         self.world = world
 
     def word_start(self, rest: str) -> str | None:
-        """start target|ipu|vm: starts it and waits until it is ready; vm before ipu."""
+        """start target|ipu|vm [PARAMETER]: starts it and waits until it is ready; vm before ipu.
+        A parameter, such as nvme_core.multipath=N, goes to the guest's kernel."""
         starters: dict[str, Callable[[], str]] = {
             "target": self.world.start_target, "ipu": self.world.start_ipu,
             "vm": self.world.start_vm,
         }
-        need(rest in starters, "start target|ipu|vm")
-        return starters[rest]()
+        name, _, parameter = rest.partition(" ")
+        need(name in starters and (not parameter or name == "vm" and len(parameter.split()) == 1),
+             "start target|ipu|vm [PARAMETER]")
+        return self.world.start_vm(parameter.strip()) if parameter else starters[name]()
 
     def word_restart(self, rest: str) -> str | None:
         """restart target|ipu: starts it again with the same state, ending it first if it runs."""
@@ -86,17 +86,7 @@ class Words:
         self.world.places[name] = function
         if self.world.vm is None:
             return None
-        return self._await_disk(name)
-
-    def _await_disk(self, name: str) -> str:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                return f"/dev/{self.world.device(name)} in the guest"
-            except LabError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
+        return self.world.await_disk(name)
 
     def word_detach(self, rest: str) -> None:
         """detach VOLUME: undoes attach; when the call returns the guest has no such disk."""
@@ -109,7 +99,8 @@ class Words:
             raise LabError(f"the guest still has the disk of volume {rest} after the detach")
 
     def word_expect(self, rest: str) -> str | None:
-        """expect disks N | linux N | running JOB | size VOLUME BYTES | nothing attached: checks it."""
+        """expect disks N | linux N | running JOB | size VOLUME BYTES | nothing attached: checks it,
+        and waits for disks, namespaces and sizes to become so."""
         parts = rest.split()
         usage = "expect disks N | linux N | running JOB | size VOLUME BYTES | nothing attached"
         need(len(parts) >= 2, usage)
@@ -122,11 +113,7 @@ class Words:
                 raise LabError(f"the job {parts[1]} has ended: {self.world.finish_job(parts[1], 5)}")
             return None
         if parts[0] == "size" and len(parts) == 3:
-            device = self.world.device(parts[1])
-            sectors = self.world.need_vm().check(f"cat /sys/block/{device}/size").strip()
-            if int(sectors) * 512 != int(parts[2]):
-                raise LabError(f"{device} has {int(sectors) * 512} bytes, not {parts[2]}")
-            return None
+            return self.world.expect_size(parts[1], int(parts[2]))
         need(rest == "nothing attached", usage)
         self.world.need_ipu().check_empty()
         return self.world.expect_disks(0) if self.world.vm else None
@@ -166,33 +153,6 @@ class Words:
     def word_guest(self, rest: str) -> str | None:
         """guest COMMAND: a shell command in the guest; must end with exit code 0."""
         return self.world.need_vm().check(rest).strip() or None
-
-    def word_linux(self, rest: str) -> str | None:
-        """linux connect [OPTION,...] | disconnect: the guest's own kernel as a host of the target,
-        without the IPU; `fio VOLUME` then goes to that volume's namespace. linux export NAME SIZE
-        | serve | plug NAME FUNCTION | close | open: it as a target, which the IPU connects to;
-        close cuts all connections."""
-        usage = "linux connect|disconnect|export|serve|plug|close|open ..., see lab/run --words"
-        verb, *arguments = rest.split()
-        if verb == "connect" and len(arguments) < 2:
-            options = arguments[0].split(",") if arguments else []
-            return self.world.linux().connect(options)
-        if verb == "export" and len(arguments) == 2:
-            self.world.volumes[arguments[0]] = self.world.linux_target().export(*arguments)
-            return self.world.volumes[arguments[0]].uuid
-        if verb == "plug" and len(arguments) == 2 and arguments[1].isdigit():
-            self.world.linux_target().plug(self.world.need_ipu(), arguments[0], int(arguments[1]))
-            self.world.places[arguments[0]] = int(arguments[1])
-            return self._await_disk(arguments[0])
-        need(not arguments, usage)
-        deeds: dict[str, Callable[[], str | None]] = {
-            "disconnect": lambda: self.world.linux().disconnect(),
-            "serve": lambda: self.world.linux_target().connect(self.world.need_ipu()),
-            "close": lambda: self.world.linux_target().close_port(),
-            "open": lambda: self.world.linux_target().open_port(),
-        }
-        need(verb in deeds, usage)
-        return deeds[verb]()
 
     def word_fio(self, rest: str) -> str | None:
         """fio VOLUME[,VOLUME...] [OPTION=VALUE ...]: fio with crc32c verification, all volumes

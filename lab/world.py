@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Callable
 
@@ -11,6 +12,7 @@ import fio
 from ipu import Ipu
 from linux_host import LinuxHost
 from linux_target import LinuxTarget
+from nvme_cli import NvmeCli
 from paths import LabError, new_run_dir
 from processes import Child, wait_until
 from target import Target, Volume
@@ -29,6 +31,7 @@ class World:
         self.ipu: Ipu | None = None
         self._linux: LinuxHost | None = None
         self._linux_target: LinuxTarget | None = None
+        self._nvme_cli: NvmeCli | None = None
         self.volumes: dict[str, Volume] = {}
         self.places: dict[str, int] = {}  # volume name -> host function
         self._jobs: dict[str, str] = {}  # running job -> its command
@@ -36,12 +39,12 @@ class World:
 
     # --- processes --------------------------------------------------------------------------
 
-    def start_vm(self) -> str:
+    def start_vm(self, parameter: str = "") -> str:
         if self.vm is not None:
             raise LabError("the vm runs already")
         folder = self.folder / "vm"
         folder.mkdir()
-        self.vm = Vm(folder, say=self._say)
+        self.vm = Vm(folder, say=self._say, parameter=parameter)
         self.vm.start()
         return self.vm.check("uname -sr").strip() + f" under {self.vm.accelerator}"
 
@@ -70,6 +73,12 @@ class World:
         if self._linux is None:
             self._linux = LinuxHost(self.need_vm(), self.target)
         return self._linux
+
+    def nvme_cli(self) -> NvmeCli:
+        """The same by way of nvme-cli."""
+        if self._nvme_cli is None:
+            self._nvme_cli = NvmeCli(self.need_vm(), self.target)
+        return self._nvme_cli
 
     def linux_target(self) -> LinuxTarget:
         """The guest's kernel as a target."""
@@ -125,13 +134,26 @@ class World:
 
     def device(self, name: str) -> str:
         """The guest's name, e.g. vda, of the disk that is volume `name`."""
-        if name not in self.places and self._linux is not None and self._linux.connected:
-            return self._linux.device(self.volume(name))
+        hosts: list[LinuxHost | NvmeCli | None] = [self._linux, self._nvme_cli]
+        for host in hosts:
+            if name not in self.places and host is not None and host.connected:
+                return host.device(self.volume(name))
         serial = self.volume(name).serial
         device = self.need_vm().disks().get(serial)
         if device is None:
             raise LabError(f"the guest has no disk with serial {serial} (volume {name})")
         return device
+
+    def await_disk(self, name: str) -> str:
+        """Waits until the guest has the volume's disk."""
+        deadline = time.monotonic() + DISK_SECONDS
+        while True:
+            try:
+                return f"/dev/{self.device(name)} in the guest"
+            except LabError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
 
     def expect_disks(self, count: int) -> str:
         seen: dict[str, str] = {}
@@ -153,6 +175,19 @@ class World:
         if len(seen) > 8:
             return f"the guest has {len(seen)} disks"
         return f"the guest has {', '.join(sorted(seen.values())) or 'no disk'}"
+
+    def expect_size(self, name: str, size: int) -> str:
+        """Waits until the guest's kernel gives the volume's device so many bytes."""
+        device = self.device(name)
+
+        def seen() -> int:
+            return int(self.need_vm().check(f"cat /sys/block/{device}/size")) * 512
+
+        try:
+            wait_until(lambda: seen() == size, DISK_SECONDS, "not that size", step=0.2)
+        except LabError:
+            raise LabError(f"{device} has {seen()} bytes, not {size}, after {DISK_SECONDS} s") from None
+        return device
 
     # --- jobs in the guest ------------------------------------------------------------------
 
