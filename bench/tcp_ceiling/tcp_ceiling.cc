@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // tcp_ceiling: what plain sockets can do with NVMe/TCP-shaped messages, fully batched, and nothing
-// else. Two processes, each pinned to a core, over loopback: the client keeps `--qd` requests
-// outstanding, every receive takes all there is, every send gathers all that is ready.
+// else. Two processes, each pinned to a core, over loopback: on each of `--connections` sockets the
+// client keeps `--qd` requests outstanding, every receive takes all there is, every send gathers
+// all that is ready. A process looks at one socket by recv alone, at several by one epoll_wait.
 //
 //   read:  72-byte capsule  ─►   ◄─ 24-byte header + payload
 //   write: 72-byte capsule + payload ─►   ◄─ 24-byte response
 //
-// Prints one JSON line: messages a second, the mean round trip and the batch sizes.
+// From 32 KiB of payload on other sizes are best (large mode): a receive takes up to 512 KiB, and
+// a send gathers no more than 256 KiB, which stay in the cache between the copy in and out.
+//
+// Prints one JSON line: messages a second, the mean round trip, batch sizes, system calls.
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -15,10 +19,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <string>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -32,11 +38,27 @@ namespace {
 
 constexpr std::size_t kCapsuleBytes = 72;
 constexpr std::size_t kHeaderBytes = 24;
-constexpr std::size_t kReceiveBytes = std::size_t{128} * 1024;
 constexpr std::size_t kMessagesPerSend = 64;
+constexpr std::size_t kLargePayload = std::size_t{32} * 1024;
+
+/// How much one call moves, by the size of a payload.
+struct Sizes {
+    std::size_t receive_bytes = std::size_t{128} * 1024;
+    std::size_t messages_per_send = kMessagesPerSend;
+};
+
+Sizes sizes_for(std::size_t payload) {
+    if (payload < kLargePayload) {
+        return {};
+    }
+    constexpr std::size_t kSendBytes = std::size_t{256} * 1024;
+    return {.receive_bytes = std::size_t{512} * 1024,
+            .messages_per_send = std::max<std::size_t>(kSendBytes / payload, 1)};
+}
 
 struct Options {
-    std::size_t queue_depth = 32;
+    std::size_t queue_depth = 32;  ///< of each connection
+    std::size_t connections = 1;
     std::size_t payload = 4096;
     bool write = false;
     int seconds = 3;
@@ -58,11 +80,20 @@ void pin(int core) {
     }
 }
 
-/// One end: counts whole messages in and sends whole messages out, both batched.
+/// One end of a connection: counts whole messages in and sends whole messages out, both batched.
+/// What is received goes into `staging`, which all ends of a process share.
 class End {
   public:
-    End(int fd, std::size_t bytes_in, std::vector<std::size_t> parts_out)
-        : fd_(fd), bytes_in_(bytes_in), parts_out_(std::move(parts_out)), buffer_(kReceiveBytes) {
+    End(int fd,
+        std::size_t bytes_in,
+        std::vector<std::size_t> parts_out,
+        Sizes sizes,
+        std::vector<char>& staging)
+        : fd_(fd),
+          bytes_in_(bytes_in),
+          parts_out_(std::move(parts_out)),
+          sizes_(sizes),
+          staging_(staging) {
         for (const std::size_t part : parts_out_) {
             bytes_out_ += part;
         }
@@ -74,9 +105,13 @@ class End {
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kSocketBuffer, sizeof kSocketBuffer);
     }
 
-    /// Whole messages that have arrived; spins; -1 at the end of the stream.
+    [[nodiscard]] int fd() const { return fd_; }
+    [[nodiscard]] bool owes() const { return owed_bytes_ > 0; }
+
+    /// Whole messages that have arrived, without waiting; -1 at the end of the stream.
     long receive() {
-        const ssize_t got = recv(fd_, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+        ++calls;
+        const ssize_t got = recv(fd_, staging_.data(), staging_.size(), MSG_DONTWAIT);
         if (got == 0) {
             return -1;
         }
@@ -97,6 +132,7 @@ class End {
             msghdr message{};
             message.msg_iov = vectors_;
             message.msg_iovlen = count;
+            ++calls;
             const ssize_t sent = sendmsg(fd_, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
             if (sent < 0) {
                 return errno == EAGAIN;
@@ -111,13 +147,14 @@ class End {
 
     std::uint64_t receives = 0;
     std::uint64_t sends = 0;
+    std::uint64_t calls = 0;  ///< system calls, those that found nothing too
 
   private:
     /// Vectors for up to kMessagesPerSend messages, the first perhaps begun before.
     std::size_t gather() {
         std::size_t skip = (bytes_out_ - owed_bytes_ % bytes_out_) % bytes_out_;
         const std::size_t messages =
-            std::min((owed_bytes_ + bytes_out_ - 1) / bytes_out_, kMessagesPerSend);
+            std::min((owed_bytes_ + bytes_out_ - 1) / bytes_out_, sizes_.messages_per_send);
         std::size_t count = 0;
         for (std::size_t i = 0; i < messages; ++i) {
             std::size_t at = 0;
@@ -136,53 +173,126 @@ class End {
     int fd_;
     std::size_t bytes_in_;
     std::vector<std::size_t> parts_out_;
+    Sizes sizes_;
+    std::vector<char>& staging_;
     std::size_t bytes_out_ = 0;
     std::size_t owed_bytes_ = 0;
     std::size_t partial_ = 0;
-    std::vector<char> buffer_;
     std::vector<char> payload_;
     iovec vectors_[2 * kMessagesPerSend] = {};
 };
 
-void serve(int fd, const Options& options) {
+/// All ends of one process.
+class Group {
+  public:
+    Group(const std::vector<int>& sockets,
+          std::size_t bytes_in,
+          const std::vector<std::size_t>& parts_out,
+          std::size_t payload)
+        : staging_(sizes_for(payload).receive_bytes) {
+        epoll_ = epoll_create1(EPOLL_CLOEXEC);
+        if (epoll_ < 0) {
+            die("epoll");
+        }
+        for (const int fd : sockets) {
+            ends_.push_back(
+                std::make_unique<End>(fd, bytes_in, parts_out, sizes_for(payload), staging_));
+            epoll_event event{.events = EPOLLIN, .data = {.ptr = ends_.back().get()}};
+            if (epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) {
+                die("epoll_ctl");
+            }
+        }
+    }
+
+    /// Takes what has arrived and answers each message with one. Returns how many; -1 at the end
+    /// of a stream.
+    long turn() {
+        if (ends_.size() == 1) {
+            return serve(*ends_.front());
+        }
+        ++waits;
+        const int ready = epoll_wait(epoll_, events_, kEvents, 0);
+        long messages = 0;
+        for (int i = 0; i < ready; ++i) {
+            const long some = serve(*static_cast<End*>(events_[i].data.ptr));
+            if (some < 0) {
+                return -1;
+            }
+            messages += some;
+        }
+        for (const auto& end : ends_) {  // those whose socket was full
+            if (end->owes() && !end->send_owed()) {
+                return -1;
+            }
+        }
+        return messages;
+    }
+
+    void start(std::size_t queue_depth) {
+        for (const auto& end : ends_) {
+            end->owe(queue_depth);
+            if (!end->send_owed()) {
+                die("send");
+            }
+        }
+    }
+
+    [[nodiscard]] std::uint64_t sum(std::uint64_t End::* counter) const {
+        std::uint64_t total = 0;
+        for (const auto& end : ends_) {
+            total += (*end).*counter;
+        }
+        return total;
+    }
+
+    std::uint64_t waits = 0;
+
+  private:
+    static constexpr int kEvents = 64;
+
+    static long serve(End& end) {
+        const long messages = end.receive();
+        if (messages > 0) {
+            end.owe(static_cast<std::size_t>(messages));
+        }
+        return messages >= 0 && !end.send_owed() ? -1 : messages;
+    }
+
+    std::vector<char> staging_;
+    std::vector<std::unique_ptr<End>> ends_;
+    int epoll_ = -1;
+    epoll_event events_[kEvents] = {};
+};
+
+void serve(const std::vector<int>& sockets, const Options& options) {
     pin(options.server_core);
     const std::size_t in = kCapsuleBytes + (options.write ? options.payload : 0);
-    End end(fd, in,
-            options.write ? std::vector<std::size_t>{kHeaderBytes}
-                          : std::vector<std::size_t>{kHeaderBytes, options.payload});
-    while (true) {
-        const long messages = end.receive();
-        if (messages < 0) {
-            return;
-        }
-        end.owe(static_cast<std::size_t>(messages));
-        if (!end.send_owed()) {
-            return;
-        }
+    Group group(sockets, in,
+                options.write ? std::vector<std::size_t>{kHeaderBytes}
+                              : std::vector<std::size_t>{kHeaderBytes, options.payload},
+                options.payload);
+    while (group.turn() >= 0) {
     }
 }
 
-void drive(int fd, const Options& options) {
+void drive(const std::vector<int>& sockets, const Options& options) {
     using Clock = std::chrono::steady_clock;
     pin(options.client_core);
     const std::size_t in = kHeaderBytes + (options.write ? 0 : options.payload);
-    End end(fd, in,
-            options.write ? std::vector<std::size_t>{kCapsuleBytes, options.payload}
-                          : std::vector<std::size_t>{kCapsuleBytes});
-    end.owe(options.queue_depth);
+    Group group(sockets, in,
+                options.write ? std::vector<std::size_t>{kCapsuleBytes, options.payload}
+                              : std::vector<std::size_t>{kCapsuleBytes},
+                options.payload);
+    group.start(options.queue_depth);
     std::uint64_t completed = 0;
     const auto start = Clock::now();
     const auto stop = start + std::chrono::seconds(options.seconds);
     for (unsigned loop = 0; (loop & 255U) != 0 || Clock::now() < stop; ++loop) {
-        const long messages = end.receive();
+        const long messages = group.turn();
         if (messages < 0) {
             die("the server went away");
         }
         completed += static_cast<std::uint64_t>(messages);
-        end.owe(static_cast<std::size_t>(messages));
-        if (!end.send_owed()) {
-            die("send");
-        }
     }
     const double elapsed = std::chrono::duration<double>(Clock::now() - start).count();
     const double rate = static_cast<double>(completed) / elapsed;
@@ -190,11 +300,13 @@ void drive(int fd, const Options& options) {
         return static_cast<double>(completed) /
                static_cast<double>(std::max<std::uint64_t>(calls, 1));
     };
+    const std::uint64_t calls = group.sum(&End::calls) + group.waits;
     std::printf(
-        "{\"rw\":\"%s\",\"bytes\":%zu,\"qd\":%zu,\"iops\":%.0f,\"mean_us\":%.2f,"
-        "\"per_recv\":%.1f,\"per_send\":%.1f}\n",
-        options.write ? "write" : "read", options.payload, options.queue_depth, rate,
-        1e6 * static_cast<double>(options.queue_depth) / rate, per(end.receives), per(end.sends));
+        "{\"rw\":\"%s\",\"bytes\":%zu,\"qd\":%zu,\"connections\":%zu,\"iops\":%.0f,"
+        "\"mean_us\":%.2f,\"per_recv\":%.1f,\"per_send\":%.1f,\"calls_per_io\":%.3f}\n",
+        options.write ? "write" : "read", options.payload, options.queue_depth, options.connections,
+        rate, 1e6 * static_cast<double>(options.queue_depth * options.connections) / rate,
+        per(group.sum(&End::receives)), per(group.sum(&End::sends)), 1 / per(calls));
 }
 
 int connected_pair(int& server) {
@@ -228,7 +340,10 @@ int main(int argc, char** argv) {
     CLI::App app{
         "Messages a second of plain, fully batched sockets: the ceiling for NVMe/TCP.\n"
         "Example: tcp_ceiling --qd 128 --bs 4096 --rw read --time 3"};
-    app.add_option("--qd", options.queue_depth, "requests outstanding")->check(CLI::Range(1, 4096));
+    app.add_option("--qd", options.queue_depth, "requests outstanding on each connection")
+        ->check(CLI::Range(1, 4096));
+    app.add_option("--connections", options.connections, "connections, each with --qd requests")
+        ->check(CLI::Range(1, 1024));
     app.add_option("--bs", options.payload, "payload bytes")->check(CLI::Range(512, 1 << 20));
     app.add_option("--rw", rw, "read or write")->check(CLI::IsMember({"read", "write"}));
     app.add_option("--time", options.seconds, "seconds")->check(CLI::Range(1, 600));
@@ -237,21 +352,31 @@ int main(int argc, char** argv) {
     CLI11_PARSE(app, argc, argv);
     options.write = rw == "write";
 
-    int server = -1;
-    const int client = connected_pair(server);
+    std::vector<int> clients;
+    std::vector<int> servers;
+    for (std::size_t i = 0; i < options.connections; ++i) {
+        int server = -1;
+        clients.push_back(connected_pair(server));
+        servers.push_back(server);
+    }
     const pid_t child = fork();
     if (child < 0) {
         die("fork");
     }
+    const auto close_all = [](const std::vector<int>& sockets) {
+        for (const int fd : sockets) {
+            close(fd);
+        }
+    };
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        close(client);
-        serve(server, options);
+        close_all(clients);
+        serve(servers, options);
         _exit(0);
     }
-    close(server);
-    drive(client, options);
-    close(client);
+    close_all(servers);
+    drive(clients, options);
+    close_all(clients);
     waitpid(child, nullptr, 0);
     return 0;
 }

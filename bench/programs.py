@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The programs of bench/, each of which prints one JSON object."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from daemons import IPU_CORE, TARGET_CORE
+from paths import LabError, REPOSITORY
+
+BUILD = Path(os.environ.get("REMORA_BUILD", REPOSITORY / "build" / "release"))
+
+
+def run_json(command: list[str], seconds: int) -> dict:
+    """Runs one; its last line."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
+    except FileNotFoundError:
+        raise LabError(f"there is no {command[0]}; build it with `cmake --build build/release`") from None
+    if done.returncode != 0:
+        raise LabError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def ceiling(size: int, rw: str, depth: int, connections: int, seconds: int) -> dict:
+    got = run_json([str(BUILD / "bench/tcp_ceiling/tcp_ceiling"), "--qd", str(depth), "--rw", rw, "--bs", str(size),
+                    "--connections", str(connections), "--time", str(seconds),
+                    "--client-core", str(IPU_CORE), "--server-core", str(TARGET_CORE)], seconds)
+    return {"iops": got["iops"], "note": f"{got['per_send']:.1f} PDUs a send, {got['per_recv']:.1f} a receive"}
+
+
+def vhost(socket: Path, depth: int, core: int, seconds: int) -> dict:
+    return run_json([str(BUILD / "bench/vhost_load/vhost_load"), "--socket", str(socket), "--qd", str(depth),
+                     "--bs", "4k", "--rw", "read", "--time", str(seconds), "--core", str(core), "--json"], seconds)
