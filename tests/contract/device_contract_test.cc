@@ -11,6 +11,7 @@
 
 #include "backends/file/file_device.h"
 #include "backends/null/null_device.h"
+#include "backends/nvme_tcp/multipath_controller.h"
 #include "backends/nvme_tcp/remote_controller.h"
 #include "backends/ram/ram_device.h"
 #include "block/reactor_context.h"
@@ -125,6 +126,59 @@ class RemoteRig final : public Rig {
     std::uint32_t nsid_ = 0;
 };
 
+/// The same RAM volume over two listeners, in turn.
+class MultipathRig final : public Rig {
+  public:
+    explicit MultipathRig(std::uint32_t block_size) : ram_(block_size) {}
+
+    Task<> start(block::ReactorContext context, std::string directory) override {
+        using namespace std::chrono_literals;
+        const std::string nqn = "nqn.2026-11.example.remora:contract";
+        contexts_.push_back(context);
+        co_await ram_.start(context, directory);
+        target_ = std::make_unique<frontends::nvme_tcp::Target>(contexts_, context.reactor);
+        frontends::nvme_tcp::SubsystemOptions subsystem;
+        subsystem.nqn = nqn;
+        const auto made = co_await target_->create_subsystem(subsystem);
+        CHECK(made);
+        frontends::nvme_tcp::NamespaceOptions space;
+        space.device = &ram_.device();
+        space.uuid = *core::Uuid::parse("11111111-2222-4333-8444-555555555555");
+        const auto nsid = co_await target_->add_namespace(nqn, space);
+        CHECK(nsid);
+        backends::nvme_tcp::MultipathOptions options;
+        options.name = "remote";
+        options.subnqn = nqn;
+        options.hostnqn = "nqn.2026-11.example.remora:host";
+        options.policy = backends::nvme_tcp::PathPolicy::RoundRobin;
+        controller_ = std::make_unique<backends::nvme_tcp::MultipathController>(options, contexts_,
+                                                                                context.reactor);
+        for (const char* id : {"a", "b"}) {
+            const auto at =
+                co_await target_->add_listener(nqn, reactor::Endpoint::tcp("127.0.0.1", 0));
+            CHECK(at);
+            const auto added = controller_->add_path({id, *at, {}});
+            CHECK(added);
+            const auto ready = co_await controller_->wait_path(id, 10s);
+            CHECK(ready);
+        }
+        nsid_ = *nsid;
+    }
+    block::Device& device() override { return *controller_->device(nsid_); }
+    Task<> stop() override {
+        co_await controller_->stop();
+        co_await target_->stop();
+        co_await ram_.stop();
+    }
+
+  private:
+    RamRig ram_;
+    std::vector<block::ReactorContext> contexts_;
+    std::unique_ptr<frontends::nvme_tcp::Target> target_;
+    std::unique_ptr<backends::nvme_tcp::MultipathController> controller_;
+    std::uint32_t nsid_ = 0;
+};
+
 struct Kind {
     std::string name;
     std::function<std::unique_ptr<Rig>()> make;
@@ -148,6 +202,11 @@ Kind file(std::uint32_t block_size) {
 Kind remote(std::uint32_t block_size, bool digests) {
     return {std::string("NvmeTcp") + (digests ? "Digests" : "") + std::to_string(block_size),
             [block_size, digests] { return std::make_unique<RemoteRig>(block_size, digests); }};
+}
+
+Kind multipath(std::uint32_t block_size) {
+    return {"Multipath" + std::to_string(block_size),
+            [block_size] { return std::make_unique<MultipathRig>(block_size); }};
 }
 
 class DeviceContractTest : public test::ReactorFixture, public testing::WithParamInterface<Kind> {
@@ -308,7 +367,9 @@ INSTANTIATE_TEST_SUITE_P(Devices,
                                          file(4096),
                                          remote(512, false),
                                          remote(4096, false),
-                                         remote(4096, true)),
+                                         remote(4096, true),
+                                         multipath(512),
+                                         multipath(4096)),
                          [](const auto& info) { return info.param.name; });
 
 using NullDeviceTest = test::ReactorFixture;

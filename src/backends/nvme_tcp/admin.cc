@@ -98,8 +98,9 @@ Task<Result<CommandResult>> Admin::run(nvme::spec::Command entry,
 
 Task<Result<CommandResult>> Admin::must(nvme::spec::Command entry,
                                         std::span<std::byte> into,
-                                        const char* what) {
-    auto result = co_await run(entry, into);
+                                        const char* what,
+                                        Nanos deadline) {
+    auto result = co_await run(entry, into, deadline);
     if (result && result->status != 0) {
         co_return core::fail(ErrorKind::Unavailable, queue_.name() + ": " + what + " failed with " +
                                                          status_text(result->status));
@@ -224,7 +225,12 @@ Task<Result<ControllerFacts>> Admin::identify_controller() {
     facts.can_write_zeroes = (data.oncs & nvme::spec::kOncsWriteZeroes) != 0;
     facts.volatile_cache = (data.vwc & nvme::spec::kVwcPresent) != 0;
     facts.tells_namespace_changes = (data.oaes & nvme::spec::kEventNamespaceAttribute) != 0;
+    facts.tells_ana_changes = (data.oaes & kEventAnaChange) != 0;
     facts.keeps_alive = data.kas != 0;
+    facts.ana.reported = (data.cmic & kCmicAna) != 0;
+    facts.ana.transition = std::chrono::seconds(std::max<std::uint8_t>(data.anatt, 1));
+    facts.ana.group_max = data.anagrpmax;
+    facts.ana.groups = data.nanagrpid;
     co_await ask_command_set_limits(facts, page);
     co_return facts;
 }
@@ -310,10 +316,13 @@ Task<Result<std::uint32_t>> Admin::await_event() {
 
 Task<Result<void>> Admin::get_log(nvme::spec::LogPage page,
                                   std::uint64_t offset,
-                                  std::span<std::byte> into) {
+                                  std::span<std::byte> into,
+                                  std::uint32_t specific,
+                                  Nanos deadline) {
     nvme::spec::Command entry = entry_of(AdminOpcode::GetLogPage);
     nvme::spec::set_log_page_range(entry, page, offset, static_cast<std::uint32_t>(into.size()));
-    const auto result = co_await must(entry, into, "Get Log Page");
+    entry.cdw10 = entry.cdw10 | specific;
+    const auto result = co_await must(entry, into, "Get Log Page", deadline);
     if (!result) {
         co_return std::unexpected(result.error());
     }

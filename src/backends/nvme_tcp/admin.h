@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <vector>
 
+#include "backends/nvme_tcp/ana.h"
 #include "backends/nvme_tcp/namespace_device.h"
 #include "backends/nvme_tcp/queue_pair.h"
 #include "nvme/spec/fabrics.h"
@@ -28,6 +30,8 @@ struct ControllerFacts {
     bool can_write_zeroes = false;
     bool volatile_cache = false;
     bool tells_namespace_changes = false;
+    bool tells_ana_changes = false;
+    AnaFacts ana;
     bool keeps_alive = false;
 };
 
@@ -65,9 +69,16 @@ class Admin final : private QueuePairHandler {
                                                                       const ControllerFacts& facts,
                                                                       Nanos deadline,
                                                                       bool& ask_again);
+    /// `specific`: the page's own bits of CDW10.
     Task<Result<void>> get_log(nvme::spec::LogPage page,
                                std::uint64_t offset,
-                               std::span<std::byte> into);
+                               std::span<std::byte> into,
+                               std::uint32_t specific = 0,
+                               Nanos deadline = core::kNever);
+    /// The state of each ANA group, of a controller that reports them. Errors: Unavailable with
+    /// what is wrong with the log page.
+    Task<Result<std::map<std::uint32_t, AnaState>>> ana_states(const AnaFacts& facts,
+                                                               Nanos deadline);
     /// Tells the controller to end: a normal shutdown, or a reset that ends all outstanding
     /// commands. Best effort within `limit`.
     Task<> disable(bool shutdown, Nanos limit);
@@ -82,7 +93,11 @@ class Admin final : private QueuePairHandler {
     /// The same; a status other than success is an error that says `what` failed.
     Task<Result<CommandResult>> must(nvme::spec::Command entry,
                                      std::span<std::byte> into,
-                                     const char* what);
+                                     const char* what,
+                                     Nanos deadline = core::kNever);
+    Task<Result<std::map<std::uint32_t, AnaState>>> read_ana_log(const AnaFacts& facts,
+                                                                 Nanos deadline,
+                                                                 bool& changed);
     Task<Result<std::uint64_t>> get_property(std::uint32_t offset, bool wide);
     Task<Result<void>> set_property(std::uint32_t offset, std::uint32_t value);
     Task<Result<void>> enable();

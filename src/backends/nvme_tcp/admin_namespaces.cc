@@ -225,7 +225,56 @@ Task<Result<std::optional<NamespaceIdentity>>> Admin::describe_namespace(
     std::memcpy(&eui, data.eui64, 8);
     identity.eui64 = shown.eui64 != 0 ? shown.eui64 : eui.get();
     identity.uuid = choose_uuid(shown.uuid, identity, subnqn_);
+    identity.ana_group = facts.ana.reported ? data.anagrpid.get() : 0;
     co_return std::optional<NamespaceIdentity>(identity);
+}
+
+/// One pass over the log. `changed`: it was not the same from its first piece to its last.
+Task<Result<std::map<std::uint32_t, AnaState>>> Admin::read_ana_log(const AnaFacts& facts,
+                                                                    Nanos deadline,
+                                                                    bool& changed) {
+    AnaLogReader reader(facts);
+    std::vector<std::byte> piece;
+    int pieces = 0;
+    while (const auto next = reader.next()) {
+        piece.assign(next->bytes, std::byte{0});
+        auto done = co_await get_log(kAnaLogPage, next->offset, piece, kAnaGroupsOnly, deadline);
+        if (done) {
+            done = reader.add(piece);
+        }
+        if (!done) {
+            co_return std::unexpected(done.error());
+        }
+        ++pieces;
+    }
+    changed = false;
+    if (pieces > 1) {
+        AnaLogHeader after;
+        const auto done = co_await get_log(kAnaLogPage, 0, core::as_writable_bytes_of(after),
+                                           kAnaGroupsOnly, deadline);
+        if (!done) {
+            co_return std::unexpected(done.error());
+        }
+        changed = after.change_count != reader.change_count();
+    }
+    co_return reader.states();
+}
+
+Task<Result<std::map<std::uint32_t, AnaState>>> Admin::ana_states(const AnaFacts& facts,
+                                                                  Nanos deadline) {
+    constexpr int kAttempts = 5;
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+        bool changed = false;
+        auto states = co_await read_ana_log(facts, deadline, changed);
+        if (!states) {
+            co_return core::fail(queue_.name(), states.error());
+        }
+        if (!changed) {
+            co_return states;
+        }
+    }
+    co_return core::fail(ErrorKind::Unavailable,
+                         queue_.name() + ": its ANA log changes faster than it can be read");
 }
 
 }  // namespace remora::backends::nvme_tcp

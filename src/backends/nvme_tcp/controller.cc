@@ -85,13 +85,19 @@ Task<> Controller::serve() {
     log::info("remote controller live", kv("name", options_.name), kv("subsystem", options_.subnqn),
               kv("endpoint", options_.endpoint.text()));
     while (!stopping_ && !reset_wanted_ && !down_) {
-        if (!scan_wanted_ && reactor_.now() < next_scan_) {
-            co_await wake_.wait_until(next_scan_);
+        const bool scan_due = scan_wanted_ || reactor_.now() >= next_scan_;
+        if (!scan_due && reactor_.now() < next_ana_) {
+            co_await wake_.wait_until(std::min(next_scan_, next_ana_));
             continue;
         }
-        const auto scanned = co_await scan();
-        if (!scanned && !reset_wanted_) {
-            note_down(scanned.error());
+        Result<void> read;
+        if (scan_due) {
+            read = co_await scan();
+        } else {
+            read = co_await read_ana();
+        }
+        if (!read && !reset_wanted_) {
+            note_down(read.error());
         }
     }
     if (stopping_) {
@@ -235,10 +241,21 @@ ControllerStatus Controller::status() const {
         one.geometry = identity.geometry;
         one.present = device->state() != NamespaceState::Away;
         one.problem = device->problem();
+        one.shown = device->shown_uuid();
+        one.ana = device->ana();
         if (out.last_error.empty()) {
             out.last_error = one.problem;
         }
         out.namespaces.push_back(std::move(one));
+    }
+    return out;
+}
+
+std::vector<NamespaceDevice*> Controller::devices() const {
+    std::vector<NamespaceDevice*> out;
+    out.reserve(devices_.size());
+    for (const auto& [nsid, device] : devices_) {
+        out.push_back(device.get());
     }
     return out;
 }
@@ -300,8 +317,8 @@ Task<Result<void>> Controller::forget_device(std::uint32_t nsid) {
     std::uint32_t channels = 0;
     for (std::size_t i = 0; i < device->view_count(); ++i) {
         NamespaceView* view = &device->view(i);
-        channels +=
-            co_await reactor::call_on(*view->reactor, [view] { return view->open_channels; });
+        channels += co_await reactor::call_on(
+            *view->reactor, [view] { return view->open_channels + view->inside; });
     }
     if (channels > 0) {
         co_return core::fail(ErrorKind::FailedPrecondition,

@@ -46,11 +46,15 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
     Task<> reset() override;
     Task<> stop() override;
 
+    /// Those of all namespaces, also of those that are away.
+    [[nodiscard]] std::vector<NamespaceDevice*> devices() const;
+
     /// Greatest number of namespaces of one controller, and of devices kept for it.
     static constexpr std::uint32_t kMaxNamespaces = 4096;
 
   private:
     void on_lane_down(std::uint32_t lane, const core::Error& reason) override;
+    void on_ana_doubt() override { want_ana(); }
     void on_admin_down(const core::Error& reason) override;
 
     // controller.cc: the life
@@ -72,6 +76,11 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
     Task<Result<void>> connect_lanes(std::uint32_t granted);
     Task<> lanes_go_live(std::uint32_t granted);
     Task<Result<void>> scan();
+    Task<Result<void>> read_ana();
+    Task<Result<void>> learn_ana(Nanos deadline);
+    void take_ana(const std::map<std::uint32_t, AnaState>& states);
+    void want_ana();
+    Task<> handle_event(std::uint32_t event);
     Task<Result<std::vector<NamespaceIdentity>>> ask_namespaces(Nanos deadline);
     NamespaceDevice* device_for(const NamespaceIdentity& identity);
     bool take_namespaces(const std::vector<NamespaceIdentity>& shown);
@@ -101,8 +110,11 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
     bool reset_wanted_ = false;
     bool hurry_ = false;
     bool scan_wanted_ = false;
-    Nanos next_scan_ = core::kNever;  // a namespace could not be described for now
-    bool scanning_ = false;           // the controller is being asked
+    Nanos next_scan_ = core::kNever;   // a namespace could not be described for now
+    Nanos next_ana_ = core::kNever;    // when the ANA states are to be read
+    Nanos ana_read_{};                 // when they were
+    Nanos ana_change_ = core::kNever;  // since when a namespace is going from one to another
+    bool scanning_ = false;            // the controller is being asked
     bool told_left_out_ = false;
     bool told_undescribed_ = false;
     std::uint64_t scans_started_ = 0;

@@ -82,8 +82,11 @@ Task<Result<void>> Controller::associate() {
     if (!done) {
         co_return done;
     }
-    if (facts_.tells_namespace_changes) {
-        done = co_await admin_->set_event_mask(nvme::spec::kEventNamespaceAttribute);
+    const std::uint32_t events =
+        (facts_.tells_namespace_changes ? nvme::spec::kEventNamespaceAttribute : 0U) |
+        (facts_.ana.reported && facts_.tells_ana_changes ? kEventAnaChange : 0U);
+    if (events != 0) {
+        done = co_await admin_->set_event_mask(events);
         if (!done) {
             co_return done;
         }
@@ -130,6 +133,8 @@ Task<> Controller::dissociate() {
     down_.reset();
     keep_alive_end_.reset();
     reset_wanted_ = false;
+    next_ana_ = core::kNever;
+    ana_change_ = core::kNever;
     notify_change();
 }
 
@@ -165,11 +170,17 @@ Task<Result<void>> Controller::scan() {
     scan_wanted_ = false;
     ++scans_started_;
     scanning_ = true;
-    const auto shown = co_await ask_namespaces(reactor_.now() + options_.timing.scan_timeout);
-    scanning_ = false;
+    const Nanos deadline = reactor_.now() + options_.timing.scan_timeout;
+    auto shown = co_await ask_namespaces(deadline);
     bool changed = false;
     if (shown) {
         changed = take_namespaces(*shown);
+        if (const auto learned = co_await learn_ana(deadline); !learned) {
+            shown = std::unexpected(learned.error());
+        }
+    }
+    scanning_ = false;
+    if (shown) {
         co_await update_views();
         scans_done_ = scans_started_;
     }
@@ -271,6 +282,7 @@ Task<> Controller::update_views() {
         NamespaceState state;
         block::Geometry geometry;
         bool zeroing;
+        AnaState ana;
     };
     const std::size_t reactors = devices_.empty() ? 0 : devices_.begin()->second->view_count();
     for (std::size_t i = 0; i < reactors; ++i) {
@@ -278,11 +290,13 @@ Task<> Controller::update_views() {
         updates.reserve(devices_.size());
         for (const auto& [nsid, device] : devices_) {
             updates.push_back({&device->view(i), device->state(), device->identity().geometry,
-                               device->identity().discard_by_zeroing});
+                               device->identity().discard_by_zeroing, device->ana()});
         }
+        const bool reported = facts_.ana.reported;
         reactor::Reactor& target = *updates.front().view->reactor;
-        co_await reactor::call_on(target, [&updates] {
+        co_await reactor::call_on(target, [&updates, reported] {
             for (const Update& update : updates) {
+                update.view->update_ana(update.ana, reported);
                 update.view->update(update.state, update.geometry, update.zeroing);
             }
         });
@@ -315,21 +329,27 @@ Task<> Controller::event_loop() {
         if (!event) {
             co_return;
         }
-        if (*event == nvme::spec::kNoticeNamespaces) {
-            // Reading the list lets the next event of its kind come. What it says does not matter:
-            // everything is looked at again.
-            nvme::spec::ChangedNamespacesLog changed;
-            const auto bytes = std::as_writable_bytes(std::span(&changed, 1));
-            const auto read =
-                co_await admin_->get_log(nvme::spec::LogPage::ChangedNamespaces, 0, bytes);
-            if (!read) {
-                log::debug("changed namespace list not read", log::kv("name", options_.name),
-                           log::kv("reason", read.error().message));
-            }
-            scan_wanted_ = true;
-            wake_.notify();
-        }
+        co_await handle_event(*event);
         co_await reactor::sleep_for(kEventPause);
+    }
+}
+
+Task<> Controller::handle_event(std::uint32_t event) {
+    if (event == kNoticeAna) {
+        want_ana();  // reading the log lets the next event of its kind come
+    } else if (event == nvme::spec::kNoticeNamespaces) {
+        // Reading the list lets the next event of its kind come. What it says does not matter:
+        // everything is looked at again.
+        nvme::spec::ChangedNamespacesLog changed;
+        const auto bytes = std::as_writable_bytes(std::span(&changed, 1));
+        const auto read =
+            co_await admin_->get_log(nvme::spec::LogPage::ChangedNamespaces, 0, bytes);
+        if (!read) {
+            log::debug("changed namespace list not read", log::kv("name", options_.name),
+                       log::kv("reason", read.error().message));
+        }
+        scan_wanted_ = true;
+        wake_.notify();
     }
 }
 

@@ -53,10 +53,11 @@ Lane::Lane(std::uint32_t index,
       wait_timer_(*this),
       retry_timer_(*this),
       watch_timer_(*this),
-      down_(*this) {}
+      down_(*this),
+      doubt_(*this) {}
 
 Lane::~Lane() {
-    CHECK(!queue_ && waiting_.empty() && retrying_.empty());
+    CHECK(!queue_ && waiting_.empty() && retrying_.empty() && grouped_.empty());
 }
 
 void Lane::meet(std::span<const std::unique_ptr<Lane>> lanes) {
@@ -67,6 +68,11 @@ void Lane::meet(std::span<const std::unique_ptr<Lane>> lanes) {
 
 void Lane::DownMessage::run() {
     lane.owner_.on_lane_down(lane.index_, reason);
+}
+
+void Lane::DoubtMessage::run() {
+    lane.owner_.on_ana_doubt();
+    lane.reactor_.post(back);
 }
 
 Task<Result<void>> Lane::connect(QueuePairOptions options) {
@@ -91,17 +97,23 @@ void Lane::go_live(const TransferLimits& limits, Lane* carrier) {
         reactor_.arm(watch_timer_, reactor_.now() + timing_.io_timeout / 4);
     }
     pump();
+    tell_grouped();
 }
 
 Task<> Lane::disconnect(Nanos linger) {
     live_ = false;
     carrier_ = nullptr;
+    draining_ = true;
     watch_timer_.cancel();
+    hand_over_waiting(false);
     expire_waiting();
     if (queue_) {
         co_await queue_->close(linger);
         queue_.reset();
     }
+    draining_ = false;
+    hand_over_waiting(true);
+    tell_grouped();
 }
 
 void Lane::abort_connect(core::Error reason) {
@@ -114,6 +126,7 @@ void Lane::shut_down() {
     CHECK(!queue_);
     shut_down_ = true;
     waiting_.append(retrying_);
+    hand_over_waiting(true);
     while (Request* request = waiting_.pop_front()) {
         refuse(*request, Status::Aborted, 0);
     }
@@ -123,7 +136,8 @@ void Lane::shut_down() {
 }
 
 bool Lane::couriers_idle() const {
-    return std::ranges::all_of(couriers_, [](const auto& courier) { return courier->idle(); });
+    return !doubt_.posted &&
+           std::ranges::all_of(couriers_, [](const auto& courier) { return courier->idle(); });
 }
 
 void Lane::submit(NamespaceView& view, RequestBatch& batch) {
@@ -131,8 +145,13 @@ void Lane::submit(NamespaceView& view, RequestBatch& batch) {
     while (Request* request = batch.pop_front()) {
         ++stats_.submitted;
         request->nvme_status = 0;
-        start_progress(*request).origin = static_cast<std::uint16_t>(index_);
-        const Status valid = block::validate(*request, view.geometry);
+        Progress& progress = start_progress(*request);
+        progress.origin = static_cast<std::uint16_t>(index_);
+        progress.sequence = view.group != nullptr ? view.group->take_sequence() : next_sequence_++;
+        progress.deadline_ns = (reactor_.now() + timing_.path_timeout).count();
+        progress.view = &view;
+        ++view.inside;
+        const Status valid = block::validate(*request, view.limits());
         if (valid != Status::Ok || shut_down_) {
             refuse(*request, valid != Status::Ok ? valid : Status::Aborted, 0);
             continue;
@@ -144,33 +163,42 @@ void Lane::submit(NamespaceView& view, RequestBatch& batch) {
 
 void Lane::enqueue(NamespaceView& view, Request& request) {
     Progress& progress = progress_of(request);
-    const Nanos deadline = reactor_.now() + timing_.path_timeout;
     progress.view = &view;
-    progress.deadline_ns = deadline.count();
-    progress.sequence = next_sequence_++;
     progress.queued = true;
     waiting_.push_back(request);
     if (!live_ && !wait_timer_.armed()) {
-        reactor_.arm(wait_timer_, deadline);
+        reactor_.arm(wait_timer_, Nanos(progress.deadline_ns));
     }
 }
 
 void Lane::on_courier(const Lane& from, RequestBatch& requests, RequestBatch& finished) {
     while (Request* request = requests.pop_front()) {
         Progress& progress = progress_of(*request);
-        if (shut_down_) {
+        NamespaceView& view = progress.view->device->view(index_);
+        ++view.inside;
+        progress.view = &view;
+        if (has_spare(progress) && !live_ && !draining_) {
+            leave(*request);  // it was on its way when this lane's connection ended
+        } else if (shut_down_) {
             refuse(*request, Status::Aborted, 0);
-            continue;
+        } else {
+            DCHECK(progress.origin == from.index_);
+            enqueue(view, *request);
         }
-        DCHECK(progress.origin == from.index_);
-        enqueue(progress.view->device->view(index_), *request);
     }
     pump();
     RequestBatch ours;
-    ours.append(finished);
-    ours.for_each([this](const Request& request) {
-        ++(request.status == Status::Ok ? stats_.completed : stats_.failed);
-    });
+    while (Request* request = finished.pop_front()) {
+        Progress& progress = progress_of(*request);
+        if (progress.homeward) {
+            come_home(*request);
+            continue;
+        }
+        --progress.view->device->view(index_).inside;
+        ++(request->status == Status::Ok ? stats_.completed : stats_.failed);
+        ours.push_back(*request);
+    }
+    pump();
     give_back(ours);
 }
 
@@ -203,10 +231,10 @@ void Lane::pump() {
 /// Nothing (more) of a request is sent to a namespace that is away or another volume by now: it
 /// ends as if a part of it had failed, once the parts that are under way are back.
 void Lane::note_absence(Progress& progress) {
-    if (progress.view->state == NamespaceState::Present || progress.status != Status::Ok) {
+    if (progress.view->sendable() || progress.status != Status::Ok) {
         return;
     }
-    if (progress.view->state == NamespaceState::Away) {
+    if (progress.view->state != NamespaceState::Mismatch || progress.view->group_spares()) {
         REMORA_COVER("host: a request waits for its namespace");
         progress.retry = true;
         return;
@@ -270,6 +298,7 @@ void Lane::part_failed(const Completion& completion, Progress& progress) {
         }
         if (asks_for_retry(completion.status)) {
             progress.retry = true;
+            note_ana(*progress.view, completion.status);
             return;
         }
         if (progress.status == Status::Ok) {
@@ -297,13 +326,18 @@ void Lane::part_failed(const Completion& completion, Progress& progress) {
 /// A request that failed in part or waits for its namespace, with nothing outstanding: gives it
 /// back, or tries it again.
 void Lane::settle(Request& request) {
-    const Progress& progress = progress_of(request);
+    Progress& progress = progress_of(request);
     if (progress.status != Status::Ok) {
         refuse(request, progress.status, progress.nvme_status);
     } else if (progress.retry && reactor_.now().count() >= progress.deadline_ns) {
         const Status status =
             progress.nvme_status != 0 ? nvme::from_nvme(progress.nvme_status) : Status::PathError;
         refuse(request, status, progress.nvme_status);
+    } else if (!progress.moved && has_spare(progress) &&
+               progress.view->group->has_alternative(*progress.view)) {
+        REMORA_COVER("host: a status sends a request to another path");
+        progress.moved = true;
+        leave(request);
     } else {
         ++stats_.retried;
         retry_later(request);
@@ -313,6 +347,7 @@ void Lane::settle(Request& request) {
 void Lane::finish(Request& request, RequestBatch& finished) {
     request.status = Status::Ok;
     const Progress& progress = progress_of(request);
+    --progress.view->inside;
     if (progress.origin != index_) {
         couriers_[progress.origin]->carry_finished(request);
         return;
@@ -330,7 +365,9 @@ void Lane::give_back(RequestBatch& finished) {
 /// Fails a request, later in this turn: it may be the caller of submit() that is told.
 void Lane::refuse(Request& request, Status status, std::uint16_t nvme_status) {
     request.nvme_status = nvme_status;
-    const Progress& progress = progress_of(request);
+    Progress& progress = progress_of(request);
+    --progress.view->inside;
+    release_hold(progress);
     if (progress.origin != index_) {
         request.status = status;
         couriers_[progress.origin]->carry_finished(request);

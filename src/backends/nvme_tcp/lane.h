@@ -10,6 +10,10 @@
 // A request waits until its deadline and then fails. With fewer I/O queues granted than there are
 // reactors, a lane without one hands its requests to a carrier lane, by mailbox.
 //
+// When its volume has other paths (MultipathView), a request does not wait here: it is given back
+// to the volume's view of this reactor. What a carrier has goes home first, when its connection is
+// drained.
+//
 // It lives as long as its controller, is made and destroyed on the control reactor, and does all
 // else on its own, between connect() and shut_down() (both through reactor::call_on).
 #pragma once
@@ -20,6 +24,7 @@
 #include <vector>
 
 #include "backends/nvme_tcp/courier.h"
+#include "backends/nvme_tcp/multipath_view.h"
 #include "backends/nvme_tcp/namespace_device.h"
 #include "backends/nvme_tcp/progress.h"
 #include "backends/nvme_tcp/queue_pair.h"
@@ -40,19 +45,22 @@ struct TransferLimits {
 class LaneOwner {
   public:
     virtual void on_lane_down(std::uint32_t lane, const core::Error& reason) = 0;
+    /// A command's status says that what is known of the ANA states is out of date.
+    virtual void on_ana_doubt() = 0;
 
   protected:
     ~LaneOwner() = default;
 };
 
-/// Counters of one lane; submitted = completed + failed once nothing is inside.
+/// Counters of one lane; submitted = completed + failed + handed_on once nothing is inside.
 struct LaneStats {
     std::uint64_t submitted = 0;
     std::uint64_t completed = 0;
     std::uint64_t failed = 0;
     std::uint64_t commands = 0;
-    std::uint64_t resent = 0;   ///< Requests sent again on another connection.
-    std::uint64_t retried = 0;  ///< Requests tried again after a status, or while away.
+    std::uint64_t resent = 0;     ///< Requests sent again on another connection.
+    std::uint64_t retried = 0;    ///< Requests tried again after a status, or while away.
+    std::uint64_t handed_on = 0;  ///< Requests given back for another path.
 };
 
 class Lane final : private QueuePairHandler, private reactor::TimerHandler {
@@ -88,6 +96,18 @@ class Lane final : private QueuePairHandler, private reactor::TimerHandler {
     [[nodiscard]] bool couriers_idle() const;
 
     void submit(NamespaceView& view, block::RequestBatch& batch);
+    /// The same for requests that a MultipathView has placed; their deadlines go on.
+    void resume(NamespaceView& view, block::RequestBatch& batch);
+    /// Commands can be sent.
+    [[nodiscard]] bool live() const { return live_; }
+    /// A request that waits for its connection to be drained changes blocks that `request` does.
+    [[nodiscard]] bool holds_overlap(const NamespaceView& view,
+                                     const block::Request& request) const;
+    /// Gives back what waits here for `view`, whose requests may go elsewhere.
+    void release(NamespaceView& view);
+    /// Views that are one path of several are told when this path comes and goes.
+    void add_grouped(NamespaceView& view);
+    void remove_grouped(NamespaceView& view) { std::erase(grouped_, &view); }
     /// From a courier: `requests` to carry for the lane `from`, `finished` that it carried for us.
     void on_courier(const Lane& from, block::RequestBatch& requests, block::RequestBatch& finished);
     [[nodiscard]] const LaneStats& stats() const { return stats_; }
@@ -101,6 +121,19 @@ class Lane final : private QueuePairHandler, private reactor::TimerHandler {
         core::Error reason;
         bool posted = false;
     };
+    // The same for a doubt about ANA states; once until it is taken.
+    struct DoubtMessage final : reactor::Message {
+        explicit DoubtMessage(Lane& owner) : lane(owner), back(*this) {}
+        void run() override;
+        struct Back final : reactor::Message {
+            explicit Back(DoubtMessage& owner) : doubt(owner) {}
+            void run() override { doubt.posted = false; }
+            DoubtMessage& doubt;
+        };
+        Lane& lane;
+        Back back;
+        bool posted = false;
+    };
 
     void on_completions(std::span<const Completion> completions) override;
     void on_down(const core::Error& reason) override;
@@ -109,12 +142,19 @@ class Lane final : private QueuePairHandler, private reactor::TimerHandler {
     void enqueue(NamespaceView& view, block::Request& request);
     void pump();
     static void note_absence(Progress& progress);
+    void note_ana(NamespaceView& view, std::uint16_t status);
+    [[nodiscard]] static bool has_spare(const Progress& progress);
+    static void release_hold(Progress& progress);
+    void leave(block::Request& request);
+    void hand_over_waiting(bool drained);
+    void come_home(block::Request& request);
+    void tell_grouped();
     bool send_parts(block::Request& request, Progress& progress);
     std::uint32_t build_part(const block::Request& request,
                              const Progress& progress,
                              Command& command) const;
     void part_done(const Completion& completion, block::RequestBatch& finished);
-    static void part_failed(const Completion& completion, Progress& progress);
+    void part_failed(const Completion& completion, Progress& progress);
     void settle(block::Request& request);
     void finish(block::Request& request, block::RequestBatch& finished);
     static void give_back(block::RequestBatch& finished);
@@ -135,16 +175,19 @@ class Lane final : private QueuePairHandler, private reactor::TimerHandler {
     Lane* carrier_ = nullptr;
     bool live_ = false;
     bool shut_down_ = false;
+    bool draining_ = false;  // from the end of a connection until it is closed
     std::uint32_t next_sequence_ = 0;
     block::RequestBatch waiting_;
     block::RequestBatch retrying_;
     block::DeferredCompletions refused_;
     std::vector<std::unique_ptr<Courier>> couriers_;  // by the other lane's index
     std::vector<block::Request*> gathered_;           // room for a whole queue
+    std::vector<NamespaceView*> grouped_;
     reactor::Timer wait_timer_;
     reactor::Timer retry_timer_;
     reactor::Timer watch_timer_;
     DownMessage down_;
+    DoubtMessage doubt_;
     LaneStats stats_;
 };
 

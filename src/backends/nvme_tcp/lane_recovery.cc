@@ -18,8 +18,15 @@ namespace {
 // A command that others overtake for so many io_timeouts is lost.
 constexpr int kLostAfterTimeouts = 3;
 
-bool older(std::uint32_t a, std::uint32_t b) {
-    return static_cast<std::int32_t>(a - b) < 0;
+/// Sequences compare among one volume's requests of one lane.
+bool is_before(Request& a, Request& b) {
+    const Progress& first = progress_of(a);
+    const Progress& second = progress_of(b);
+    if (first.view != second.view) {
+        return first.view->nsid < second.view->nsid;
+    }
+    return first.origin != second.origin ? first.origin < second.origin
+                                         : is_older(first.sequence, second.sequence);
 }
 
 }  // namespace
@@ -47,6 +54,11 @@ void Lane::retry_due() {
             refuse(*request, Status::PathError, progress.nvme_status);
             continue;
         }
+        progress.moved = false;
+        if (has_spare(progress)) {
+            leave(*request);
+            continue;
+        }
         progress.queued = true;
         due.push_back(*request);
     }
@@ -61,8 +73,10 @@ void Lane::retry_due() {
 
 void Lane::on_down(const core::Error& reason) {
     live_ = false;
+    draining_ = true;
     watch_timer_.cancel();
     requeue_outstanding();
+    hand_over_waiting(false);
     expire_waiting();
     if (!down_.posted) {
         down_.posted = true;
@@ -84,9 +98,7 @@ void Lane::requeue_outstanding() {
             gathered_.push_back(&request);
         }
     });
-    std::ranges::sort(gathered_, [](Request* a, Request* b) {
-        return older(progress_of(*a).sequence, progress_of(*b).sequence);
-    });
+    std::ranges::sort(gathered_, [](Request* a, Request* b) { return is_before(*a, *b); });
     waiting_.for_each([](Request& request) { progress_of(request).next_block = 0; });
     RequestBatch front;
     for (Request* request : gathered_) {
@@ -96,6 +108,10 @@ void Lane::requeue_outstanding() {
         progress.outstanding = 0;
         progress.status = Status::Ok;
         progress.retry = false;
+        if (changes_blocks(*request) && progress.view->group != nullptr && !progress.held) {
+            progress.held = true;
+            ++progress.view->held;
+        }
         ++stats_.resent;
         // One that was half sent is on the waiting queue already: its first.
         if (!progress.queued) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "backends/nvme_tcp/lane.h"
+#include "backends/nvme_tcp/multipath_view.h"
 
 namespace remora::backends::nvme_tcp {
 
@@ -39,6 +40,9 @@ void NamespaceView::update(NamespaceState new_state,
                            bool zeroing) {
     state = new_state;
     discard_by_zeroing = zeroing;
+    if (group != nullptr) {
+        group->path_changed();
+    }
     if (geometry == new_geometry) {
         return;
     }
@@ -51,12 +55,29 @@ void NamespaceView::update(NamespaceState new_state,
     }
 }
 
+void NamespaceView::update_ana(AnaState new_state, bool reported) {
+    ana = new_state;
+    ana_reported = reported;
+    if (group != nullptr) {
+        group->path_changed();
+    }
+}
+
+bool NamespaceView::group_spares() const {
+    return group != nullptr && group->spares(*this);
+}
+
+const block::Geometry& NamespaceView::limits() const {
+    return group != nullptr ? group->geometry() : geometry;
+}
+
 NamespaceDevice::NamespaceDevice(const std::string& controller,
                                  const NamespaceIdentity& identity,
                                  std::span<const std::unique_ptr<Lane>> lanes,
                                  reactor::Reactor& control)
     : block::Device(controller + "n" + std::to_string(identity.nsid), identity.uuid),
-      identity_(identity) {
+      identity_(identity),
+      shown_uuid_(identity.uuid) {
     const auto add_view = [&](Lane* lane, reactor::Reactor& reactor) {
         auto view = std::make_unique<NamespaceView>();
         view->device = this;
@@ -80,7 +101,7 @@ NamespaceDevice::NamespaceDevice(const std::string& controller,
 
 NamespaceDevice::~NamespaceDevice() {
     for (const auto& view : views_) {
-        CHECK(view->open_channels == 0);
+        CHECK(view->open_channels == 0 && view->inside == 0 && view->group == nullptr);
         CHECK(view->listeners.empty());
     }
 }
@@ -113,6 +134,7 @@ bool NamespaceDevice::take(const NamespaceIdentity& shown) {
     const NamespaceState state_before = state_;
     const block::Geometry geometry_before = identity_.geometry;
     const std::string problem_before = std::exchange(problem_, {});
+    shown_uuid_ = shown.uuid;
     if (shown.uuid != uuid()) {
         problem_ = name() + " is volume " + shown.uuid.text() + " now, it was " + uuid().text();
     } else if (shown.geometry.block_size != identity_.geometry.block_size) {

@@ -11,8 +11,10 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "backends/nvme_tcp/ana.h"
 #include "block/device.h"
 #include "core/uuid.h"
 #include "reactor/reactor.h"
@@ -20,6 +22,7 @@
 namespace remora::backends::nvme_tcp {
 
 class Lane;
+class MultipathView;
 class NamespaceDevice;
 
 /// What the controller says a namespace is (Identify, CNS 00h and 03h).
@@ -30,6 +33,7 @@ struct NamespaceIdentity {
     std::uint64_t eui64 = 0;
     block::Geometry geometry;
     bool discard_by_zeroing = false;  ///< Discard is Write Zeroes with the deallocate bit.
+    std::uint32_t ana_group = 0;      ///< 0: none, access does not vary.
 };
 
 /// What to do with I/O to a namespace.
@@ -47,13 +51,28 @@ struct NamespaceView {
     std::uint32_t nsid = 0;
     unsigned block_shift = 9;
     NamespaceState state = NamespaceState::Away;
+    AnaState ana = AnaState::Optimized;
+    bool ana_reported = false;  ///< Statuses of the ANA kind mean what they say.
     bool discard_by_zeroing = false;
     std::uint32_t open_channels = 0;
+    std::uint32_t inside = 0;  ///< Requests that its lane has.
+    std::uint32_t held = 0;    ///< Of these: wait until a dead connection is drained.
+    /// The volume that this is one path to, with others perhaps; null when it stands alone.
+    MultipathView* group = nullptr;
     block::Geometry geometry;
     std::vector<block::DeviceListener*> listeners;
 
+    /// Commands may be sent.
+    [[nodiscard]] bool sendable() const {
+        return state == NamespaceState::Present && is_accessible(ana);
+    }
     /// Takes the new state of affairs; tells the listeners when the geometry is another one.
     void update(NamespaceState new_state, const block::Geometry& new_geometry, bool zeroing);
+    void update_ana(AnaState new_state, bool reported);
+    /// Its requests may go to another path.
+    [[nodiscard]] bool group_spares() const;
+    /// The geometry that requests are held against: the volume's.
+    [[nodiscard]] const block::Geometry& limits() const;
 };
 
 class NamespaceDevice final : public block::Device {
@@ -85,12 +104,19 @@ class NamespaceDevice final : public block::Device {
     [[nodiscard]] const NamespaceIdentity& identity() const { return identity_; }
     [[nodiscard]] NamespaceState state() const { return state_; }
     [[nodiscard]] const std::string& problem() const { return problem_; }
+    /// The volume that is at this number now; its own when that was not seen to be another.
+    [[nodiscard]] const core::Uuid& shown_uuid() const { return shown_uuid_; }
+    /// Returns whether it is another one than before.
+    bool set_ana(AnaState state) { return std::exchange(ana_, state) != state; }
+    [[nodiscard]] AnaState ana() const { return ana_; }
 
   private:
     NamespaceView& current_view() const;
 
     NamespaceIdentity identity_;
     NamespaceState state_ = NamespaceState::Away;
+    AnaState ana_ = AnaState::Optimized;
+    core::Uuid shown_uuid_;
     std::string problem_;
     std::vector<std::unique_ptr<NamespaceView>> views_;
 };

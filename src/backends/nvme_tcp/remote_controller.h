@@ -34,6 +34,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/nvme_tcp/ana.h"
 #include "block/device.h"
 #include "block/reactor_context.h"
 #include "core/result.h"
@@ -56,6 +57,7 @@ struct KnownNamespace {
     core::Uuid uuid;
     std::uint32_t block_size = 512;
     std::uint64_t block_count = 0;
+    std::uint32_t number = 0;  ///< In the volume's name (MultipathController); 0: the nsid.
 };
 
 /// Every wait's limit. Tests shorten them.
@@ -97,6 +99,8 @@ struct NamespaceStatus {
     block::Geometry geometry;
     bool present = false;  ///< The controller showed it when it was last asked.
     std::string problem;   ///< Why its I/O fails although present; empty when it does not.
+    core::Uuid shown;      ///< The volume that is at this number now; `uuid` when it is that one.
+    AnaState ana = AnaState::Optimized;  ///< As the controller said last.
 };
 
 struct ControllerStatus {
@@ -117,6 +121,7 @@ class NamespaceListener {
     ~NamespaceListener() = default;
 };
 
+/// One path: one association with one controller.
 class RemoteController {
   public:
     virtual ~RemoteController() = default;

@@ -65,12 +65,23 @@ FakeNamespace& FakeTarget::add_namespace(std::uint32_t nsid,
     return space;
 }
 
-void FakeTarget::tell_namespaces_changed() {
+void FakeTarget::tell(std::uint32_t event) {
     for (const auto& connection : connections_) {
         if (connection->event_waits_ && !connection->closed()) {
             connection->event_waits_ = false;
-            connection->respond(connection->event_cid_, 0, nvme::spec::kNoticeNamespaces);
+            connection->respond(connection->event_cid_, 0, event);
         }
+    }
+}
+
+void FakeTarget::set_ana(std::uint8_t state) {
+    cmic = 1U << 3U;
+    ana_log.assign(48, std::byte{0});
+    ana_log[8] = std::byte{1};   // one group
+    ana_log[16] = std::byte{1};  // its number
+    ana_log[32] = std::byte{state};
+    for (auto& [nsid, space] : namespaces) {
+        space.ana_group = 1;
     }
 }
 
@@ -113,6 +124,9 @@ void FakeConnection::on_ready(reactor::Readiness /*readiness*/) {
         const std::ptrdiff_t got = stream_->recv(std::span(&segment, 1));
         if (got == -EAGAIN) {
             break;
+        }
+        if (got == 0 && target_.never_closes) {
+            return;
         }
         if (got <= 0) {
             close();
@@ -270,6 +284,9 @@ void FakeConnection::on_admin(const Command& command, std::span<const std::byte>
             identify(command);
             return;
         case AdminOpcode::SetFeatures: {
+            if ((command.cdw10.get() & 0xffU) == 0x0b) {
+                target_.event_mask = command.cdw11;
+            }
             const std::uint32_t granted =
                 std::min((command.cdw11.get() & 0xffffU) + 1, target_.queues);
             respond(command.cid, 0, (granted - 1) | ((granted - 1) << 16U));
@@ -301,7 +318,11 @@ void FakeConnection::identify(const Command& command) {
     if (cns == Cns::Controller) {
         nvme::spec::IdentifyController data;
         data.mdts = target_.mdts;
-        data.oaes = nvme::spec::kEventNamespaceAttribute;
+        data.cmic = target_.cmic;
+        data.anatt = target_.anatt;
+        data.anagrpmax = target_.ana_groups;
+        data.nanagrpid = target_.ana_groups;
+        data.oaes = nvme::spec::kEventNamespaceAttribute | (target_.cmic != 0 ? 1U << 11U : 0U);
         data.cntrltype = nvme::spec::kControllerTypeIo;
         data.kas = 10;
         data.nn = 1024;
@@ -325,6 +346,7 @@ void FakeConnection::identify(const Command& command) {
         data.dlfeat = found->second.dlfeat;
         data.lbaf[0].lba_shift = found->second.block_shift;
         std::memcpy(data.nguid, found->second.nguid.data(), 16);
+        data.anagrpid = found->second.ana_group;
         page = bytes_of(data);
     } else if (cns == Cns::NamespaceDescriptors && found != target_.namespaces.end()) {
         if (!found->second.uuid.is_nil()) {
@@ -351,6 +373,11 @@ void FakeConnection::read_log(const Command& command) {
             const auto bytes = core::as_bytes_of(entry);
             all.insert(all.end(), bytes.begin(), bytes.end());
         }
+    }
+    if ((command.cdw10 & 0xffU) == 0x0c) {
+        ++target_.ana_reads;
+        EXPECT_NE(command.cdw10 & (1U << 8U), 0U);  // groups only
+        all = target_.ana_log;
     }
     const std::size_t offset = nvme::spec::log_page_offset(command);
     const std::size_t bytes = nvme::spec::log_page_bytes(command);

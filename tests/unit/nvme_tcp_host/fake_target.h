@@ -40,6 +40,7 @@ struct FakeNamespace {
     std::uint64_t block_count = 8192;
     std::uint8_t dlfeat = 1;
     std::vector<std::byte> data;
+    std::uint32_t ana_group = 0;
 };
 
 class FakeConnection;
@@ -61,7 +62,11 @@ class FakeTarget final : private reactor::AcceptHandler {
     void revive();
     void break_connections();
     /// Ends waiting event requests with "namespaces changed".
-    void tell_namespaces_changed();
+    void tell_namespaces_changed() { tell(nvme::spec::kNoticeNamespaces); }
+    /// The same with another DW0.
+    void tell(std::uint32_t event);
+    /// Reports ANA, with one group of every namespace in this state (as on the wire).
+    void set_ana(std::uint8_t state);
     [[nodiscard]] std::vector<FakeConnection*> connections() const;
 
     // What it says.
@@ -81,6 +86,11 @@ class FakeTarget final : private reactor::AcceptHandler {
     std::vector<nvme::spec::DiscoveryLogEntry> log;
     std::uint64_t log_generation = 1;
     std::uint32_t never_ready_reads = 0;  ///< CSTS says "not ready" so many times.
+    bool never_closes = false;  ///< Keeps its end of a connection that the host has ended.
+    std::uint8_t cmic = 0;
+    std::uint8_t anatt = 10;
+    std::uint32_t ana_groups = 4;    ///< NANAGRPID and ANAGRPMAX.
+    std::vector<std::byte> ana_log;  ///< Log page 0Ch as it is.
 
     /// Sees every PDU first; true: it is dealt with.
     std::function<bool(FakeConnection&, const nvme::tcp::CommonHeader&, std::span<const std::byte>)>
@@ -96,6 +106,8 @@ class FakeTarget final : private reactor::AcceptHandler {
     int keep_alives = 0;
     int connections_made = 0;
     int log_reads = 0;
+    int ana_reads = 0;
+    std::uint32_t event_mask = 0;
     std::vector<nvme::tcp::TermReq> term_requests;
 
     reactor::Reactor& reactor() { return reactor_; }
