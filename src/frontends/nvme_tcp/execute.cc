@@ -324,7 +324,6 @@ bool Connection::admitted(const OpenNamespace& target, const nvme::IoPlan& plan)
 void Connection::submit_later(Slot& slot, OpenNamespace& target) {
     // Nothing passes this after the answer to whoever reserved the namespace.
     if (!admitted(target, slot.plan)) {
-        REMORA_COVER("target: a reservation comes while a command's data comes");
         const bool copy = slot.plan.action == nvme::Action::Copy;
         answer(slot, refused(StatusCode::ReservationConflict),
                copy ? static_cast<std::uint32_t>(slot.range_index) : 0U);

@@ -2,7 +2,6 @@
 #include "frontends/nvme_tcp/reservations.h"
 
 #include "core/log.h"
-#include "core/probe.h"
 #include "frontends/nvme_tcp/shard.h"
 #include "reactor/call.h"
 
@@ -74,7 +73,6 @@ Task<std::uint16_t> Reservations::change(NamespacePlace place,
                                          nvme::ReservationCommand command) {
     Entry* entry = enter(place);
     if (entry == nullptr) {
-        REMORA_COVER("target: a reservation command finds its namespace gone");
         co_return refused(StatusCode::InvalidNamespace);
     }
     if (entry->gate.inside() > kMostWaiting) {

@@ -4,7 +4,6 @@
 // commands there and answers when they are through.
 #include <algorithm>
 
-#include "core/probe.h"
 #include "frontends/nvme_tcp/association.h"
 #include "frontends/nvme_tcp/connection.h"
 #include "frontends/nvme_tcp/replica.h"
@@ -53,7 +52,6 @@ Task<bool> Shard::drain_marked(const NamespacePlace& place, Nanos deadline) {
                });
     };
     while (marked()) {
-        REMORA_COVER("target: a reservation waits for commands that it shuts out");
         if (reactor().now() >= deadline) {
             co_return false;
         }
@@ -179,7 +177,6 @@ Task<> Connection::run_reservation(ReservationJob job) {
     CHECK(in_flight_ > 0);
     --in_flight_;
     if (!accepts_input()) {
-        REMORA_COVER("target: a reservation command has no connection any more");
         release_slot(*job.slot);
         run_later();
         co_return;
