@@ -247,6 +247,22 @@ void add_resize(CLI::App& verb, const Kind& kind, Action& action) {
     });
 }
 
+void add_path_policy(CLI::App& root, Action& action) {
+    auto* command =
+        add_command(root, "path-policy", "Choose how a remote controller uses its several paths",
+                    "path-policy --remote array --policy round-robin");
+    const auto flags = std::make_shared<PathPolicyFlags>();
+    command->add_option("--remote", flags->remote, "The remote controller, of multipath")
+        ->option_text("NAME (required)")
+        ->required();
+    add_choice(*command, "--policy", flags->policy, "Which path gets a request",
+               {"queue-depth", "round-robin"})
+        ->required();
+    command->callback([&action, flags] {
+        action = [flags](const Session& session) { path_policy(session, *flags); };
+    });
+}
+
 void add_bench(CLI::App& root, Action& action) {
     auto* command = add_command(
         root, "bench",
@@ -342,6 +358,7 @@ void add_daemon_commands(CLI::App& root, Action& action) {
     add_command(root, "status", "Each host disk's whole chain, one a line", "status")
         ->callback([&action] { action = [](const Session& session) { status(session); }; });
     add_ana(root, action);
+    add_path_policy(root, action);
     add_bench(root, action);
 }
 

@@ -43,6 +43,16 @@ std::string path_text(const api::PathStatus& path) {
     if (!path.last_error().empty() && path.state() != "live") {
         text += " (" + path.last_error() + ")";
     }
+    // What ANA says is shown where it is not the usual.
+    std::set<std::string> access;
+    for (const api::NamespaceAccess& space : path.namespaces()) {
+        if (space.present() && space.state() != "optimized") {
+            access.insert(space.state());
+        }
+    }
+    for (const std::string& state : access) {
+        text += " (" + state + ")";
+    }
     return text;
 }
 
@@ -217,6 +227,21 @@ void status(const Session& session) {
     session.out << "\n\n";
     print_disks(session, answer);
     print_unused_remotes(session, answer);
+}
+
+void path_policy(const Session& session, const PathPolicyFlags& flags) {
+    api::SetPathPolicyRequest request;
+    request.set_remote_controller(flags.remote);
+    request.set_policy(flags.policy == "round-robin" ? api::PATH_POLICY_ROUND_ROBIN
+                                                     : api::PATH_POLICY_QUEUE_DEPTH);
+    api::PathPolicySetting setting;
+    Client(session).call(kService, "SetPathPolicy", request, setting);
+    if (session.json()) {
+        session.out << to_json(setting);
+        return;
+    }
+    session.out << short_name(setting.remote_controller()) << " uses its paths by " << flags.policy
+                << '\n';
 }
 
 void bench(const Session& session, const BenchFlags& flags) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Commands of remora.v1 that are no verb of a kind: attach, detach, status, bench.
+// Commands of remora.v1 that are no verb of a kind: attach, detach, status, path-policy, bench.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,13 @@ void status(const Session& session);
 
 /// How good the way through a listener is: shows it, or sets it to `state` when that is not "".
 void ana(const Session& session, const std::string& controller, const std::string& state);
+
+struct PathPolicyFlags {
+    std::string remote;
+    std::string policy;  ///< queue-depth or round-robin.
+};
+
+void path_policy(const Session& session, const PathPolicyFlags& flags);
 
 struct BenchFlags {
     std::string volume;

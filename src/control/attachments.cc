@@ -27,7 +27,7 @@ std::string serial_of(const core::Uuid& uuid) {
     return digits.substr(0, 20);
 }
 
-/// The remote controller that was started for the attachment, with its path, as resources.
+/// The remote controller that was started for the attachment, with its paths, as resources.
 void put_shared_remote(const Context& context,
                        const std::string& attachment,
                        const std::string& hostnqn,
@@ -36,26 +36,29 @@ void put_shared_remote(const Context& context,
     Object<opi::NvmeRemoteController> remote;
     remote.resource.set_name(
         canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, found.remote_id));
-    remote.resource.set_multipath(opi::NVME_MULTIPATH_DISABLE);
+    remote.resource.set_multipath(opi::NVME_MULTIPATH_MULTIPATH);
     remote.known.set_attachment(attachment);
-    Object<opi::NvmePath> path;
-    path.resource.set_name(remote.resource.name() + "/nvmePaths/path0");
-    path.resource.set_trtype(opi::NVME_TRANSPORT_TYPE_TCP);
-    const reactor::Endpoint& endpoint = found.entry.endpoint;
-    path.resource.set_traddr(endpoint.address);
-    opi::FabricsPath& fabrics = *path.resource.mutable_fabrics();
-    fabrics.set_trsvcid(endpoint.port);
-    fabrics.set_subnqn(found.entry.subnqn);
-    fabrics.set_adrfam(endpoint.address.find(':') == std::string::npos
-                           ? opi::NVME_ADDRESS_FAMILY_IPV4
-                           : opi::NVME_ADDRESS_FAMILY_IPV6);
-    fabrics.set_hostnqn(hostnqn);
-    path.known.set_attachment(attachment);
-    if (const auto status = context.node.remote_status(found.remote_id)) {
-        keep_known_namespaces(*status, path.known);
-    }
     transaction.put(remote);
-    transaction.put(path);
+    const auto status = context.node.remote_status(found.remote_id);
+    for (std::size_t i = 0; i < found.endpoints.size(); ++i) {
+        Object<opi::NvmePath> path;
+        path.resource.set_name(remote.resource.name() + "/nvmePaths/" + attached_path_id(i));
+        path.resource.set_trtype(opi::NVME_TRANSPORT_TYPE_TCP);
+        const reactor::Endpoint& endpoint = found.endpoints[i];
+        path.resource.set_traddr(endpoint.address);
+        opi::FabricsPath& fabrics = *path.resource.mutable_fabrics();
+        fabrics.set_trsvcid(endpoint.port);
+        fabrics.set_subnqn(found.subnqn);
+        fabrics.set_adrfam(endpoint.address.find(':') == std::string::npos
+                               ? opi::NVME_ADDRESS_FAMILY_IPV4
+                               : opi::NVME_ADDRESS_FAMILY_IPV6);
+        fabrics.set_hostnqn(hostnqn);
+        path.known.set_attachment(attachment);
+        if (status) {
+            keep_known_namespaces(*status, path);
+        }
+        transaction.put(path);
+    }
 }
 
 }  // namespace
@@ -275,7 +278,7 @@ Result<Object<opi::VirtioBlk>> Attachments::store_pending(const Wanted& wanted,
     out.set_volume_uuid(wanted.volume.text());
     out.set_host_function(static_cast<std::int32_t>(function));
     out.set_hostnqn(wanted.hostnqn);
-    out.set_subsystem_nqn(found.entry.subnqn);
+    out.set_subsystem_nqn(found.subnqn);
     out.set_nsid(found.space.nsid);
     out.set_size_bytes(found.space.geometry.size_bytes());
     out.set_block_size(found.space.geometry.block_size);

@@ -106,22 +106,24 @@ Result<void> Attachments::forget(const std::string& name, bool last_user) {
     transaction.erase<Attachment>(name);
     transaction.erase<opi::VirtioBlk>(attachment.virtio_blk());
     const auto* remote = context_.model.find<opi::NvmeRemoteController>(controller);
-    const auto* path = path_of(context_.model, controller);
+    const auto paths = paths_of(context_.model, controller);
     if (last_user) {
         transaction.erase<opi::NvmeRemoteController>(controller);
-        if (path != nullptr) {
+        for (const auto* path : paths) {
             transaction.erase<opi::NvmePath>(path->resource.name());
         }
-    } else if (remote != nullptr && path != nullptr && remote->known.attachment() == name) {
+    } else if (remote != nullptr && remote->known.attachment() == name) {
         // The one it was made for goes; it belongs to another now.
         auto others = users_of(controller);
         std::erase(others, name);
         Object<opi::NvmeRemoteController> kept = *remote;
-        Object<opi::NvmePath> kept_path = *path;
         kept.known.set_attachment(others.front());
-        kept_path.known.set_attachment(others.front());
         transaction.put(kept);
-        transaction.put(kept_path);
+        for (const auto* path : paths) {
+            Object<opi::NvmePath> kept_path = *path;
+            kept_path.known.set_attachment(others.front());
+            transaction.put(kept_path);
+        }
     }
     return transaction.commit();
 }

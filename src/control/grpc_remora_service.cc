@@ -22,6 +22,11 @@ class Service final : public api::RemoraService::Service {
                &Attachments::list);
     REMORA_RPC(
         GetStatus, api::GetStatusRequest, api::GetStatusResponse, status, &Status::get_status);
+    REMORA_RPC(SetPathPolicy,
+               api::SetPathPolicyRequest,
+               api::PathPolicySetting,
+               remotes,
+               &Remotes::set_path_policy);
     REMORA_RPC(GetVolumeStats,
                api::GetVolumeStatsRequest,
                api::VolumeStats64,

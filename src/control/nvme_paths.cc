@@ -20,6 +20,8 @@ using Controller = opi::NvmeRemoteController;
 using Path = opi::NvmePath;
 
 const FieldRules kRules{{}, {}, "it is connected; delete the path and create another"};
+/// Of one controller, as the data plane takes them.
+constexpr std::size_t kMostPaths = 8;
 
 std::string hex(const std::array<unsigned char, 16>& bytes) {
     constexpr std::string_view kHex = "0123456789abcdef";
@@ -33,7 +35,7 @@ std::string hex(const std::array<unsigned char, 16>& bytes) {
 
 opi::NvmeRemoteNamespace to_api(const std::string& controller, const node::RemoteNamespace& space) {
     opi::NvmeRemoteNamespace out;
-    out.set_name(controller + "/nvmeRemoteNamespaces/" + std::to_string(space.nsid));
+    out.set_name(controller + "/nvmeRemoteNamespaces/" + std::to_string(space.number));
     out.set_nsid(static_cast<std::int32_t>(space.nsid));
     if (space.nguid != std::array<unsigned char, 16>{}) {
         out.set_nguid(hex(space.nguid));
@@ -75,33 +77,101 @@ Task<Result<Path>> Remotes::create_path(const opi::CreateNvmePathRequest& reques
     if (const auto* existing = context_.model.find<Path>(path.resource.name())) {
         co_return answer_existing(existing->resource, path.resource);
     }
-    if (auto free = check_not_attached("remote controller", *parent, controller->known); !free) {
-        co_return std::unexpected(free.error());
+    if (auto fits = check_fits(*controller, path.resource); !fits) {
+        co_return std::unexpected(fits.error());
     }
-    if (const auto* other = path_of(context_.model, *parent)) {
-        co_return fail(ErrorKind::FailedPrecondition,
-                       "the remote controller " + *parent + " has the path " +
-                           other->resource.name() + "; more than one is not supported");
-    }
-    const node::RemoteSpec spec = remote_spec(controller->resource, path);
-    if (auto started = co_await context_.node.create_remote(spec); !started) {
+    if (auto started = co_await start_path(*controller, &path); !started) {
         co_return std::unexpected(started.error());
     }
-    auto live = co_await context_.node.wait_remote(spec.name, context_.options.connect_limit);
-    const auto status = context_.node.remote_status(spec.name);
-    if (!live || !status) {
-        (void)co_await context_.node.delete_remote(spec.name);
-        co_return fail("connecting to " + spec.subnqn + " at " + spec.endpoint.text(),
-                       live ? core::Error{ErrorKind::Internal, "it vanished"} : live.error());
-    }
-    keep_known_namespaces(*status, path.known);
     Transaction transaction(context_.model);
     transaction.put(path);
     if (auto stored = transaction.commit(); !stored) {
-        (void)co_await context_.node.delete_remote(spec.name);
+        (void)co_await stop_path(path.resource.name());
         co_return std::unexpected(stored.error());
     }
     co_return path.resource;
+}
+
+/// Whether the controller may have the path beside those that it has.
+Result<void> Remotes::check_fits(const Object<Controller>& controller, const Path& path) const {
+    const std::string& name = controller.resource.name();
+    if (auto free = check_not_attached("remote controller", name, controller.known); !free) {
+        return free;
+    }
+    const auto others = paths_of(context_.model, name);
+    if (others.empty()) {
+        return {};
+    }
+    const Path& first = others.front()->resource;
+    const opi::NvmeMultipath multipath = controller.resource.multipath();
+    if (multipath != opi::NVME_MULTIPATH_FAILOVER && multipath != opi::NVME_MULTIPATH_MULTIPATH) {
+        return fail(ErrorKind::FailedPrecondition,
+                    "the remote controller " + name + " has the path " + first.name() +
+                        " and its multipath is disabled; create one with "
+                        "NVME_MULTIPATH_FAILOVER or NVME_MULTIPATH_MULTIPATH for several");
+    }
+    if (others.size() >= kMostPaths) {
+        return fail(ErrorKind::ResourceExhausted, "the remote controller " + name + " has " +
+                                                      std::to_string(kMostPaths) +
+                                                      " paths, the most; delete one first");
+    }
+    if (path.fabrics().subnqn() != first.fabrics().subnqn() ||
+        path.fabrics().hostnqn() != first.fabrics().hostnqn()) {
+        return fail(
+            ErrorKind::InvalidArgument,
+            "nvme_path.fabrics: all paths of " + name + " lead to one subsystem as one " +
+                "host; " + first.name() + " has " + first.fabrics().subnqn() +
+                (first.fabrics().hostnqn().empty() ? "" : " as " + first.fabrics().hostnqn()));
+    }
+    for (const auto* other : others) {
+        if (endpoint_of(other->resource).value_or(reactor::Endpoint{}) ==
+            endpoint_of(path).value_or(reactor::Endpoint{})) {
+            return fail(ErrorKind::AlreadyExists,
+                        "the path " + other->resource.name() + " leads to " + path.traddr() + ":" +
+                            std::to_string(path.fabrics().trsvcid()) + " already");
+        }
+    }
+    return {};
+}
+
+/// Has the data plane connect; what cannot be made live is stopped again. Notes what it shows.
+Task<Result<void>> Remotes::start_path(Object<Controller> controller, Object<Path>* path) {
+    const std::string remote(last_segment(controller.resource.name()));
+    const node::RemotePathSpec spec = path_spec(*path);
+    auto started = context_.node.remote_status(remote)
+                       ? co_await context_.node.add_remote_path(remote, spec)
+                       : co_await context_.node.create_remote(remote_spec(controller, {path}));
+    if (!started) {
+        co_return started;
+    }
+    auto live =
+        co_await context_.node.wait_remote_path(remote, spec.id, context_.options.connect_limit);
+    const auto status = context_.node.remote_status(remote);
+    if (!live || !status) {
+        (void)co_await stop_path(path->resource.name());
+        co_return fail(
+            "connecting to " + path->resource.fabrics().subnqn() + " at " + spec.endpoint.text(),
+            live ? core::Error{ErrorKind::Internal, "it vanished"} : live.error());
+    }
+    keep_known_namespaces(*status, *path);
+    co_return Result<void>{};
+}
+
+/// With its last path the remote controller goes from the data plane.
+Task<Result<void>> Remotes::stop_path(std::string name) {
+    const std::string remote(last_segment(parent_of(name)));
+    const auto status = context_.node.remote_status(remote);
+    Result<void> stopped;
+    if (status && status->paths.size() > 1) {
+        stopped =
+            co_await context_.node.remove_remote_path(remote, std::string(last_segment(name)));
+    } else {
+        stopped = co_await context_.node.delete_remote(remote);
+    }
+    if (!stopped && stopped.error().kind == ErrorKind::NotFound) {
+        co_return Result<void>{};
+    }
+    co_return stopped;
 }
 
 Task<Result<Empty>> Remotes::delete_path(const opi::DeleteNvmePathRequest& request) {
@@ -131,21 +201,23 @@ Task<Result<Empty>> Remotes::delete_path(const opi::DeleteNvmePathRequest& reque
     const std::string controller = parent_of(before.resource.name());
     const std::string remote_id(last_segment(controller));
     const auto users = users_of_remote(context_.model, remote_id);
-    if (!users.empty()) {
+    const bool last = paths_of(context_.model, controller).size() <= 1;
+    if (last && !users.empty()) {
         co_return fail(ErrorKind::FailedPrecondition, "the path " + before.resource.name() +
                                                           " is the only way to volumes used by " +
                                                           join_names(users) +
                                                           "; delete that first");
     }
-    const auto removed = co_await context_.node.delete_remote(remote_id);
-    if (!removed && removed.error().kind != ErrorKind::NotFound) {
+    if (const auto removed = co_await stop_path(before.resource.name()); !removed) {
         co_return std::unexpected(removed.error());
     }
     Transaction transaction(context_.model);
     transaction.erase<Path>(before.resource.name());
     if (auto stored = transaction.commit(); !stored) {
         if (const auto* kept = context_.model.find<Controller>(controller)) {
-            (void)co_await context_.node.create_remote(remote_spec(kept->resource, before));
+            const auto spec = path_spec(before);
+            (void)(last ? co_await context_.node.create_remote(remote_spec(*kept, {&before}))
+                        : co_await context_.node.add_remote_path(remote_id, spec));
         }
         co_return std::unexpected(stored.error());
     }
@@ -209,7 +281,7 @@ Task<Result<opi::StatsNvmePathResponse>> Remotes::stats_path(
     if (!found) {
         co_return std::unexpected(found.error());
     }
-    // A controller has one path, so its numbers are the path's.
+    // Volumes are counted, not paths: these are the whole controller's numbers.
     auto sum =
         co_await sum_of_volumes(std::string(last_segment(parent_of((*found)->resource.name()))));
     if (!sum) {
@@ -268,7 +340,7 @@ Task<Result<opi::NvmeRemoteNamespace>> Remotes::get_namespace(
         const auto status = context_.node.remote_status(std::string(last_segment(parts->first)));
         for (const node::RemoteNamespace& space :
              status ? status->namespaces : std::vector<node::RemoteNamespace>()) {
-            if (std::to_string(space.nsid) == parts->second) {
+            if (std::to_string(space.number) == parts->second) {
                 co_return to_api(parts->first, space);
             }
         }

@@ -2,7 +2,10 @@
 // Remote controllers, and what is common with their paths and namespaces (own files).
 #include "control/remotes.h"
 
+#include <algorithm>
+
 #include "control/child_calls.h"
+#include "control/path_policy.h"
 #include "control/references.h"
 #include "control/validate_nvme.h"
 #include "core/log.h"
@@ -23,55 +26,77 @@ const FieldRules kRules{{"multipath", "io_queues_count", "queue_size", "tcp"},
 
 }  // namespace
 
-node::RemoteSpec remote_spec(const Controller& controller, const Object<opi::NvmePath>& path) {
+node::RemotePathSpec path_spec(const Object<opi::NvmePath>& path) {
+    node::RemotePathSpec spec;
+    spec.id = std::string(last_segment(path.resource.name()));
+    spec.endpoint = endpoint_of(path.resource).value_or(reactor::Endpoint{});
+    for (const state::KnownNamespace& known : path.known.known_namespaces()) {
+        const auto uuid = core::Uuid::parse(known.uuid());
+        spec.known.push_back({known.nsid(), uuid.value_or(core::Uuid{}), known.block_size(),
+                              known.block_count(), known.number()});
+    }
+    return spec;
+}
+
+node::RemoteSpec remote_spec(const Object<Controller>& object,
+                             const std::vector<const Object<opi::NvmePath>*>& paths) {
+    const Controller& controller = object.resource;
     node::RemoteSpec spec;
     spec.name = std::string(last_segment(controller.name()));
-    spec.endpoint = endpoint_of(path.resource).value_or(reactor::Endpoint{});
-    spec.subnqn = path.resource.fabrics().subnqn();
-    spec.hostnqn = path.resource.fabrics().hostnqn();
+    spec.policy = policy_of(object);
+    for (const Object<opi::NvmePath>* path : paths) {
+        spec.paths.push_back(path_spec(*path));
+        spec.subnqn = path->resource.fabrics().subnqn();
+        spec.hostnqn = path->resource.fabrics().hostnqn();
+    }
     spec.io_queues = static_cast<std::uint32_t>(controller.io_queues_count());
     if (controller.queue_size() != 0) {
         spec.queue_size = static_cast<std::uint32_t>(controller.queue_size());
     }
     spec.header_digest = controller.tcp().hdgst();
     spec.data_digest = controller.tcp().ddgst();
-    for (const state::KnownNamespace& known : path.known.known_namespaces()) {
-        const auto uuid = core::Uuid::parse(known.uuid());
-        spec.known.push_back(
-            {known.nsid(), uuid.value_or(core::Uuid{}), known.block_size(), known.block_count()});
-    }
     return spec;
 }
 
-void keep_known_namespaces(const node::RemoteStatus& status, state::Record& record) {
-    record.clear_known_namespaces();
-    for (const node::RemoteNamespace& space : status.namespaces) {
-        state::KnownNamespace& known = *record.add_known_namespaces();
-        known.set_nsid(space.nsid);
-        known.set_uuid(space.uuid.text());
-        known.set_block_size(space.geometry.block_size);
-        known.set_block_count(space.geometry.block_count);
+bool keep_known_namespaces(const node::RemoteStatus& status, Object<opi::NvmePath>& path) {
+    const auto found = std::ranges::find(status.paths, last_segment(path.resource.name()),
+                                         &node::RemotePathStatus::id);
+    if (found == status.paths.end() || found->namespaces.empty()) {
+        return false;
     }
+    path.known.clear_known_namespaces();
+    for (const node::PathNamespace& space : found->namespaces) {
+        state::KnownNamespace& known = *path.known.add_known_namespaces();
+        known.set_nsid(space.identity.nsid);
+        known.set_uuid(space.identity.uuid.text());
+        known.set_block_size(space.identity.block_size);
+        known.set_block_count(space.identity.block_count);
+        known.set_number(space.identity.number);
+    }
+    return true;
 }
 
-const Object<opi::NvmePath>* path_of(const Model& model, const std::string& controller) {
-    const auto& table = model.table<opi::NvmePath>();
-    const auto paths = children_of<opi::NvmePath>(model, controller);
-    return paths.empty() ? nullptr : &table.find(paths.front())->second;
+std::vector<const Object<opi::NvmePath>*> paths_of(const Model& model,
+                                                   const std::string& controller) {
+    std::vector<const Object<opi::NvmePath>*> paths;
+    for (const std::string& name : children_of<opi::NvmePath>(model, controller)) {
+        paths.push_back(&model.table<opi::NvmePath>().find(name)->second);
+    }
+    return paths;
 }
 
 void keep_remote_namespaces(const Context& context,
                             const std::string& remote_controller,
                             Transaction& transaction) {
-    const auto* path =
-        remote_controller.empty() ? nullptr : path_of(context.model, remote_controller);
-    const auto status =
-        path == nullptr ? std::nullopt
-                        : context.node.remote_status(std::string(last_segment(remote_controller)));
-    if (status && !status->namespaces.empty()) {
+    if (remote_controller.empty()) {
+        return;
+    }
+    const auto status = context.node.remote_status(std::string(last_segment(remote_controller)));
+    for (const auto* path : paths_of(context.model, remote_controller)) {
         Object<opi::NvmePath> updated = *path;
-        keep_known_namespaces(*status, updated.known);
-        transaction.put(updated);
+        if (status && keep_known_namespaces(*status, updated)) {
+            transaction.put(updated);
+        }
     }
 }
 
@@ -223,7 +248,7 @@ Task<Result<Empty>> Remotes::reset_controller(
     if (!held) {
         co_return std::unexpected(held.error());
     }
-    if (path_of(context_.model, name) == nullptr) {
+    if (paths_of(context_.model, name).empty()) {
         co_return Empty();  // Nothing is connected: there is nothing to drop.
     }
     auto reset = co_await context_.node.reset_remote(std::string(last_segment(name)));
@@ -231,6 +256,53 @@ Task<Result<Empty>> Remotes::reset_controller(
         co_return std::unexpected(reset.error());
     }
     co_return Empty();
+}
+
+Task<Result<api::PathPolicySetting>> Remotes::set_path_policy(
+    const api::SetPathPolicyRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const std::string name =
+        canonical_name(KindTraits<Controller>::kCollection, request.remote_controller());
+    const api::PathPolicy policy = request.policy();
+    if (policy != api::PATH_POLICY_QUEUE_DEPTH && policy != api::PATH_POLICY_ROUND_ROBIN) {
+        co_return fail(ErrorKind::InvalidArgument,
+                       "policy: use PATH_POLICY_QUEUE_DEPTH or PATH_POLICY_ROUND_ROBIN");
+    }
+    auto held = co_await context_.lock({lock_key<Controller>(name)});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    const auto found = lookup<Controller>(context_.model, request.remote_controller());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    Object<Controller> updated = **found;
+    if (updated.resource.multipath() != opi::NVME_MULTIPATH_MULTIPATH) {
+        co_return fail(ErrorKind::FailedPrecondition, "the remote controller " + name +
+                                                          " uses one path at a time; its multipath "
+                                                          "is not NVME_MULTIPATH_MULTIPATH");
+    }
+    updated.known.set_path_policy(policy == api::PATH_POLICY_ROUND_ROBIN
+                                      ? state::PATH_POLICY_ROUND_ROBIN
+                                      : state::PATH_POLICY_QUEUE_DEPTH);
+    Transaction transaction(context_.model);
+    transaction.put(updated);
+    if (auto stored = transaction.commit(); !stored) {
+        co_return std::unexpected(stored.error());
+    }
+    const std::string remote(last_segment(name));
+    if (context_.node.remote_status(remote)) {
+        auto set = co_await context_.node.set_remote_policy(remote, policy_of(updated));
+        if (!set) {
+            co_return std::unexpected(set.error());
+        }
+    }
+    api::PathPolicySetting setting;
+    setting.set_remote_controller(name);
+    setting.set_policy(policy);
+    co_return setting;
 }
 
 Task<Result<opi::VolumeStats>> Remotes::sum_of_volumes(std::string remote_id) {
@@ -268,13 +340,17 @@ Task<Result<opi::StatsNvmeRemoteControllerResponse>> Remotes::stats_controller(
 
 Task<> Remotes::rebuild() {
     for (const auto& [name, path] : context_.model.table<opi::NvmePath>()) {
-        const auto* controller = context_.model.find<Controller>(parent_of(name));
-        if (controller == nullptr) {
+        if (context_.model.find<Controller>(parent_of(name)) == nullptr) {
             log::error("not rebuilt", log::kv("name", name),
                        log::kv("reason", "its remote controller is not in the store"));
+        }
+    }
+    for (const auto& [name, controller] : context_.model.table<Controller>()) {
+        const auto paths = paths_of(context_.model, name);
+        if (paths.empty()) {
             continue;
         }
-        auto built = co_await context_.node.create_remote(remote_spec(controller->resource, path));
+        auto built = co_await context_.node.create_remote(remote_spec(controller, paths));
         if (!built) {
             log::error("not rebuilt", log::kv("name", name),
                        log::kv("reason", built.error().message));

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Remotes: remote controllers, their paths and the namespaces that appeared, of OPI's API.
 //
-// A remote controller without a path is a note; its path makes it real: the data plane connects,
-// and its namespaces become volumes `{controller}n{nsid}`. One path a controller for now.
+// A remote controller without a path is a note; its first path makes it real: the data plane
+// connects, and its namespaces become volumes `{controller}n{nsid}`. More paths lead to the same
+// subsystem and volumes, as its `multipath` says.
 // Control reactor only.
 #pragma once
 
@@ -39,6 +40,10 @@ class Remotes {
     Task<core::Result<opi::NvmeRemoteNamespace>> get_namespace(
         const opi::GetNvmeRemoteNamespaceRequest& request);
 
+    /// Of a controller with several paths, how it chooses among them.
+    Task<core::Result<api::PathPolicySetting>> set_path_policy(
+        const api::SetPathPolicyRequest& request);
+
     /// Returns once the path is live; one that cannot be made so leaves nothing behind.
     Task<core::Result<opi::NvmePath>> create_path(const opi::CreateNvmePathRequest& request);
     Task<core::Result<Empty>> delete_path(const opi::DeleteNvmePathRequest& request);
@@ -55,19 +60,29 @@ class Remotes {
 
   private:
     Task<core::Result<opi::VolumeStats>> sum_of_volumes(std::string remote_id);
+    [[nodiscard]] core::Result<void> check_fits(const Object<opi::NvmeRemoteController>& controller,
+                                                const opi::NvmePath& path) const;
+    Task<core::Result<void>> start_path(Object<opi::NvmeRemoteController> controller,
+                                        Object<opi::NvmePath>* path);
+    Task<core::Result<void>> stop_path(std::string name);
 
     Context& context_;
 };
 
-/// What the data plane needs for a controller and its path. `known` as it was last seen.
-node::RemoteSpec remote_spec(const opi::NvmeRemoteController& controller,
-                             const Object<opi::NvmePath>& path);
-/// The namespaces of a live remote controller, to be kept with its path.
-void keep_known_namespaces(const node::RemoteStatus& status, state::Record& record);
-/// The one path of a remote controller; null without one.
-const Object<opi::NvmePath>* path_of(const Model& model, const std::string& controller);
+/// What the data plane needs for a controller and its paths, which have one subsystem and host.
+/// Namespaces as they were last seen.
+node::RemoteSpec remote_spec(const Object<opi::NvmeRemoteController>& controller,
+                             const std::vector<const Object<opi::NvmePath>*>& paths);
+/// What it needs for one path.
+node::RemotePathSpec path_spec(const Object<opi::NvmePath>& path);
+/// The namespaces that a path shows, to be kept with it. False, and nothing kept, when it shows
+/// none now.
+bool keep_known_namespaces(const node::RemoteStatus& status, Object<opi::NvmePath>& path);
+/// The paths of a remote controller, by name.
+std::vector<const Object<opi::NvmePath>*> paths_of(const Model& model,
+                                                   const std::string& controller);
 
-/// Puts what is now known of the namespaces of the volume's remote controller beside its path, so
+/// Puts what is now known of the namespaces of the volume's remote controller beside its paths, so
 /// that the volume is there again at once after a restart. Nothing for a local volume.
 void keep_remote_namespaces(const Context& context,
                             const std::string& remote_controller,

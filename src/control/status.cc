@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "control/path_policy.h"
 #include "control/references.h"
 #include "control/remotes.h"
 
@@ -29,6 +30,36 @@ std::string_view text_of(node::PathState state) {
             return "down";
     }
     return "unknown";
+}
+
+std::string_view text_of(node::AccessState state) {
+    switch (state) {
+        case node::AccessState::Optimized:
+            return "optimized";
+        case node::AccessState::NonOptimized:
+            return "non-optimized";
+        case node::AccessState::Inaccessible:
+            return "inaccessible";
+        case node::AccessState::PersistentLoss:
+            return "persistent loss";
+        case node::AccessState::Change:
+            return "change";
+    }
+    return "unknown";
+}
+
+void add_data_plane_status(const node::RemotePathStatus& path, api::PathStatus& out) {
+    out.set_state(std::string(text_of(path.state)));
+    out.set_last_error(path.last_error);
+    out.set_reconnects(path.reconnects);
+    for (const node::PathNamespace& space : path.namespaces) {
+        api::NamespaceAccess& access = *out.add_namespaces();
+        access.set_nsid(space.identity.nsid);
+        access.set_volume(space.volume);
+        access.set_volume_uuid(space.identity.uuid.text());
+        access.set_state(std::string(text_of(space.access)));
+        access.set_present(space.present);
+    }
 }
 
 std::string disk_state(const Object<opi::VirtioBlk>& disk, bool plugged) {
@@ -93,18 +124,20 @@ api::RunBenchmarkResponse to_api(const node::BenchmarkResult& result, std::uint3
 
 std::vector<api::PathStatus> Status::path_status(const std::string& controller) const {
     std::vector<api::PathStatus> paths;
-    const auto* path = path_of(context_.model, controller);
-    if (path == nullptr) {
-        return paths;
-    }
-    api::PathStatus out;
-    out.set_name(path->resource.name());
-    out.set_traddr(path->resource.traddr());
-    out.set_trsvcid(std::to_string(path->resource.fabrics().trsvcid()));
     const auto status = context_.node.remote_status(std::string(last_segment(controller)));
-    out.set_state(std::string(status ? text_of(status->state) : "not started"));
-    out.set_last_error(status ? status->last_error : "");
-    paths.push_back(out);
+    for (const auto* path : paths_of(context_.model, controller)) {
+        api::PathStatus& out = paths.emplace_back();
+        out.set_name(path->resource.name());
+        out.set_traddr(path->resource.traddr());
+        out.set_trsvcid(std::to_string(path->resource.fabrics().trsvcid()));
+        out.set_state("not started");
+        for (const node::RemotePathStatus& shown :
+             status ? status->paths : std::vector<node::RemotePathStatus>()) {
+            if (shown.id == last_segment(path->resource.name())) {
+                add_data_plane_status(shown, out);
+            }
+        }
+    }
     return paths;
 }
 
@@ -129,8 +162,8 @@ Task<api::HostDiskStatus> Status::disk_status(Object<opi::VirtioBlk> disk) {
         const std::string controller =
             canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, parts->first);
         out.set_remote_controller(controller);
-        if (const auto* path = path_of(context_.model, controller)) {
-            out.set_subsystem_nqn(path->resource.fabrics().subnqn());
+        if (const auto stored = paths_of(context_.model, controller); !stored.empty()) {
+            out.set_subsystem_nqn(stored.front()->resource.fabrics().subnqn());
         }
         for (const api::PathStatus& path : path_status(controller)) {
             *out.add_paths() = path;
@@ -168,7 +201,11 @@ Task<Result<api::GetStatusResponse>> Status::get_status(const api::GetStatusRequ
         for (const api::PathStatus& path : path_status(name)) {
             *remote.add_paths() = path;
         }
-        remote.set_state(remote.paths_size() > 0 ? remote.paths(0).state() : "no path");
+        const auto running = context_.node.remote_status(std::string(last_segment(name)));
+        remote.set_state(remote.paths_size() == 0 ? "no path"
+                         : running                ? std::string(text_of(running->state))
+                                                  : "not started");
+        remote.set_policy(to_api(policy_of(object)));
         remote.set_attachments(static_cast<std::uint32_t>(attachments_.users_of(name).size()));
     }
     co_return out;

@@ -23,6 +23,8 @@ namespace {
 constexpr std::string_view kDiscoveryNqn = "nqn.2014-08.org.nvmexpress.discovery";
 /// Subsystems that one call looks into at most; a discovery log may have any number.
 constexpr std::size_t kMostSubsystems = 128;
+/// Endpoints of a subsystem that are used at most, as the data plane takes them.
+constexpr std::size_t kMostPaths = 8;
 /// How long a connected controller is given to notice a namespace that was made just now.
 constexpr core::Nanos kNoticeLimit = std::chrono::seconds(1);
 constexpr core::Nanos kNoticeStep = std::chrono::milliseconds(20);
@@ -59,33 +61,44 @@ std::string shared_remote_id(const std::string& subnqn, const std::string& hostn
     return id;
 }
 
-Task<Result<VolumeFinder::Entries>> VolumeFinder::subsystems_at(Endpoint discovery,
-                                                                std::string hostnqn) {
+std::string attached_path_id(std::size_t index) {
+    return "path" + std::to_string(index);
+}
+
+Task<Result<VolumeFinder::Subsystems>> VolumeFinder::subsystems_at(Endpoint discovery,
+                                                                   std::string hostnqn) {
     auto log_page =
         co_await context_.node.discover(discovery, hostnqn, context_.options.discovery_limit);
     if (!log_page) {
         co_return fail("asking the discovery endpoint " + discovery.text(), log_page.error());
     }
-    Entries entries;
+    Subsystems subsystems;
     for (node::DiscoveryEntry& entry : *log_page) {
         if (is_unspecified(entry.endpoint.address)) {
             entry.endpoint.address = discovery.address;
         }
-        const bool twice = std::any_of(entries.begin(), entries.end(), [&](const auto& other) {
-            return other.subnqn == entry.subnqn && other.endpoint == entry.endpoint;
-        });
-        if (entry.subnqn != kDiscoveryNqn && !twice && entries.size() < kMostSubsystems) {
-            entries.push_back(std::move(entry));
+        if (entry.subnqn == kDiscoveryNqn) {
+            continue;
+        }
+        auto at = std::ranges::find(subsystems, entry.subnqn, &Subsystem::subnqn);
+        if (at == subsystems.end()) {
+            if (subsystems.size() == kMostSubsystems) {
+                continue;
+            }
+            at = subsystems.insert(at, {entry.subnqn, {}});
+        }
+        const bool twice = std::ranges::find(at->endpoints, entry.endpoint) != at->endpoints.end();
+        if (!twice && at->endpoints.size() < kMostPaths) {
+            at->endpoints.push_back(std::move(entry.endpoint));
         }
     }
     // Where we are connected already comes first: it costs nothing to look there.
-    const auto is_connected = [&](const node::DiscoveryEntry& entry) {
-        return context_.node.remote_status(shared_remote_id(entry.subnqn, hostnqn)).has_value();
+    const auto is_connected = [&](const Subsystem& subsystem) {
+        return context_.node.remote_status(shared_remote_id(subsystem.subnqn, hostnqn)).has_value();
     };
-    Entries sorted;
-    std::copy_if(entries.begin(), entries.end(), std::back_inserter(sorted), is_connected);
-    std::copy_if(entries.begin(), entries.end(), std::back_inserter(sorted),
-                 std::not_fn(is_connected));
+    Subsystems sorted;
+    std::ranges::copy_if(subsystems, std::back_inserter(sorted), is_connected);
+    std::ranges::copy_if(subsystems, std::back_inserter(sorted), std::not_fn(is_connected));
     co_return sorted;
 }
 
@@ -114,14 +127,15 @@ Task<Result<std::optional<node::RemoteNamespace>>> VolumeFinder::look_at(std::st
     co_return space;
 }
 
-Task<Result<std::optional<FoundVolume>>> VolumeFinder::look_in(node::DiscoveryEntry entry,
+Task<Result<std::optional<FoundVolume>>> VolumeFinder::look_in(Subsystem subsystem,
                                                                std::string hostnqn,
                                                                core::Uuid volume,
                                                                core::Nanos deadline) {
     using Outcome = std::optional<FoundVolume>;
     FoundVolume found;
-    found.remote_id = shared_remote_id(entry.subnqn, hostnqn);
-    found.entry = entry;
+    found.remote_id = shared_remote_id(subsystem.subnqn, hostnqn);
+    found.subnqn = subsystem.subnqn;
+    found.endpoints = subsystem.endpoints;
     const std::string name =
         canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, found.remote_id);
     auto held = co_await context_.locks.take({lock_key<opi::NvmeRemoteController>(name)}, deadline);
@@ -139,8 +153,10 @@ Task<Result<std::optional<FoundVolume>>> VolumeFinder::look_in(node::DiscoveryEn
     if (found.started) {
         node::RemoteSpec spec;
         spec.name = found.remote_id;
-        spec.endpoint = entry.endpoint;
-        spec.subnqn = entry.subnqn;
+        for (std::size_t i = 0; i < subsystem.endpoints.size(); ++i) {
+            spec.paths.push_back({attached_path_id(i), subsystem.endpoints[i], {}});
+        }
+        spec.subnqn = subsystem.subnqn;
         spec.hostnqn = hostnqn;
         if (auto started = co_await context_.node.create_remote(spec); !started) {
             co_return std::unexpected(started.error());
@@ -164,32 +180,30 @@ Task<Result<FoundVolume>> VolumeFinder::find(Endpoint discovery,
                                              std::string hostnqn,
                                              core::Uuid volume) {
     const core::Nanos deadline = reactor::Reactor::current().now() + context_.options.find_limit;
-    const auto entries = co_await subsystems_at(discovery, hostnqn);
-    if (!entries) {
-        co_return std::unexpected(entries.error());
+    const auto subsystems = co_await subsystems_at(discovery, hostnqn);
+    if (!subsystems) {
+        co_return std::unexpected(subsystems.error());
     }
     std::set<std::string> looked_in;
     std::optional<core::Error> trouble;
-    for (const node::DiscoveryEntry& entry : *entries) {
-        if (looked_in.contains(entry.subnqn)) {
-            continue;
-        }
+    for (const Subsystem& subsystem : *subsystems) {
         if (reactor::Reactor::current().now() >= deadline) {
             trouble =
                 fail(ErrorKind::DeadlineExceeded,
-                     "not all of the " + std::to_string(entries->size()) + " subsystems that " +
+                     "not all of the " + std::to_string(subsystems->size()) + " subsystems that " +
                          discovery.text() + " shows could be asked in time")
                     .error();
             break;
         }
-        auto outcome = co_await look_in(entry, hostnqn, volume, deadline);
+        auto outcome = co_await look_in(subsystem, hostnqn, volume, deadline);
         if (!outcome) {
-            trouble = fail("connecting to " + entry.subnqn + " at " + entry.endpoint.text(),
+            trouble = fail("connecting to " + subsystem.subnqn + " at " +
+                               subsystem.endpoints.front().text(),
                            outcome.error())
                           .error();
             continue;
         }
-        looked_in.insert(entry.subnqn);
+        looked_in.insert(subsystem.subnqn);
         if (*outcome) {
             co_return std::move(**outcome);
         }

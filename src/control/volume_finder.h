@@ -19,7 +19,8 @@ namespace remora::control {
 struct FoundVolume {
     std::string remote_id;  ///< The data plane's name of the controller.
     bool started = false;   ///< It was started for this: the finder's caller stores or stops it.
-    node::DiscoveryEntry entry;
+    std::string subnqn;
+    std::vector<reactor::Endpoint> endpoints;  ///< Where discovery says the subsystem is.
     node::RemoteNamespace space;
     LockTable::Held lock;
 };
@@ -34,11 +35,15 @@ class VolumeFinder {
                                                   core::Uuid volume);
 
   private:
-    using Entries = std::vector<node::DiscoveryEntry>;
-    reactor::Task<core::Result<Entries>> subsystems_at(reactor::Endpoint discovery,
-                                                       std::string hostnqn);
+    struct Subsystem {
+        std::string subnqn;
+        std::vector<reactor::Endpoint> endpoints;
+    };
+    using Subsystems = std::vector<Subsystem>;
+    reactor::Task<core::Result<Subsystems>> subsystems_at(reactor::Endpoint discovery,
+                                                          std::string hostnqn);
     /// Nothing when the subsystem can be reached and has no such namespace.
-    reactor::Task<core::Result<std::optional<FoundVolume>>> look_in(node::DiscoveryEntry entry,
+    reactor::Task<core::Result<std::optional<FoundVolume>>> look_in(Subsystem subsystem,
                                                                     std::string hostnqn,
                                                                     core::Uuid volume,
                                                                     core::Nanos deadline);
@@ -51,5 +56,7 @@ class VolumeFinder {
 
 /// "attached-" and 12 hex digits that follow from the two NQNs.
 std::string shared_remote_id(const std::string& subnqn, const std::string& hostnqn);
+/// Of the path to the subsystem's endpoint number `index`.
+std::string attached_path_id(std::size_t index);
 
 }  // namespace remora::control

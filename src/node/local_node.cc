@@ -250,11 +250,29 @@ Task<Result<std::vector<DiscoveryEntry>>> LocalNode::discover(Endpoint endpoint,
 }
 
 Task<Result<void>> LocalNode::create_remote(RemoteSpec spec) {
-    co_return remotes_.create(std::move(spec));
+    return remotes_.create(std::move(spec));
 }
 
 Task<Result<void>> LocalNode::wait_remote(std::string name, core::Nanos limit) {
     return remotes_.wait(std::move(name), limit);
+}
+
+Task<Result<void>> LocalNode::add_remote_path(std::string name, RemotePathSpec path) {
+    co_return remotes_.add_path(name, path);
+}
+
+Task<Result<void>> LocalNode::wait_remote_path(std::string name,
+                                               std::string path,
+                                               core::Nanos limit) {
+    return remotes_.wait_path(std::move(name), std::move(path), limit);
+}
+
+Task<Result<void>> LocalNode::remove_remote_path(std::string name, std::string path) {
+    return remotes_.remove_path(std::move(name), std::move(path));
+}
+
+Task<Result<void>> LocalNode::set_remote_policy(std::string name, PathPolicy policy) {
+    return remotes_.set_policy(std::move(name), policy);
 }
 
 Task<Result<void>> LocalNode::delete_remote(std::string name) {

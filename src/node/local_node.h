@@ -57,6 +57,12 @@ class LocalNode : public Node {
                                                        core::Nanos limit) override;
     Task<Result<void>> create_remote(RemoteSpec spec) override;
     Task<Result<void>> wait_remote(std::string name, core::Nanos limit) override;
+    Task<Result<void>> add_remote_path(std::string name, RemotePathSpec path) override;
+    Task<Result<void>> wait_remote_path(std::string name,
+                                        std::string path,
+                                        core::Nanos limit) override;
+    Task<Result<void>> remove_remote_path(std::string name, std::string path) override;
+    Task<Result<void>> set_remote_policy(std::string name, PathPolicy policy) override;
     Task<Result<void>> delete_remote(std::string name) override;
     Task<Result<void>> reset_remote(std::string name) override;
     [[nodiscard]] std::optional<RemoteStatus> remote_status(const std::string& name) const override;

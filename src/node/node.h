@@ -91,36 +91,70 @@ struct KnownNamespace {
     core::Uuid uuid;
     std::uint32_t block_size = 512;
     std::uint64_t block_count = 0;
+    std::uint32_t number = 0;  ///< In the name of its volume; 0: the nsid.
 };
 
-struct RemoteSpec {
-    std::string name;  ///< Volumes appear as `<name>n<nsid>`.
+/// One way to a remote controller's subsystem.
+struct RemotePathSpec {
+    std::string id;  ///< Unique in the remote controller.
     Endpoint endpoint;
+    std::vector<KnownNamespace> known;
+};
+
+/// Which of several paths gets a request, of those that ANA says are best.
+enum class PathPolicy { Failover, RoundRobin, QueueDepth };
+
+struct RemoteSpec {
+    std::string name;                   ///< Volumes appear as `<name>n<number>`; mostly the nsid.
+    std::vector<RemotePathSpec> paths;  ///< The preferred ones first; at least one, at most 8.
+    PathPolicy policy = PathPolicy::QueueDepth;
     std::string subnqn;
     std::string hostnqn;          ///< Empty: this node's own.
     std::uint32_t io_queues = 0;  ///< 0: one per reactor.
     std::uint32_t queue_size = 128;
     bool header_digest = false;
     bool data_digest = false;
-    std::vector<KnownNamespace> known;
 };
 
 enum class PathState { Connecting, Live, Down };
 
+/// What a path's controller says of its access to a namespace (NVMe ANA).
+enum class AccessState { Optimized, NonOptimized, Inaccessible, PersistentLoss, Change };
+
+/// A volume of a remote controller.
 struct RemoteNamespace {
-    std::uint32_t nsid = 0;
-    std::string volume;  ///< Name of its device.
+    std::uint32_t nsid = 0;  ///< As the first path that shows it does.
+    std::string volume;      ///< Name of its device.
     core::Uuid uuid;
     std::array<unsigned char, 16> nguid{};
     std::uint64_t eui64 = 0;
     block::Geometry geometry;
+    std::uint32_t number = 0;  ///< In `volume`.
 };
 
-struct RemoteStatus {
+/// A namespace as one path has it.
+struct PathNamespace {
+    KnownNamespace identity;
+    std::string volume;  ///< The device it is joined to.
+    AccessState access = AccessState::Optimized;
+    bool present = false;  ///< The controller showed it when it was last asked.
+};
+
+struct RemotePathStatus {
+    std::string id;
     PathState state = PathState::Connecting;
     std::string last_error;  ///< Why it is not live; empty when it is.
     std::uint64_t reconnects = 0;
+    std::vector<PathNamespace> namespaces;
+};
+
+struct RemoteStatus {
+    PathState state = PathState::Connecting;  ///< The best of its paths'.
+    std::string last_error;                   ///< The first path's that has one.
+    std::uint64_t reconnects = 0;             ///< Of all paths.
+    PathPolicy policy = PathPolicy::QueueDepth;
     std::vector<RemoteNamespace> namespaces;
+    std::vector<RemotePathStatus> paths;
 };
 
 struct DiscoveryEntry {
@@ -194,9 +228,20 @@ class Node {
                                                                core::Nanos limit) = 0;
     /// Starts a remote controller; it connects, and reconnects for ever, in the background.
     virtual Task<Result<void>> create_remote(RemoteSpec spec) = 0;
-    /// Waits until it is live and its namespaces are known. Errors: DeadlineExceeded, Unavailable,
-    /// PermissionDenied... with the last reason.
+    /// Waits until a path is live and its namespaces are known. Errors: DeadlineExceeded,
+    /// Unavailable, PermissionDenied... with the last reason.
     virtual Task<Result<void>> wait_remote(std::string name, core::Nanos limit) = 0;
+    /// Starts one more path; I/O goes on meanwhile. Errors: NotFound, AlreadyExists,
+    /// ResourceExhausted.
+    virtual Task<Result<void>> add_remote_path(std::string name, RemotePathSpec path) = 0;
+    /// As wait_remote, for this path.
+    virtual Task<Result<void>> wait_remote_path(std::string name,
+                                                std::string path,
+                                                core::Nanos limit) = 0;
+    /// Ends one of several paths; what it was doing goes to the others. Errors: NotFound;
+    /// FailedPrecondition when it is the only one that shows a volume in use.
+    virtual Task<Result<void>> remove_remote_path(std::string name, std::string path) = 0;
+    virtual Task<Result<void>> set_remote_policy(std::string name, PathPolicy policy) = 0;
     /// Errors: FailedPrecondition while one of its volumes is in use.
     virtual Task<Result<void>> delete_remote(std::string name) = 0;
     /// Drops the connections and connects anew; I/O waits meanwhile.

@@ -10,7 +10,7 @@
 #include <span>
 #include <string>
 
-#include "backends/nvme_tcp/remote_controller.h"
+#include "backends/nvme_tcp/multipath_controller.h"
 #include "node/node.h"
 #include "node/volume_table.h"
 
@@ -33,8 +33,12 @@ class Remotes {
     /// After stop().
     ~Remotes();
 
-    Result<void> create(RemoteSpec spec);
+    Task<Result<void>> create(RemoteSpec spec);
     Task<Result<void>> wait(std::string name, core::Nanos limit);
+    Result<void> add_path(const std::string& name, const RemotePathSpec& path);
+    Task<Result<void>> wait_path(std::string name, std::string path, core::Nanos limit);
+    Task<Result<void>> remove_path(std::string name, std::string path);
+    Task<Result<void>> set_policy(std::string name, PathPolicy policy);
     Task<Result<void>> remove(std::string name);
     Task<Result<void>> reset(std::string name);
     [[nodiscard]] std::optional<RemoteStatus> status(const std::string& name) const;
@@ -44,8 +48,9 @@ class Remotes {
   private:
     class Remote;
     Result<Remote*> find(const std::string& name);
-    /// Errors: FailedPrecondition naming the first user of one of its volumes.
-    Result<void> check_unused(const Remote& remote) const;
+    Task<Result<void>> wait_ready(std::string name, std::string path, core::Nanos limit);
+    /// Errors: FailedPrecondition naming the first user of one of these volumes.
+    [[nodiscard]] Result<void> check_unused(std::span<const std::string> volumes) const;
 
     VolumeTable& volumes_;
     std::span<const block::ReactorContext> reactors_;

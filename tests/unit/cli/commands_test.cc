@@ -240,6 +240,43 @@ TEST(Status, Remote_without_disks_is_shown_apart) {
     EXPECT_THAT(ran.out, HasSubstr("idle                  live   -\n"));
 }
 
+TEST(Status, Paths_show_what_ana_says) {
+    FakeDaemon daemon;
+    api::GetStatusResponse answer;
+    auto& remote = *answer.add_remote_controllers();
+    remote.set_name("nvmeRemoteControllers/array");
+    remote.set_state("live");
+    for (const char* port : {"4420", "4421"}) {
+        auto& path = *remote.add_paths();
+        path.set_traddr("127.0.0.1");
+        path.set_trsvcid(port);
+        path.set_state("live");
+        auto& space = *path.add_namespaces();
+        space.set_present(true);
+        space.set_state(port == std::string("4420") ? "optimized" : "inaccessible");
+    }
+    daemon.answer("GetStatus", answer);
+
+    const Ran ran = run_at(daemon, {"status"});
+
+    EXPECT_THAT(ran.out, HasSubstr("127.0.0.1:4420 live, 127.0.0.1:4421 live (inaccessible)\n"));
+}
+
+TEST(PathPolicy, Is_sent_and_said) {
+    FakeDaemon daemon;
+    api::PathPolicySetting answer;
+    answer.set_remote_controller("nvmeRemoteControllers/array");
+    answer.set_policy(api::PATH_POLICY_ROUND_ROBIN);
+    daemon.answer("SetPathPolicy", answer);
+
+    const Ran ran = run_at(daemon, {"path-policy", "--remote", "array", "--policy", "round-robin"});
+
+    const auto request = daemon.request<api::SetPathPolicyRequest>();
+    EXPECT_EQ(request.remote_controller(), "array");
+    EXPECT_EQ(request.policy(), api::PATH_POLICY_ROUND_ROBIN);
+    EXPECT_THAT(ran.out, HasSubstr("array uses its paths by round-robin\n"));
+}
+
 TEST(Bench, Json_has_numbers) {
     FakeDaemon daemon;
     api::RunBenchmarkResponse answer;

@@ -285,7 +285,7 @@ TEST_F(AttachTest, Restart_attachedDisks_areServedAtTheSameSockets) {
     EXPECT_EQ(node->vhosts.at("attached-0-11000000").socket_path, first->socket_path());
     EXPECT_EQ(node->vhosts.size(), 2U);
     ASSERT_EQ(node->remotes.size(), 1U);
-    EXPECT_EQ(node->remotes.begin()->second.known.size(), 70U);
+    EXPECT_EQ(node->remotes.begin()->second.paths.front().known.size(), 70U);
     EXPECT_EQ(plugged.size(), 2U);
 }
 

@@ -88,6 +88,7 @@ struct Network {
     };
     std::map<std::string, std::vector<Subsystem>> targets;
     std::map<std::string, std::uint64_t> files;  ///< This host's, by path: their bytes.
+    std::vector<std::string> also_at;  ///< Where every discovery log says its subsystems are, too.
 
     [[nodiscard]] const Subsystem* find(const std::string& where, const std::string& nqn) const {
         const auto target = targets.find(where);
@@ -242,8 +243,23 @@ class FakeNode final : public node::Node {
         std::vector<node::DiscoveryEntry> entries;
         for (const auto& subsystem : target->second) {
             entries.push_back({subsystem.nqn, endpoint});
+            for (const std::string& address : network_.also_at) {
+                entries.push_back({subsystem.nqn, reactor::Endpoint::tcp(address, endpoint.port)});
+            }
         }
         co_return entries;
+    }
+    void show(const node::RemoteSpec& spec, const node::RemotePathSpec& path) {
+        for (const auto& known : path.known) {
+            const std::string volume = spec.name + "n" + std::to_string(known.nsid);
+            volumes[volume] = {volume, known.uuid, geometry(512, 2048)};
+        }
+        if (const auto* subsystem = network_.find(path.endpoint.text(), spec.subnqn)) {
+            for (const auto& space : subsystem->spaces) {
+                const std::string volume = spec.name + "n" + std::to_string(space.nsid);
+                volumes[volume] = {volume, space.uuid, geometry(512, 2048)};
+            }
+        }
     }
     Task<Result<void>> create_remote(node::RemoteSpec spec) override {
         if (auto step = steps_.take("create_remote"); !step) {
@@ -253,16 +269,46 @@ class FakeNode final : public node::Node {
             co_return fail(ErrorKind::AlreadyExists, spec.name);
         }
         remotes[spec.name] = spec;
-        for (const auto& known : spec.known) {
-            const std::string volume = spec.name + "n" + std::to_string(known.nsid);
-            volumes[volume] = {volume, known.uuid, geometry(512, 2048)};
+        for (const node::RemotePathSpec& path : spec.paths) {
+            show(spec, path);
         }
-        if (const auto* subsystem = network_.find(spec.endpoint.text(), spec.subnqn)) {
-            for (const auto& space : subsystem->spaces) {
-                const std::string volume = spec.name + "n" + std::to_string(space.nsid);
-                volumes[volume] = {volume, space.uuid, geometry(512, 2048)};
+        co_return Result<void>();
+    }
+    Task<Result<void>> add_remote_path(std::string name, node::RemotePathSpec path) override {
+        if (auto step = steps_.take("add_remote_path"); !step) {
+            co_return step;
+        }
+        if (!remotes.contains(name)) {
+            co_return missing(name);
+        }
+        node::RemoteSpec& spec = remotes[name];
+        spec.paths.push_back(path);
+        show(spec, path);
+        co_return Result<void>();
+    }
+    Task<Result<void>> wait_remote_path(std::string name,
+                                        std::string path,
+                                        core::Nanos /*limit*/) override {
+        if (auto step = steps_.take("wait_remote"); !step) {
+            co_return step;
+        }
+        const node::RemoteSpec& spec = remotes.at(name);
+        for (const node::RemotePathSpec& one : spec.paths) {
+            if (one.id == path && network_.find(one.endpoint.text(), spec.subnqn) != nullptr) {
+                co_return Result<void>();
             }
         }
+        co_return fail(ErrorKind::NotFound, "no subsystem " + spec.subnqn);
+    }
+    Task<Result<void>> remove_remote_path(std::string name, std::string path) override {
+        if (auto step = steps_.take("remove_remote_path"); !step) {
+            co_return step;
+        }
+        std::erase_if(remotes.at(name).paths, [&](const auto& one) { return one.id == path; });
+        co_return Result<void>();
+    }
+    Task<Result<void>> set_remote_policy(std::string name, node::PathPolicy policy) override {
+        remotes.at(name).policy = policy;
         co_return Result<void>();
     }
     Task<Result<void>> wait_remote(std::string name, core::Nanos /*limit*/) override {
@@ -270,10 +316,12 @@ class FakeNode final : public node::Node {
             co_return step;
         }
         const node::RemoteSpec& spec = remotes.at(name);
-        if (network_.find(spec.endpoint.text(), spec.subnqn) == nullptr) {
-            co_return fail(ErrorKind::NotFound, "no subsystem " + spec.subnqn);
+        for (const node::RemotePathSpec& path : spec.paths) {
+            if (network_.find(path.endpoint.text(), spec.subnqn) != nullptr) {
+                co_return Result<void>();
+            }
         }
-        co_return Result<void>();
+        co_return fail(ErrorKind::NotFound, "no subsystem " + spec.subnqn);
     }
     Task<Result<void>> delete_remote(std::string name) override {
         if (remotes_are_busy) {
@@ -298,19 +346,44 @@ class FakeNode final : public node::Node {
         }
         node::RemoteStatus status;
         const node::RemoteSpec& spec = found->second;
-        const auto* subsystem = network_.find(spec.endpoint.text(), spec.subnqn);
-        status.state = subsystem == nullptr ? node::PathState::Down : node::PathState::Live;
-        if (subsystem != nullptr) {
+        status.state = node::PathState::Down;
+        status.policy = spec.policy;
+        for (const node::RemotePathSpec& path : spec.paths) {
+            node::RemotePathStatus& shown = status.paths.emplace_back();
+            shown.id = path.id;
+            const auto* subsystem = network_.find(path.endpoint.text(), spec.subnqn);
+            shown.state = subsystem == nullptr ? node::PathState::Down : node::PathState::Live;
+            if (subsystem == nullptr) {
+                continue;
+            }
+            status.state = node::PathState::Live;
             for (const auto& space : subsystem->spaces) {
-                node::RemoteNamespace out;
-                out.nsid = space.nsid;
-                out.volume = name + "n" + std::to_string(space.nsid);
-                out.uuid = space.uuid;
-                out.geometry = geometry(512, 2048);
-                status.namespaces.push_back(out);
+                add_space(name, space.nsid, space.uuid, status, shown);
             }
         }
         return status;
+    }
+
+    static void add_space(const std::string& remote,
+                          std::uint32_t nsid,
+                          const core::Uuid& uuid,
+                          node::RemoteStatus& status,
+                          node::RemotePathStatus& path) {
+        node::PathNamespace& at_path = path.namespaces.emplace_back();
+        at_path.identity = {nsid, uuid, 512, 2048, nsid};
+        at_path.volume = remote + "n" + std::to_string(nsid);
+        at_path.present = true;
+        for (const node::RemoteNamespace& known : status.namespaces) {
+            if (known.uuid == uuid) {
+                return;
+            }
+        }
+        node::RemoteNamespace& out = status.namespaces.emplace_back();
+        out.nsid = nsid;
+        out.number = nsid;
+        out.volume = at_path.volume;
+        out.uuid = uuid;
+        out.geometry = geometry(512, 2048);
     }
 
     Task<Result<void>> create_vhost_blk(node::VhostBlkSpec spec) override {

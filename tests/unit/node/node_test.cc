@@ -83,7 +83,7 @@ NamespaceSpec space_on(const std::string& volume) {
 RemoteSpec remote_at(const Endpoint& endpoint) {
     RemoteSpec spec;
     spec.name = "remote";
-    spec.endpoint = endpoint;
+    spec.paths.push_back({"path", endpoint, {}});
     spec.subnqn = kNqn;
     return spec;
 }
