@@ -151,13 +151,24 @@ Task<bool> Client::provision(std::size_t target) {
             co_return false;
         }
     }
+    for (std::uint32_t i = 0; i < site_.plan().listeners; ++i) {
+        const bool listens = co_await add_listener(node, i);
+        if (!listens) {
+            co_return false;
+        }
+    }
+    co_return true;
+}
+
+/// One more way to the target: who attaches a volume uses all that there are.
+Task<bool> Client::add_listener(Node& node, std::uint32_t index) {
     opi::CreateNvmeControllerRequest listener;
     listener.set_parent("nvmeSubsystems/s0");
-    listener.set_nvme_controller_id("c0");
+    listener.set_nvme_controller_id("c" + std::to_string(index));
     auto& spec = *listener.mutable_nvme_controller()->mutable_spec();
     spec.set_trtype(opi::NVME_TRANSPORT_TYPE_TCP);
     spec.mutable_fabrics_id()->set_traddr(node.machine->address);
-    spec.mutable_fabrics_id()->set_trsvcid(std::to_string(Site::kPort));
+    spec.mutable_fabrics_id()->set_trsvcid(std::to_string(Site::kPort + index));
     spec.mutable_fabrics_id()->set_adrfam(opi::NVME_ADDRESS_FAMILY_IPV4);
     co_return co_await insist(*node.daemon, &ControlPlane::subsystems,
                               &control::Subsystems::create_controller, listener, "a listener");

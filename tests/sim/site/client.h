@@ -73,6 +73,7 @@ class Client {
     static reactor::Task<> run_detach(Client* self, std::size_t index);
     static reactor::Task<> run_namespaces(Client* self);
     reactor::Task<bool> provision(std::size_t target);
+    reactor::Task<bool> add_listener(Node& node, std::uint32_t index);
     reactor::Task<bool> show_volume(std::size_t index);
     reactor::Task<bool> hide_volume(std::size_t index);
     /// Rests, or less when the end comes.

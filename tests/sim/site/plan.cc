@@ -73,6 +73,8 @@ class Drawer {
         draw_limits();
         draw_workload();
         draw_host();
+        // Last, so that older seeds mean what they meant.
+        plan_.listeners = below(3) == 0 ? static_cast<std::uint32_t>(2 + below(2)) : 1;
         return std::move(plan_);
     }
 

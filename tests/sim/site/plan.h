@@ -58,6 +58,7 @@ struct Plan {
     std::vector<std::uint32_t> ipu_reactors;
     std::vector<VolumePlan> volumes;
     std::vector<DiskPlan> disks;
+    std::uint32_t listeners = 1;  ///< Of each target; hosts use as many paths.
     RemoteTuning tuning;
     frontends::nvme_tcp::TargetLimits target;
     core::Nanos path_timeout{};
