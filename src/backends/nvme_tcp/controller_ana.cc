@@ -4,8 +4,6 @@
 
 #include "backends/nvme_tcp/controller.h"
 #include "core/log.h"
-#include "core/probe.h"
-#include "reactor/call.h"
 
 namespace remora::backends::nvme_tcp {
 
@@ -63,7 +61,6 @@ Task<Result<void>> Controller::learn_ana(Nanos deadline) {
     ana_change_ = std::min(ana_change_, now);
     const Nanos end = ana_change_ + facts_.ana.transition;
     if (now >= end) {
-        REMORA_COVER("host: an ANA change takes too long");
         ana_change_ = core::kNever;
         co_return core::fail(core::ErrorKind::DeadlineExceeded,
                              "remote controller " + options_.name +

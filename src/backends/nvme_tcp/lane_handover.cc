@@ -144,7 +144,6 @@ void Lane::note_ana(NamespaceView& view, std::uint16_t status) {
     if (!view.ana_reported) {
         return;
     }
-    REMORA_COVER("host: a status tells an ANA state");
     view.update_ana(state, true);
     if (!doubt_.posted) {
         doubt_.posted = true;

@@ -226,7 +226,8 @@ std::vector<std::string> MultipathController::only_by(const std::string& id) con
             const Path* path = path_of(*joined.device);
             const bool is_it = path != nullptr && path->id() == id;
             by_path |= is_it;
-            by_others |= !is_it && !joined.leaving;
+            by_others |=
+                !is_it && !joined.leaving && joined.device->state() == NamespaceState::Present;
         }
         if (by_path && !by_others) {
             out.push_back(volume->device->name());

@@ -194,7 +194,6 @@ int MultipathView::choose(const NamespaceView* avoid, const Placement& placement
                 return static_cast<int>(current_);
             }
             if (avoid == nullptr) {
-                REMORA_COVER("host: another path becomes the active one");
                 current_ = lowest;
             }
             return static_cast<int>(lowest);

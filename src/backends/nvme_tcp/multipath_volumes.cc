@@ -6,7 +6,6 @@
 
 #include "backends/nvme_tcp/multipath_parts.h"
 #include "core/log.h"
-#include "core/probe.h"
 #include "reactor/call.h"
 
 namespace remora::backends::nvme_tcp {
@@ -237,7 +236,6 @@ Task<bool> MultipathController::tidy_locked() {
                 more = true;
                 continue;
             }
-            REMORA_COVER("host: a volume has come back under another number");
             std::erase(volume->joined, one);
             co_await volume->device->set_paths(volume->joined, volume->applied, volume->policy);
             const std::uint32_t nsid = one.device->nsid();

@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "backends/nvme_tcp/remote_controller.h"
+#include "backends/nvme_tcp/multipath_controller.h"
 #include "backends/ram/ram_device.h"
 #include "frontends/nvme_tcp/target.h"
 #include "reactor/call.h"
@@ -86,14 +86,35 @@ class Driver final : public block::Completer {
     std::size_t failures_ = 0;
 };
 
-class AllocationTest : public ReactorFixture {};
+class AllocationTest : public ReactorFixture {
+  public:
+    void expect_none(block::Channel& channel) {
+        Driver driver(channel);
+        const auto round = [&](std::size_t operations) {
+            reactor().post_function([&] { driver.start(operations); });
+            turn();
+            const std::size_t before = allocations;
+            turn_until([&] { return driver.idle(); });
+            return allocations - before;
+        };
+        round(2000);  // warm
+        EXPECT_EQ(round(20000), 0U);
+        EXPECT_EQ(driver.failures(), 0U);
+        EXPECT_GT(allocations, 0U);  // it does count
+    }
+};
 
-TEST_F(AllocationTest, ReadsAndWrites_onceWarm_allocateNothing) {
+class AllocationPathsTest : public AllocationTest,
+                            public testing::WithParamInterface<std::size_t> {};
+
+INSTANTIATE_TEST_SUITE_P(Paths, AllocationPathsTest, testing::Values(1, 3));
+
+TEST_P(AllocationPathsTest, ReadsAndWrites_onceWarm_allocateNothing) {
     auto pool = memory::BufferPool::create(std::size_t{16} << 20U);
     const block::ReactorContext context{reactor(), **pool};
     frontends::nvme_tcp::Target target(std::span(&context, 1), reactor());
     auto ram = backends::ram::RamDevice::create("ram", {}, 512, 4096);
-    std::unique_ptr<backends::nvme_tcp::RemoteController> host;
+    std::unique_ptr<backends::nvme_tcp::MultipathController> host;
     std::unique_ptr<block::Channel> channel;
     run([&]() -> Task<> {
         frontends::nvme_tcp::SubsystemOptions subsystem;
@@ -105,34 +126,26 @@ TEST_F(AllocationTest, ReadsAndWrites_onceWarm_allocateNothing) {
         space.uuid.bytes.fill(1);
         const auto nsid = co_await target.add_namespace(subsystem.nqn, space);
         CHECK(nsid.has_value());
-        const auto at =
-            co_await target.add_listener(subsystem.nqn, reactor::Endpoint::tcp("127.0.0.1", 0));
-        CHECK(at.has_value());
-        backends::nvme_tcp::ControllerOptions with;
+        backends::nvme_tcp::MultipathOptions with;
         with.name = "r";
-        with.endpoint = *at;
         with.subnqn = subsystem.nqn;
         with.hostnqn = "nqn.2026-11.example.remora:host";
         with.timing.keep_alive = std::chrono::seconds(60);
-        host = std::move(
-            *backends::nvme_tcp::RemoteController::create(with, std::span(&context, 1), reactor()));
-        const auto ready = co_await host->wait_ready(std::chrono::seconds(5));
-        CHECK(ready.has_value());
+        host = std::make_unique<backends::nvme_tcp::MultipathController>(
+            with, std::span(&context, 1), reactor());
+        for (std::size_t i = 0; i < GetParam(); ++i) {
+            const auto at =
+                co_await target.add_listener(subsystem.nqn, reactor::Endpoint::tcp("127.0.0.1", 0));
+            CHECK(at.has_value());
+            const std::string id = "p" + std::to_string(i);
+            CHECK(host->add_path({id, *at, {}}));
+            const auto ready = co_await host->wait_path(id, std::chrono::seconds(5));
+            CHECK(ready.has_value());
+        }
         channel = std::move(*host->device(*nsid)->open_channel());
     });
 
-    Driver driver(*channel);
-    const auto round = [&](std::size_t operations) {
-        reactor().post_function([&] { driver.start(operations); });
-        turn();
-        const std::size_t before = allocations;
-        turn_until([&] { return driver.idle(); });
-        return allocations - before;
-    };
-    round(2000);  // warm
-    EXPECT_EQ(round(20000), 0U);
-    EXPECT_EQ(driver.failures(), 0U);
-    EXPECT_GT(allocations, 0U);  // it does count
+    expect_none(*channel);
 
     run([&]() -> Task<> {
         channel.reset();
