@@ -32,22 +32,6 @@ std::string_view text_of(node::PathState state) {
     return "unknown";
 }
 
-std::string_view text_of(node::AccessState state) {
-    switch (state) {
-        case node::AccessState::Optimized:
-            return "optimized";
-        case node::AccessState::NonOptimized:
-            return "non-optimized";
-        case node::AccessState::Inaccessible:
-            return "inaccessible";
-        case node::AccessState::PersistentLoss:
-            return "persistent loss";
-        case node::AccessState::Change:
-            return "change";
-    }
-    return "unknown";
-}
-
 void add_data_plane_status(const node::RemotePathStatus& path, api::PathStatus& out) {
     out.set_state(std::string(text_of(path.state)));
     out.set_last_error(path.last_error);
@@ -57,7 +41,7 @@ void add_data_plane_status(const node::RemotePathStatus& path, api::PathStatus& 
         access.set_nsid(space.identity.nsid);
         access.set_volume(space.volume);
         access.set_volume_uuid(space.identity.uuid.text());
-        access.set_state(std::string(text_of(space.access)));
+        access.set_state(std::string(to_string(space.access)));
         access.set_present(space.present);
     }
 }

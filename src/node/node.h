@@ -18,9 +18,9 @@
 #include "core/histogram.h"
 #include "core/result.h"
 #include "core/uuid.h"
-#include "nvme/spec/ana.h"
 #include "nvme/reservation.h"
 #include "nvme/reservation_keeper.h"
+#include "nvme/spec/ana.h"
 #include "reactor/endpoint.h"
 #include "reactor/task.h"
 
@@ -118,9 +118,6 @@ struct RemoteSpec {
 
 enum class PathState { Connecting, Live, Down };
 
-/// What a path's controller says of its access to a namespace (NVMe ANA).
-enum class AccessState { Optimized, NonOptimized, Inaccessible, PersistentLoss, Change };
-
 /// A volume of a remote controller.
 struct RemoteNamespace {
     std::uint32_t nsid = 0;  ///< As the first path that shows it does.
@@ -136,7 +133,7 @@ struct RemoteNamespace {
 struct PathNamespace {
     KnownNamespace identity;
     std::string volume;  ///< The device it is joined to.
-    AccessState access = AccessState::Optimized;
+    AnaState access = AnaState::Optimized;
     bool present = false;  ///< The controller showed it when it was last asked.
 };
 

@@ -52,22 +52,6 @@ PathState to_path_state(host::PathState state) {
     return PathState::Down;
 }
 
-AccessState to_access(host::AnaState state) {
-    switch (state) {
-        case host::AnaState::Optimized:
-            return AccessState::Optimized;
-        case host::AnaState::NonOptimized:
-            return AccessState::NonOptimized;
-        case host::AnaState::Inaccessible:
-            return AccessState::Inaccessible;
-        case host::AnaState::PersistentLoss:
-            return AccessState::PersistentLoss;
-        case host::AnaState::Change:
-            return AccessState::Change;
-    }
-    return AccessState::Inaccessible;
-}
-
 RemotePathStatus to_status(const std::string& remote, const host::MultipathStatus::Path& path) {
     RemotePathStatus out;
     out.id = path.id;
@@ -80,7 +64,7 @@ RemotePathStatus to_status(const std::string& remote, const host::MultipathStatu
         shown.identity = {space.nsid, space.uuid, space.geometry.block_size,
                           space.geometry.block_count, path.numbers[i]};
         shown.volume = path.numbers[i] == 0 ? "" : remote + "n" + std::to_string(path.numbers[i]);
-        shown.access = to_access(space.ana);
+        shown.access = space.ana;
         shown.present = space.present && space.problem.empty();
     }
     return out;

@@ -23,7 +23,7 @@ constexpr std::string_view kFirmware = "0.1";
 /// LPA: command effects log; log page offsets and 32-bit lengths.
 constexpr std::uint8_t kLogPageAttributes = (1U << 1U) | (1U << 2U);
 /// CMIC: several ports, several controllers, asymmetric namespace access reporting.
-constexpr std::uint8_t kMultiPath = (1U << 0U) | (1U << 1U) | (1U << 3U);
+constexpr std::uint8_t kMultiPath = (1U << 0U) | (1U << 1U) | spec::kCmicAna;
 /// VWC 2:1 = 10b: Flush of all namespaces at once is not supported.
 constexpr std::uint8_t kVwc = spec::kVwcPresent | (2U << 1U);
 

@@ -225,9 +225,9 @@ Task<Result<ControllerFacts>> Admin::identify_controller() {
     facts.can_write_zeroes = (data.oncs & nvme::spec::kOncsWriteZeroes) != 0;
     facts.volatile_cache = (data.vwc & nvme::spec::kVwcPresent) != 0;
     facts.tells_namespace_changes = (data.oaes & nvme::spec::kEventNamespaceAttribute) != 0;
-    facts.tells_ana_changes = (data.oaes & kEventAnaChange) != 0;
+    facts.tells_ana_changes = (data.oaes & nvme::spec::kEventAnaChange) != 0;
     facts.keeps_alive = data.kas != 0;
-    facts.ana.reported = (data.cmic & kCmicAna) != 0;
+    facts.ana.reported = (data.cmic & nvme::spec::kCmicAna) != 0;
     facts.ana.transition = std::chrono::seconds(std::max<std::uint8_t>(data.anatt, 1));
     facts.ana.group_max = data.anagrpmax;
     facts.ana.groups = data.nanagrpid;

@@ -238,7 +238,8 @@ Task<Result<std::map<std::uint32_t, AnaState>>> Admin::read_ana_log(const AnaFac
     int pieces = 0;
     while (const auto next = reader.next()) {
         piece.assign(next->bytes, std::byte{0});
-        auto done = co_await get_log(kAnaLogPage, next->offset, piece, kAnaGroupsOnly, deadline);
+        auto done = co_await get_log(nvme::spec::LogPage::Ana, next->offset, piece,
+                                     nvme::spec::kAnaGroupsOnly, deadline);
         if (done) {
             done = reader.add(piece);
         }
@@ -250,8 +251,9 @@ Task<Result<std::map<std::uint32_t, AnaState>>> Admin::read_ana_log(const AnaFac
     changed = false;
     if (pieces > 1) {
         AnaLogHeader after;
-        const auto done = co_await get_log(kAnaLogPage, 0, core::as_writable_bytes_of(after),
-                                           kAnaGroupsOnly, deadline);
+        const auto done =
+            co_await get_log(nvme::spec::LogPage::Ana, 0, core::as_writable_bytes_of(after),
+                             nvme::spec::kAnaGroupsOnly, deadline);
         if (!done) {
             co_return std::unexpected(done.error());
         }

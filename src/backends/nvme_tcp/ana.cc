@@ -14,22 +14,18 @@ using core::Result;
 
 namespace {
 
-/// NVM Express Base Specification 2.0, Asymmetric Namespace Access State.
+/// Of a descriptor; nothing for a value that is reserved.
 std::optional<AnaState> state_of(std::uint8_t wire) {
-    switch (wire & 0xfU) {
-        case 0x1:
-            return AnaState::Optimized;
-        case 0x2:
-            return AnaState::NonOptimized;
-        case 0x3:
-            return AnaState::Inaccessible;
-        case 0x4:
-            return AnaState::PersistentLoss;
-        case 0xf:
-            return AnaState::Change;
-        default:
-            return std::nullopt;
+    const auto state = static_cast<AnaState>(wire & 0xfU);
+    switch (state) {
+        case AnaState::Optimized:
+        case AnaState::NonOptimized:
+        case AnaState::Inaccessible:
+        case AnaState::PersistentLoss:
+        case AnaState::Change:
+            return state;
     }
+    return std::nullopt;
 }
 
 std::unexpected<core::Error> wrong(const std::string& what) {
@@ -37,22 +33,6 @@ std::unexpected<core::Error> wrong(const std::string& what) {
 }
 
 }  // namespace
-
-std::string_view to_string(AnaState state) noexcept {
-    switch (state) {
-        case AnaState::Optimized:
-            return "optimized";
-        case AnaState::NonOptimized:
-            return "non-optimized";
-        case AnaState::Inaccessible:
-            return "inaccessible";
-        case AnaState::PersistentLoss:
-            return "persistent loss";
-        case AnaState::Change:
-            return "change";
-    }
-    return "unknown";
-}
 
 /// As long as the log should be without lists; behind that, piece by piece.
 std::optional<AnaLogReader::Piece> AnaLogReader::next() const {

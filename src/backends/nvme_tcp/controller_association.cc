@@ -84,7 +84,7 @@ Task<Result<void>> Controller::associate() {
     }
     const std::uint32_t events =
         (facts_.tells_namespace_changes ? nvme::spec::kEventNamespaceAttribute : 0U) |
-        (facts_.ana.reported && facts_.tells_ana_changes ? kEventAnaChange : 0U);
+        (facts_.ana.reported && facts_.tells_ana_changes ? nvme::spec::kEventAnaChange : 0U);
     if (events != 0) {
         done = co_await admin_->set_event_mask(events);
         if (!done) {
@@ -335,7 +335,7 @@ Task<> Controller::event_loop() {
 }
 
 Task<> Controller::handle_event(std::uint32_t event) {
-    if (event == kNoticeAna) {
+    if (event == nvme::spec::kNoticeAna) {
         want_ana();  // reading the log lets the next event of its kind come
     } else if (event == nvme::spec::kNoticeNamespaces) {
         // Reading the list lets the next event of its kind come. What it says does not matter:

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <type_traits>
 
 #include "nvme/spec/command.h"
@@ -18,6 +19,23 @@ enum class AnaState : std::uint8_t {
     PersistentLoss = 0x4,
     Change = 0xf,
 };
+
+/// For people.
+constexpr std::string_view to_string(AnaState state) {
+    switch (state) {
+        case AnaState::Optimized:
+            return "optimized";
+        case AnaState::NonOptimized:
+            return "non-optimized";
+        case AnaState::Inaccessible:
+            return "inaccessible";
+        case AnaState::PersistentLoss:
+            return "persistent loss";
+        case AnaState::Change:
+            return "change";
+    }
+    return "unknown";
+}
 
 // NVM Express Base Specification 2.0, Asymmetric Namespace Access Log Page (Log Identifier 0Ch):
 // this, then the descriptors, each with its NSIDs behind it.
@@ -44,6 +62,8 @@ static_assert(std::is_trivially_copyable_v<AnaGroupDescriptor>);
 /// Get Log Page CDW10 (LSP bit 0): Return Groups Only.
 constexpr std::uint32_t kAnaGroupsOnly = 1U << 8U;
 
+/// CMIC: asymmetric namespace access is reported.
+constexpr std::uint8_t kCmicAna = 1U << 3U;
 /// ANACAP: the five states are reported; ANAGRPID does not change while a namespace is attached.
 constexpr std::uint8_t kAnaCapabilities = 0x1fU | (1U << 6U);
 
