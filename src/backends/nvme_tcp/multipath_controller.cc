@@ -162,6 +162,7 @@ Task<> MultipathController::set_policy(PathPolicy policy) {
 
 Task<> MultipathController::reset() {
     std::vector<std::string> ids;
+    ids.reserve(paths_.size());
     for (const auto& path : paths_) {
         ids.push_back(path->id());
     }

@@ -179,6 +179,7 @@ Task<> MultipathController::align() {
 
 Task<> MultipathController::align_locked() {
     std::vector<Volume*> volumes;  // they go only under the lock
+    volumes.reserve(volumes_.size());
     for (const auto& [number, volume] : volumes_) {
         volumes.push_back(volume.get());
     }
@@ -220,6 +221,7 @@ Task<> MultipathController::tidy() {
 /// Whether there is more to do.
 Task<bool> MultipathController::tidy_locked() {
     std::vector<Volume*> volumes;
+    volumes.reserve(volumes_.size());
     for (const auto& [number, volume] : volumes_) {
         volumes.push_back(volume.get());
     }
