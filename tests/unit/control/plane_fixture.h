@@ -8,6 +8,7 @@
 
 #include "control/control_plane.h"
 #include "tests/support/reactor_fixture.h"
+#include "tests/unit/control/fake_host.h"
 #include "tests/unit/control/fakes.h"
 
 namespace remora::test {
