@@ -146,7 +146,6 @@ std::uint16_t Connection::plan_io(Slot& slot) {
         return refused(connect ? StatusCode::CommandSequenceError : StatusCode::InvalidOpcode);
     }
     if (const std::uint16_t refusal = nvme::ana_refusal(port_->ana.state); refusal != 0) {
-        REMORA_COVER("target: a command comes by a port without access");
         return refusal;
     }
     slot.nsid = slot.command.nsid;
