@@ -115,15 +115,20 @@ class NvmeCli(GuestHost):
         return " ".join([TIMES, *(f"--{option}" for option in options)])
 
     def discover(self) -> str:
-        """The discovery log must name the subsystem where it listens, without TLS."""
+        """The discovery log must name itself, by a name of its own, and the subsystem, where they
+        listen and without TLS."""
         records = self.json(f"discover {self._at(FIRST)}")["records"]
-        wanted = {"trtype": "tcp", "adrfam": "ipv4", "subtype": "nvme subsystem",
-                  "treq": "not specified, sq flow control disable supported",
-                  "trsvcid": self._port, "subnqn": NQN, "traddr": "127.0.0.1", "sectype": "none"}
-        if len(records) != 1:
-            raise LabError(f"the discovery log has {len(records)} records, not 1: {records}")
-        expect_fields("the discovery log's record", records[0], wanted)
-        return f"{records[0]['subnqn']} at {records[0]['traddr']}:{records[0]['trsvcid']}"
+        if len(records) != 2:
+            raise LabError(f"the discovery log has {len(records)} records, not 2: {records}")
+        wanted = {"trtype": "tcp", "adrfam": "ipv4", "trsvcid": self._port, "traddr": "127.0.0.1",
+                  "treq": "not specified, sq flow control disable supported", "sectype": "none"}
+        expect_fields("the discovery log's record of itself", records[0],
+                      wanted | {"subtype": "current discovery subsystem"})
+        expect_fields("the discovery log's record", records[1],
+                      wanted | {"subtype": "nvme subsystem", "subnqn": NQN})
+        if not records[0]["subnqn"].startswith("nqn.2014-08.org.nvmexpress:uuid:"):
+            raise LabError(f"the discovery subsystem has no name of its own: {records[0]}")
+        return f"{NQN} at {records[1]['traddr']}:{records[1]['trsvcid']}"
 
     def connect_all(self, options: list[str]) -> str:
         said = self.check(f"connect-all {self._at(FIRST)} {self._switches(options)}").strip()
