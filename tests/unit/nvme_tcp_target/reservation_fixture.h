@@ -109,13 +109,17 @@ inline Task<Report> report(RawHost& io) {
 inline spec::Command one_block(IoOpcode opcode) {
     return make_rw(opcode, 0, 1, opcode != IoOpcode::Read);
 }
-inline Task<Outcome> write_block(RawHost& io, std::uint8_t fill) {
+inline Task<Outcome> write_block(RawHost& io, std::uint8_t fill, std::uint32_t lba = 0) {
     const std::vector<std::byte> data(512, std::byte{fill});
-    Outcome outcome = co_await io.perform(one_block(IoOpcode::Write), data);
+    spec::Command command = one_block(IoOpcode::Write);
+    command.cdw10 = lba;
+    Outcome outcome = co_await io.perform(command, data);
     co_return outcome;
 }
-inline Task<Outcome> read_block(RawHost& io) {
-    Outcome outcome = co_await io.perform(one_block(IoOpcode::Read));
+inline Task<Outcome> read_block(RawHost& io, std::uint32_t lba = 0) {
+    spec::Command command = one_block(IoOpcode::Read);
+    command.cdw10 = lba;
+    Outcome outcome = co_await io.perform(command);
     co_return outcome;
 }
 

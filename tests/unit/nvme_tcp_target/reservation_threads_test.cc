@@ -76,16 +76,17 @@ class TargetReservationThreads : public ReactorFixture {
         co_return host;
     }
 
-    /// Writes block 0 until the end is told; each success with what was written, in `last`.
+    /// Writes one block over and over until the end is told.
     struct Writer {
         std::uint8_t fill = 0;
+        std::uint32_t lba = 0;
         bool end = false;
         std::size_t passed = 0;
         std::size_t refused = 0;
 
         static Task<> run(Writer* self, RawHost* io) {
             while (!self->end) {
-                const Outcome outcome = co_await write_block(*io, self->fill);
+                const Outcome outcome = co_await write_block(*io, self->fill, self->lba);
                 if (outcome.status == 0) {
                     ++self->passed;
                 } else {
@@ -105,21 +106,21 @@ class TargetReservationThreads : public ReactorFixture {
 };
 
 // Hosts 1 and 2 take the namespace from each other while both write all the time, on queues of both
-// reactors. Whoever was answered then writes on one queue and reads on another, and must find its
-// own data: a write of the other that came through later would be there.
+// reactors, each queue a block of its own. Whoever was answered then writes to the other's blocks
+// and reads them on a queue of another reactor, and must find its own data: a write of the other
+// that came through later would be there.
 TEST_F(TargetReservationThreads, Preempt_underLoad_nothingPassesAfterTheAnswer) {
     run([&]() -> Task<> {
         co_await start();
         std::array<Host, 2> hosts;
         hosts[0] = co_await connect_host(1);
         hosts[1] = co_await connect_host(2);
-        std::array<Writer, 2> writers;
+        std::array<Writer, 4> writers;  // two a host
         reactor::Gate gate;
-        for (std::size_t i = 0; i < 2; ++i) {
-            writers[i].fill = static_cast<std::uint8_t>(i + 1);
-            for (std::size_t q = 1; q < 3; ++q) {
-                EXPECT_TRUE(gate.spawn(&Writer::run, &writers[i], hosts[i].ios[q].get()));
-            }
+        for (std::uint32_t i = 0; i < writers.size(); ++i) {
+            writers[i].fill = static_cast<std::uint8_t>(i / 2 + 1);
+            writers[i].lba = i;
+            EXPECT_TRUE(gate.spawn(&Writer::run, &writers[i], hosts[i / 2].ios[i % 2 + 1].get()));
         }
         const Outcome first = co_await enroll(*hosts[0].ios[0], 1, kSetPersist);
         const Outcome held = co_await acquire(*hosts[0].ios[0], 1, Type::WriteExclusive);
@@ -134,13 +135,16 @@ TEST_F(TargetReservationThreads, Preempt_underLoad_nothingPassesAfterTheAnswer) 
             const Outcome taken =
                 co_await preempt(io, key, victim, Type::WriteExclusive, round % 4 < 2);
             EXPECT_EQ(taken.status, 0);
-            for (int look = 0; look < 5; ++look) {
-                const Outcome written = co_await write_block(io, writers[next].fill);
+            for (int look = 0; look < 6; ++look) {
+                const Writer& shut_out =
+                    writers[(1 - next) * 2 + static_cast<std::size_t>(look % 2)];
+                const auto fill = static_cast<std::uint8_t>(key);
+                const Outcome written = co_await write_block(io, fill, shut_out.lba);
                 EXPECT_EQ(written.status, 0);
-                const Outcome read = co_await read_block(*hosts[1 - next].ios[0]);
+                const Outcome read = co_await read_block(*hosts[1 - next].ios[0], shut_out.lba);
                 EXPECT_EQ(read.status, 0);
-                EXPECT_EQ(read.data[0], std::byte{writers[next].fill});
-                EXPECT_EQ(read.data[511], std::byte{writers[next].fill});
+                EXPECT_EQ(read.data[0], std::byte{fill});
+                EXPECT_EQ(read.data[511], std::byte{fill});
             }
             const auto kept = keeper_.kept.at({kSubsystem, 1});
             EXPECT_EQ(kept.holder[0], key);
