@@ -272,7 +272,8 @@ TEST_F(MultipathTest, Volume_comesBackUnderAnotherNumber_goesOn) {
             a.add_namespace(1).uuid.bytes.fill(0x77);  // its old place is another volume's
             a.tell_namespaces_changed();
             const auto write = one_block(Opcode::Write, 9);
-            co_await reactor::sleep_for(milliseconds(30));
+            // The new volume gets a name of its own, once the host has looked.
+            co_await until([this] { return controller->status().volumes.size() == 2; });
             client.start(write->request);
             const Status status = co_await BlockClient::finish(write->request);
             EXPECT_EQ(status, Status::Ok);
@@ -280,8 +281,6 @@ TEST_F(MultipathTest, Volume_comesBackUnderAnotherNumber_goesOn) {
             EXPECT_EQ(std::memcmp(a.namespaces[5].data.data() + std::size_t{9} * 512,
                                   write->data.data(), 512),
                       0);
-            // The new volume gets a name of its own.
-            co_await until([this] { return controller->status().volumes.size() == 2; });
             EXPECT_EQ(controller->status().volumes[0].uuid, kept.uuid);
             EXPECT_EQ(controller->status().volumes[0].nsid, 5U);
             EXPECT_EQ(controller->status().volumes[1].nsid, 1U);
