@@ -24,9 +24,7 @@ constexpr std::string_view kDiscoveryNqn = "nqn.2014-08.org.nvmexpress.discovery
 /// Subsystems that one call looks into at most; a discovery log may have any number.
 constexpr std::size_t kMostSubsystems = 128;
 /// Endpoints of a subsystem that are used at most, as the data plane takes them.
-/// One for now: in 2 of 2,800 runs the simulator has found a read over several paths that returned
-/// old blocks; until that is mended several paths are for those who ask for them.
-constexpr std::size_t kMostPaths = 1;
+constexpr std::size_t kMostPaths = 8;
 /// How long a connected controller is given to notice a namespace that was made just now.
 constexpr core::Nanos kNoticeLimit = std::chrono::seconds(1);
 constexpr core::Nanos kNoticeStep = std::chrono::milliseconds(20);

@@ -329,9 +329,9 @@ Task<Result<void>> Admin::get_log(nvme::spec::LogPage page,
     co_return Result<void>{};
 }
 
-Task<> Admin::disable(bool shutdown, Nanos limit) {
+Task<bool> Admin::disable(bool shutdown, Nanos limit) {
     if (!queue_.is_open()) {
-        co_return;
+        co_return false;
     }
     // The limit is the command's: a controller that does not answer loses its connection.
     timeout_ = limit;
@@ -347,7 +347,9 @@ Task<> Admin::disable(bool shutdown, Nanos limit) {
             log::debug("controller does not confirm its reset", log::kv("queue", queue_.name()),
                        log::kv("reason", ended.error().message));
         }
+        co_return ended.has_value();
     }
+    co_return false;
 }
 
 }  // namespace remora::backends::nvme_tcp

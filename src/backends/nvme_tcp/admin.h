@@ -81,7 +81,7 @@ class Admin final : private QueuePairHandler {
                                                                Nanos deadline);
     /// Tells the controller to end: a normal shutdown, or a reset that ends all outstanding
     /// commands. Best effort within `limit`.
-    Task<> disable(bool shutdown, Nanos limit);
+    Task<bool> disable(bool shutdown, Nanos limit);
 
   private:
     void on_completions(std::span<const Completion> completions) override;

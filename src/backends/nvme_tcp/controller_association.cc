@@ -109,20 +109,21 @@ Task<> Controller::dissociate() {
     notify_change();
     const Nanos linger = options_.timing.close_linger;
     keep_alive_end_.notify();
+    bool reset_confirmed = false;
     if (admin_) {
-        co_await admin_->disable(stopping_, linger);
+        reset_confirmed = co_await admin_->disable(stopping_, linger);
     }
     reactor::Gate closing;
     for (const auto& lane : lanes_) {
         closing.spawn(
-            [](Lane* at, Nanos limit) {
+            [](Lane* at, Nanos limit, bool ended) {
                 return reactor::call_on(at->reactor(),
-                                        [at, limit] { return at->disconnect(limit); });
+                                        [=] { return at->disconnect(limit, ended); });
             },
-            lane.get(), linger);
+            lane.get(), linger, reset_confirmed);
     }
     if (admin_) {
-        co_await admin_->queue().close(linger);
+        (void)co_await admin_->queue().close(linger);
     }
     co_await closing.close();
     if (background_) {

@@ -159,8 +159,8 @@ Task<Result<std::vector<DiscoveryEntry>>> discover(reactor::Endpoint endpoint,
     } else {
         result = std::unexpected(started.error());
     }
-    co_await admin.disable(true, kCloseLinger);
-    co_await admin.queue().close(kCloseLinger);
+    (void)co_await admin.disable(true, kCloseLinger);
+    (void)co_await admin.queue().close(kCloseLinger);
     co_return result;
 }
 

@@ -53,6 +53,7 @@ Lane::Lane(std::uint32_t index,
       wait_timer_(*this),
       retry_timer_(*this),
       watch_timer_(*this),
+      hold_timer_(*this),
       down_(*this),
       doubt_(*this) {}
 
@@ -93,6 +94,7 @@ void Lane::go_live(const TransferLimits& limits, Lane* carrier) {
         return;
     }
     wait_timer_.cancel();
+    end_holds();
     if (queue_) {
         reactor_.arm(watch_timer_, reactor_.now() + timing_.io_timeout / 4);
     }
@@ -100,20 +102,36 @@ void Lane::go_live(const TransferLimits& limits, Lane* carrier) {
     tell_grouped();
 }
 
-Task<> Lane::disconnect(Nanos linger) {
+Task<> Lane::disconnect(Nanos linger, bool ended) {
     live_ = false;
     carrier_ = nullptr;
     draining_ = true;
     watch_timer_.cancel();
-    hand_over_waiting(false);
+    hand_over_waiting(false, false);
     expire_waiting();
-    if (queue_) {
-        co_await queue_->close(linger);
+    const bool had_queue = queue_ != nullptr;
+    if (had_queue) {
+        const bool drained = co_await queue_->close(linger);
+        ended |= drained;
         queue_.reset();
     }
     draining_ = false;
-    hand_over_waiting(true);
+    if (ended || (!had_queue && !uncertain_)) {
+        end_holds();
+    } else if (!uncertain_) {
+        REMORA_COVER("host: what a connection had outstanding may still be executed");
+        uncertain_ = true;
+        reactor_.arm(hold_timer_, reactor_.now() + timing_.resend_hold);
+    }
+    hand_over_waiting(true, !uncertain_);
     tell_grouped();
+}
+
+/// Nothing of the last connection is executed any more.
+void Lane::end_holds() {
+    uncertain_ = false;
+    hold_timer_.cancel();
+    waiting_.for_each([](Request& request) { release_hold(progress_of(request)); });
 }
 
 void Lane::abort_connect(core::Error reason) {
@@ -126,7 +144,8 @@ void Lane::shut_down() {
     CHECK(!queue_);
     shut_down_ = true;
     waiting_.append(retrying_);
-    hand_over_waiting(true);
+    end_holds();
+    hand_over_waiting(true, true);
     while (Request* request = waiting_.pop_front()) {
         refuse(*request, Status::Aborted, 0);
     }
@@ -384,6 +403,10 @@ void Lane::on_timer(reactor::Timer& timer) {
         }
     } else if (&timer == &retry_timer_) {
         retry_due();
+    } else if (&timer == &hold_timer_) {
+        end_holds();
+        hand_over_waiting(true, true);
+        tell_grouped();
     } else {
         watch();
     }

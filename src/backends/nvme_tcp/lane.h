@@ -86,8 +86,11 @@ class Lane final : private QueuePairHandler, private reactor::TimerHandler {
     Task<Result<void>> connect(QueuePairOptions options);
     /// What is waiting is sent now. `carrier`: whose queue to use, null for the lane's own.
     void go_live(const TransferLimits& limits, Lane* carrier);
-    /// Ends the connection, orderly if it still works; requests go back to waiting.
-    Task<> disconnect(Nanos linger);
+    /// Ends the connection, orderly if it still works; requests go back to waiting. What changes
+    /// blocks and was outstanding is given to other paths when it surely is not executed any more:
+    /// `ended` says that the controller has confirmed that, else the connection's own end does, or
+    /// the next go_live() (a target holds a Connect until then), or Timing::resend_hold is over.
+    Task<> disconnect(Nanos linger, bool ended);
     /// Ends a connect() that is under way.
     void abort_connect(core::Error reason);
     /// After the last disconnect: fails what is waiting and disarms.
@@ -146,7 +149,8 @@ class Lane final : private QueuePairHandler, private reactor::TimerHandler {
     [[nodiscard]] static bool has_spare(const Progress& progress);
     static void release_hold(Progress& progress);
     void leave(block::Request& request);
-    void hand_over_waiting(bool drained);
+    void hand_over_waiting(bool closed, bool ended);
+    void end_holds();
     void come_home(block::Request& request);
     void tell_grouped();
     bool send_parts(block::Request& request, Progress& progress);
@@ -175,7 +179,8 @@ class Lane final : private QueuePairHandler, private reactor::TimerHandler {
     Lane* carrier_ = nullptr;
     bool live_ = false;
     bool shut_down_ = false;
-    bool draining_ = false;  // from the end of a connection until it is closed
+    bool draining_ = false;   // from the end of a connection until it is closed
+    bool uncertain_ = false;  // what the last one had outstanding may still be executed
     std::uint32_t next_sequence_ = 0;
     block::RequestBatch waiting_;
     block::RequestBatch retrying_;
@@ -186,6 +191,7 @@ class Lane final : private QueuePairHandler, private reactor::TimerHandler {
     reactor::Timer wait_timer_;
     reactor::Timer retry_timer_;
     reactor::Timer watch_timer_;
+    reactor::Timer hold_timer_;  // ends what is uncertain
     DownMessage down_;
     DoubtMessage doubt_;
     LaneStats stats_;

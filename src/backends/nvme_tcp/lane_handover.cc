@@ -73,17 +73,17 @@ void Lane::come_home(Request& request) {
     }
 }
 
-/// Gives back what waits. Until the connection is drained that is not what may still be carried
-/// out on it, nor what another lane's courier has brought.
-void Lane::hand_over_waiting(bool drained) {
+/// Gives back what waits. Until the connection is closed that is not what another lane's courier
+/// has brought, and until its commands have `ended` not what may still be carried out.
+void Lane::hand_over_waiting(bool closed, bool ended) {
     RequestBatch kept;
     while (Request* request = waiting_.pop_front()) {
         Progress& progress = progress_of(*request);
-        if (drained) {
+        if (ended) {
             release_hold(progress);
         }
         const bool may_leave =
-            progress.outstanding == 0 && !progress.held && (drained || progress.origin == index_);
+            progress.outstanding == 0 && !progress.held && (closed || progress.origin == index_);
         if (may_leave && has_spare(progress)) {
             leave(*request);
         } else {

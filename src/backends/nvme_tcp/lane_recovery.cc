@@ -76,7 +76,7 @@ void Lane::on_down(const core::Error& reason) {
     draining_ = true;
     watch_timer_.cancel();
     requeue_outstanding();
-    hand_over_waiting(false);
+    hand_over_waiting(false, false);
     expire_waiting();
     if (!down_.posted) {
         down_.posted = true;

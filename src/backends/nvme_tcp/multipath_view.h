@@ -13,8 +13,8 @@
 // is and waits there, so that a volume with one path costs what it costs without this.
 //
 // The resend hazard across paths. What changes blocks and was outstanding on a connection that died
-// comes back only when its lane has drained that connection (Lane::disconnect); what has not been
-// sent, reads and flushes come back at once. Until then a request that changes the same blocks
+// comes back only when it surely is not executed there any more (Lane::disconnect); what has not
+// been sent, reads and flushes come back at once. Until then a request that changes the same blocks
 // waits behind it, so a second copy of the older one cannot undo it.
 //
 // Everything but construction happens on its reactor.

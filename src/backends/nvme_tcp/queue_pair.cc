@@ -252,8 +252,11 @@ void QueuePair::release_all() {
     }
 }
 
-Task<> QueuePair::close(Nanos linger) {
+Task<bool> QueuePair::close(Nanos linger) {
     fail(error_of(ErrorKind::Aborted, "closed by this host"));
+    // An end that was there before we asked for it, or that is none of good order, may come from a
+    // network or a system that knows nothing of what the controller still executes.
+    const bool asked = stream_ && !end_of_stream_;
     if (stream_) {
         if (!end_of_stream_) {
             stream_->shutdown_send();
@@ -271,6 +274,7 @@ Task<> QueuePair::close(Nanos linger) {
     Runnable::unlink();
     Flushable::unlink();
     state_ = State::Closed;
+    co_return asked&& orderly_end_;
 }
 
 Nanos QueuePair::oldest_submission() const {

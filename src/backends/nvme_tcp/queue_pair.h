@@ -106,7 +106,7 @@ class QueuePair final : private reactor::ReadyHandler,
     void fail(core::Error reason);
     /// Fails it if it is not over, shuts down, and waits at most `linger` for the controller to
     /// close its end; then closes.
-    Task<> close(Nanos linger);
+    Task<bool> close(Nanos linger);
     /// Tokens of commands without a completion.
     template <typename F>
     void visit_outstanding(F visit) const {
@@ -193,7 +193,8 @@ class QueuePair final : private reactor::ReadyHandler,
     core::Error reason_;
     reactor::Signal changed_;  // handshake over, or the end of the stream seen
     bool end_of_stream_ = false;
-    bool hangup_ = false;  // the end of the stream is behind what has not been received yet
+    bool orderly_end_ = false;  // and not a broken connection
+    bool hangup_ = false;       // the end of the stream is behind what has not been received yet
     bool delivering_ = false;
 
     // Negotiated.

@@ -62,6 +62,7 @@ void QueuePair::receive() {
         }
         if (got <= 0) {
             end_of_stream_ = true;
+            orderly_end_ = got == 0;
             fail(error_of(ErrorKind::Unavailable, got == 0 ? "the controller closed the connection"
                                                            : "the connection broke"));
             return;
@@ -97,6 +98,7 @@ void QueuePair::discard() {
         }
         if (got <= 0) {
             end_of_stream_ = true;
+            orderly_end_ = got == 0;
             changed_.notify();
             return;
         }

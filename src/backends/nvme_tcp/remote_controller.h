@@ -69,6 +69,8 @@ struct Timing {
     Nanos io_timeout = std::chrono::seconds(10);  ///< Outstanding I/O without progress: reconnect.
     Nanos path_timeout = std::chrono::seconds(30);  ///< A request's wait for a path.
     Nanos close_linger = std::chrono::seconds(3);   ///< For the controller to close its end.
+    /// For what a connection had outstanding to end at a controller that does not say so.
+    Nanos resend_hold = std::chrono::seconds(10);
     Nanos backoff_min = std::chrono::milliseconds(50);
     Nanos backoff_max = std::chrono::seconds(5);
     Nanos retry_delay = std::chrono::milliseconds(100);  ///< After a status that asks for a retry.

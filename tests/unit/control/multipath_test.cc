@@ -180,18 +180,18 @@ TEST_F(MultipathApiTest, Policy_ofOnePathAtATime_isRefused) {
     EXPECT_EQ(node->remotes.at("array").policy, node::PathPolicy::Failover);
 }
 
-TEST_F(MultipathApiTest, Attach_severalEndpoints_usesOneForNowAndDetachTakesAll) {
+TEST_F(MultipathApiTest, Attach_severalEndpoints_usesAllAndDetachTakesAll) {
     network.also_at = {"10.0.0.2", "10.0.0.3"};
     const auto disk = attach(1, 0);
     ASSERT_TRUE(disk) << disk.error().message;
-    EXPECT_EQ(node->remotes.begin()->second.paths.size(), 1U);
+    EXPECT_EQ(node->remotes.begin()->second.paths.size(), 3U);
     EXPECT_EQ(node->remotes.begin()->second.policy, node::PathPolicy::QueueDepth);
-    EXPECT_EQ(status().paths_size(), 1);
+    EXPECT_EQ(status().paths_size(), 3);
     const auto again = attach(1, 0);
     ASSERT_TRUE(again);
     EXPECT_EQ(again->SerializeAsString(), disk->SerializeAsString());
     restart_plane();
-    EXPECT_EQ(node->remotes.begin()->second.paths.size(), 1U);
+    EXPECT_EQ(node->remotes.begin()->second.paths.size(), 3U);
     ASSERT_TRUE(detach(0));
     EXPECT_TRUE(node->remotes.empty());
     EXPECT_EQ(store.size(), 0U);

@@ -36,6 +36,7 @@ class MultipathFixture : public ReactorFixture {
         out.policy = policy;
         out.timing.connect_timeout = std::chrono::milliseconds(500);
         out.timing.close_linger = std::chrono::milliseconds(100);
+        out.timing.resend_hold = std::chrono::milliseconds(300);
         out.timing.backoff_min = std::chrono::milliseconds(5);
         out.timing.backoff_max = std::chrono::milliseconds(100);
         out.timing.retry_delay = std::chrono::milliseconds(10);

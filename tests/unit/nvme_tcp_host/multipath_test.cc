@@ -83,6 +83,48 @@ TEST_F(MultipathTest, Write_onADeadConnection_isNotSentElsewhereBeforeItIsDraine
     });
 }
 
+// The end of a connection that breaks says nothing of what the target still does: it may be a
+// killed process, or a disk that is slow behind a network that is broken.
+TEST_F(MultipathTest, Write_onAConnectionThatBreaks_isHeldForItsTime) {
+    keep_silent(a);
+    with_volume(options(PathPolicy::Failover), [this](BlockClient& client) -> Task<> {
+        const auto write = one_block(Opcode::Write, 4);
+        const auto read = one_block(Opcode::Read, 4);
+        client.start(write->request);
+        client.start(read->request);
+        co_await until([this] { return a.io_log.size() == 2; });
+        a.die();
+        co_await until([this] { return !is_live("a"); });
+        const core::Nanos died = reactor().now();
+        co_await BlockClient::finish(read->request);
+        EXPECT_LT(reactor().now() - died, milliseconds(200));
+        EXPECT_FALSE(write->request.finished);
+        const Status status = co_await BlockClient::finish(write->request);
+        EXPECT_EQ(status, Status::Ok);
+        EXPECT_GE(reactor().now() - died, milliseconds(290));
+        EXPECT_EQ(b.io_log.size(), 2U);
+    });
+}
+
+TEST_F(MultipathTest, Write_onAConnectionThatBreaks_goesOnWhenItsPathIsBack) {
+    keep_silent(a);
+    MultipathOptions with = options(PathPolicy::Failover);
+    with.timing.resend_hold = seconds(60);
+    with_volume(with, [this](BlockClient& client) -> Task<> {
+        const auto write = one_block(Opcode::Write, 4);
+        client.start(write->request);
+        co_await until([this] { return a.io_log.size() == 1; });
+        a.die();
+        co_await until([this] { return !is_live("a"); });
+        a.on_io = nullptr;
+        a.revive();  // a target holds the Connect until the old write has ended
+        const Status status = co_await BlockClient::finish(write->request);
+        EXPECT_EQ(status, Status::Ok);
+        EXPECT_EQ(write->request.completions, 1);
+        co_await until([this] { return is_live("a"); });
+    });
+}
+
 TEST_F(MultipathTest, AllPathsDie_ioWaitsAndGoesOnWithTheFirstThatComesBack) {
     with_volume(options(PathPolicy::RoundRobin), [this](BlockClient& client) -> Task<> {
         a.die();
