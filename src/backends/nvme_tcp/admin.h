@@ -80,7 +80,7 @@ class Admin final : private QueuePairHandler {
     Task<Result<std::map<std::uint32_t, AnaState>>> ana_states(const AnaFacts& facts,
                                                                Nanos deadline);
     /// Tells the controller to end: a normal shutdown, or a reset that ends all outstanding
-    /// commands. Best effort within `limit`.
+    /// commands. Best effort within `limit`. True: it has confirmed a reset (RDY 0).
     Task<bool> disable(bool shutdown, Nanos limit);
 
   private:

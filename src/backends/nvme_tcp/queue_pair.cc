@@ -274,7 +274,8 @@ Task<bool> QueuePair::close(Nanos linger) {
     Runnable::unlink();
     Flushable::unlink();
     state_ = State::Closed;
-    co_return asked&& orderly_end_;
+    const bool answered = asked && orderly_end_;
+    co_return answered;
 }
 
 Nanos QueuePair::oldest_submission() const {

@@ -105,7 +105,7 @@ class QueuePair final : private reactor::ReadyHandler,
     /// Ends the connection for `reason`; nothing happens if it is over already.
     void fail(core::Error reason);
     /// Fails it if it is not over, shuts down, and waits at most `linger` for the controller to
-    /// close its end; then closes.
+    /// close its end; then closes. True: the controller answered our shutdown so, in good order.
     Task<bool> close(Nanos linger);
     /// Tokens of commands without a completion.
     template <typename F>
