@@ -47,7 +47,47 @@ struct OwnedRequest {
     AwaitedRequest request;
 };
 
-class HostFixture : public ReactorFixture {
+/// What the fixtures of a host share, whatever the number of its targets.
+class AnyHostFixture : public ReactorFixture {
+  public:
+    /// Short waits, so that the tests of time-outs are short, too.
+    [[nodiscard]] static backends::nvme_tcp::Timing short_timing() {
+        backends::nvme_tcp::Timing timing;
+        timing.connect_timeout = std::chrono::milliseconds(500);
+        timing.close_linger = std::chrono::milliseconds(100);
+        timing.resend_hold = std::chrono::milliseconds(300);
+        timing.backoff_min = std::chrono::milliseconds(5);
+        timing.backoff_max = std::chrono::milliseconds(100);
+        timing.retry_delay = std::chrono::milliseconds(10);
+        timing.path_timeout = std::chrono::seconds(10);
+        return timing;
+    }
+
+    /// Runs `body` with a client of the device.
+    template <typename F>
+    static Task<> with_client(block::Device* device, F& body) {
+        auto channel = device->open_channel();
+        CHECK(channel.has_value());
+        BlockClient client(**channel);
+        co_await body(client);
+        channel->reset();
+    }
+
+    /// Turns until `condition()`, from within a body; fails the test after five seconds.
+    template <typename C>
+    Task<> until(C condition) {
+        const core::Nanos deadline = reactor().now() + std::chrono::seconds(5);
+        while (!condition()) {
+            if (reactor().now() > deadline) {
+                ADD_FAILURE() << "condition not reached in time";
+                co_return;
+            }
+            co_await reactor::sleep_for(std::chrono::milliseconds(1));
+        }
+    }
+};
+
+class HostFixture : public AnyHostFixture {
   public:
     HostFixture() : pool_(std::move(*memory::BufferPool::create(1 << 20))), target(reactor()) {
         target.add_namespace(1);
@@ -63,7 +103,6 @@ class HostFixture : public ReactorFixture {
         return false;
     }
 
-    /// Short waits, so that the tests of time-outs are short, too.
     [[nodiscard]] ControllerOptions options() const {
         ControllerOptions out;
         out.name = "r";
@@ -71,12 +110,7 @@ class HostFixture : public ReactorFixture {
         out.subnqn = target.subnqn;
         out.hostnqn = "nqn.2024-01.org.example:host";
         out.hostid.bytes.fill(9);
-        out.timing.connect_timeout = std::chrono::milliseconds(500);
-        out.timing.close_linger = std::chrono::milliseconds(100);
-        out.timing.backoff_min = std::chrono::milliseconds(5);
-        out.timing.backoff_max = std::chrono::milliseconds(100);
-        out.timing.retry_delay = std::chrono::milliseconds(10);
-        out.timing.path_timeout = std::chrono::seconds(10);
+        out.timing = short_timing();
         return out;
     }
 
@@ -94,18 +128,9 @@ class HostFixture : public ReactorFixture {
             make(std::move(with));
             const auto ready = co_await controller->wait_ready(std::chrono::seconds(5));
             CHECK(ready.has_value());
-            co_await with_client(body);
+            co_await with_client(controller->device(1), body);
             co_await end();
         });
-    }
-
-    template <typename F>
-    Task<> with_client(F& body) {
-        auto channel = controller->device(1)->open_channel();
-        CHECK(channel.has_value());
-        BlockClient client(**channel);
-        co_await body(client);
-        channel->reset();
     }
 
     Task<> end() {
@@ -113,19 +138,6 @@ class HostFixture : public ReactorFixture {
         controller.reset();
         target.break_connections();
         co_await reactor::sleep_for(std::chrono::milliseconds(1));
-    }
-
-    /// Turns until `condition()`, from within a body; fails the test after five seconds.
-    template <typename C>
-    Task<> until(C condition) {
-        const core::Nanos deadline = reactor().now() + std::chrono::seconds(5);
-        while (!condition()) {
-            if (reactor().now() > deadline) {
-                ADD_FAILURE() << "condition not reached in time";
-                co_return;
-            }
-            co_await reactor::sleep_for(std::chrono::milliseconds(1));
-        }
     }
 
   private:

@@ -98,7 +98,7 @@ TEST_F(MultipathAnaTest, SinglePath_inaccessible_waitsToo) {
             const Status status = co_await BlockClient::finish(read.request);
             EXPECT_EQ(status, Status::Ok);
         };
-        co_await with_client(body);
+        co_await with_client(controller->device(1), body);
         co_await end();
     });
 }
@@ -207,7 +207,7 @@ TEST_F(MultipathAnaTest, HostileLog_pathIsNotUsed_andSaysWhy) {
         });
         EXPECT_FALSE(is_live("b"));
         auto body = [this](BlockClient& client) -> Task<> { co_await expect_io(client, 3); };
-        co_await with_client(body);
+        co_await with_client(controller->device(1), body);
         EXPECT_TRUE(b.io_log.empty());
         b.set_ana(kOptimized);
         const auto ready = co_await controller->wait_path("b", seconds(5));

@@ -19,7 +19,7 @@ using backends::nvme_tcp::MultipathStatus;
 using backends::nvme_tcp::PathOptions;
 using backends::nvme_tcp::PathPolicy;
 
-class MultipathFixture : public ReactorFixture {
+class MultipathFixture : public AnyHostFixture {
   public:
     MultipathFixture()
         : pool_(std::move(*memory::BufferPool::create(1 << 20))), a(reactor()), b(reactor()) {
@@ -27,20 +27,13 @@ class MultipathFixture : public ReactorFixture {
         b.add_namespace(1);
     }
 
-    /// Short waits, so that the tests of time-outs are short, too.
     [[nodiscard]] MultipathOptions options(PathPolicy policy) const {
         MultipathOptions out;
         out.name = "r";
         out.subnqn = a.subnqn;
         out.hostnqn = "nqn.2024-01.org.example:host";
         out.policy = policy;
-        out.timing.connect_timeout = std::chrono::milliseconds(500);
-        out.timing.close_linger = std::chrono::milliseconds(100);
-        out.timing.resend_hold = std::chrono::milliseconds(300);
-        out.timing.backoff_min = std::chrono::milliseconds(5);
-        out.timing.backoff_max = std::chrono::milliseconds(100);
-        out.timing.retry_delay = std::chrono::milliseconds(10);
-        out.timing.path_timeout = std::chrono::seconds(10);
+        out.timing = short_timing();
         return out;
     }
 
@@ -63,18 +56,9 @@ class MultipathFixture : public ReactorFixture {
             make(std::move(with));
             co_await add_live("a", a);
             co_await add_live("b", b);
-            co_await with_client(body);
+            co_await with_client(controller->device(1), body);
             co_await end();
         });
-    }
-
-    template <typename F>
-    Task<> with_client(F& body) {
-        auto channel = controller->device(1)->open_channel();
-        CHECK(channel.has_value());
-        BlockClient client(**channel);
-        co_await body(client);
-        channel->reset();
     }
 
     Task<> end() {
@@ -83,18 +67,6 @@ class MultipathFixture : public ReactorFixture {
         a.break_connections();
         b.break_connections();
         co_await reactor::sleep_for(std::chrono::milliseconds(1));
-    }
-
-    template <typename C>
-    Task<> until(C condition) {
-        const core::Nanos deadline = reactor().now() + std::chrono::seconds(5);
-        while (!condition()) {
-            if (reactor().now() > deadline) {
-                ADD_FAILURE() << "condition not reached in time";
-                co_return;
-            }
-            co_await reactor::sleep_for(std::chrono::milliseconds(1));
-        }
     }
 
     [[nodiscard]] MultipathStatus::Path path(const std::string& id) const {

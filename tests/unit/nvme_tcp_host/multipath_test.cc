@@ -236,7 +236,7 @@ TEST_F(MultipathTest, SecondPath_addedWhileTheOnlyOneIsDown_takesWhatWaits) {
             EXPECT_EQ(status, Status::Ok);
             EXPECT_EQ(b.io_log.size(), 2U);
         };
-        co_await with_client(body);
+        co_await with_client(controller->device(1), body);
         co_await end();
     });
 }
@@ -267,7 +267,7 @@ TEST_F(MultipathTest, Paths_addedAndRemovedUnderIo_nothingFails) {
             EXPECT_EQ(controller->status().paths.size(), 1U);
             EXPECT_EQ(controller->only_by("b"), std::vector<std::string>{"rn1"});
         };
-        co_await with_client(body);
+        co_await with_client(controller->device(1), body);
         co_await end();
     });
 }
@@ -327,7 +327,7 @@ TEST_F(MultipathTest, Volume_comesBackUnderAnotherNumber_goesOn) {
             EXPECT_EQ(controller->status().volumes[0].nsid, 5U);
             EXPECT_EQ(controller->status().volumes[1].nsid, 1U);
         };
-        co_await with_client(body);
+        co_await with_client(controller->device(1), body);
         co_await end();
     });
 }

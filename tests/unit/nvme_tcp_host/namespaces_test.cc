@@ -61,7 +61,7 @@ TEST_F(HostNamespacesTest, Known_existsBeforeThePathAndItsIoWaits) {
             EXPECT_EQ(status, Status::Ok);
             EXPECT_TRUE(present(1));
         };
-        co_await with_client(body);
+        co_await with_client(controller->device(1), body);
         co_await end();
     });
 }
@@ -84,7 +84,7 @@ TEST_F(HostNamespacesTest, Known_isAnotherVolumeNow_ioFailsAndTheReasonIsTold) {
                 << controller->status().last_error;
             EXPECT_TRUE(target.io_log.empty());
         };
-        co_await with_client(body);
+        co_await with_client(controller->device(1), body);
         co_await end();
     });
 }
@@ -102,7 +102,7 @@ TEST_F(HostNamespacesTest, Known_hasAnotherBlockSizeNow_ioFails) {
             const Status status = co_await client.perform(Opcode::Read, 0, 1, std::span(&one, 1));
             EXPECT_EQ(status, Status::IoError);
         };
-        co_await with_client(body);
+        co_await with_client(controller->device(1), body);
         co_await end();
     });
 }

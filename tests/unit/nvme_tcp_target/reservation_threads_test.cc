@@ -1,65 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reservations over two data reactors with threads of their own, driven from a third, the control
-// reactor. Also run under ThreadSanitizer.
+// Reservations over two data reactors with threads of their own.
 #include "reactor/gate.h"
-#include "reactor/linux/reactor_thread.h"
 #include "tests/unit/nvme_tcp_target/reservation_fixture.h"
+#include "tests/unit/nvme_tcp_target/threads_fixture.h"
 
 namespace remora::test {
 namespace {
 
 using Type = ReservationType;
 
-class TargetReservationThreads : public ReactorFixture {
+class TargetReservationThreads : public TargetThreads {
   public:
-    TargetReservationThreads() {
-        for (std::uint32_t i = 0; i < 2; ++i) {
-            reactor::ReactorThreadOptions options;
-            options.id = i + 1;
-            options.policy.spin = core::Nanos(0);
-            threads_.push_back(std::move(*reactor::ReactorThread::start(options)));
-            pools_.push_back(std::move(*memory::BufferPool::create(std::size_t{8} << 20U)));
-        }
-    }
-
-    Task<> start() {
-        const std::array contexts{block::ReactorContext{threads_[0]->reactor(), *pools_[0]},
-                                  block::ReactorContext{threads_[1]->reactor(), *pools_[1]}};
-        target_ = std::make_unique<Target>(contexts, reactor());
-        target_->set_reservation_keeper(&keeper_);
-        SubsystemOptions subsystem;
-        subsystem.nqn = kSubsystem;
-        const auto made = co_await target_->create_subsystem(subsystem);
-        CHECK(made.has_value());
-        const auto at =
-            co_await target_->add_listener(kSubsystem, reactor::Endpoint::tcp("127.0.0.1", 0));
-        CHECK(at.has_value());
-        endpoint_ = *at;
-        NamespaceOptions options;
-        options.device = &device_;
-        const auto nsid = co_await target_->add_namespace(kSubsystem, options);
-        CHECK(nsid.has_value());
-    }
-    Task<> stop() {
-        co_await target_->stop();
-        target_.reset();
-        EXPECT_EQ(device_.open_channels, 0);
-    }
+    Task<> start() { return TargetThreads::start(&keeper_); }
 
     Task<std::unique_ptr<RawHost>> queue(std::uint8_t host, std::uint16_t qid, std::uint16_t id) {
-        auto raw = co_await RawHost::open(endpoint_);
-        const bool greeted = co_await raw->handshake();
-        CHECK(greeted);
-        ConnectOptions options = host_options(host);
-        options.qid = qid;
-        options.cntlid = id;
-        const Outcome connected = co_await raw->connect(options);
-        CHECK(connected.status == 0);
-        if (qid == 0) {
-            const bool ready = co_await raw->enable();
-            CHECK(ready);
-        }
-        co_return raw;
+        return TargetThreads::queue(qid, id, host_options(host));
     }
 
     /// Admin queue and I/O queues on both reactors.
@@ -98,11 +53,6 @@ class TargetReservationThreads : public ReactorFixture {
     };
 
     MemoryKeeper keeper_;
-    std::vector<std::unique_ptr<memory::BufferPool>> pools_;
-    MemoryDevice device_{"disk"};
-    std::vector<std::unique_ptr<reactor::ReactorThread>> threads_;
-    std::unique_ptr<Target> target_;
-    reactor::Endpoint endpoint_;
 };
 
 // Hosts 1 and 2 take the namespace from each other while both write all the time, on queues of both
