@@ -255,11 +255,7 @@ Task<Result<M>> Volumes::grow(Object<M> wanted) {
     const auto grown =
         co_await context_.node.grow_volume(node_volume_name<M>(wanted.resource.name()), blocks);
     if (!grown) {
-        if (kKeepsRoom<M>) {
-            Transaction undo(context_.model);
-            undo.put(before);
-            (void)undo.commit();  // or the next start finds that it did not grow
-        }
+        // What was announced stands: a growth that failed may have left either size.
         co_return std::unexpected(grown.error());
     }
     wanted.known.set_growing_to_blocks(0);

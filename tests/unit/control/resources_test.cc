@@ -217,6 +217,28 @@ TEST_F(ResourcesTest, UpdateFileVolume_diesAtAnyStep_hasOneOfBothSizes) {
     }
 }
 
+// As when the file is longer but could not be synced.
+TEST_F(ResourcesTest, UpdateFileVolume_failedHalfway_isThereAfterARestart) {
+    opi::CreateAioVolumeRequest create;
+    create.set_aio_volume_id("f0");
+    create.mutable_aio_volume()->set_filename("/f0");
+    create.mutable_aio_volume()->set_block_size(512);
+    create.mutable_aio_volume()->set_blocks_count(100);
+    const auto made = call(&ControlPlane::volumes, &Volumes::create_aio, create);
+    ASSERT_TRUE(made);
+    opi::UpdateAioVolumeRequest request;
+    *request.mutable_aio_volume() = *made;
+    request.mutable_aio_volume()->set_blocks_count(200);
+    request.mutable_update_mask()->add_paths("blocks_count");
+    steps = {};
+    steps.fail_at = 2;
+    EXPECT_KIND(call(&ControlPlane::volumes, &Volumes::update_aio, request), Unavailable);
+    network.files["/f0"] = std::uint64_t{200} * 512;
+    restart_plane();
+    ASSERT_TRUE(node->find_volume("aioVolumes/f0"));
+    EXPECT_EQ(node->find_volume("aioVolumes/f0")->geometry.block_count, 200U);
+}
+
 TEST_F(ResourcesTest, UpdateFileVolume_strangeFileAfterACrash_isNotTaken) {
     opi::CreateAioVolumeRequest create;
     create.set_aio_volume_id("f0");
