@@ -58,10 +58,10 @@ bool Connection::receive_once() {
     }
     into[count++] = {staging.data(), staging.size()};
     const std::ptrdiff_t received = stream_->recv(std::span(into).first(count));
-    ++stats_.recv_calls;
     if (received == -EAGAIN) {
         return false;
     }
+    ++stats_.recv_calls;
     if (received <= 0) {
         peer_closed();
         return false;

@@ -13,6 +13,7 @@
 #include "reactor/linux/file.h"
 #include "reactor/linux/shared_memory.h"
 #include "reactor/linux/socket.h"
+#include "reactor/linux/stream.h"
 
 namespace remora::reactor {
 
@@ -110,11 +111,11 @@ core::Result<std::unique_ptr<Acceptor>> LinuxIo::listen(const Endpoint& at,
 }
 
 std::unique_ptr<Connecting> LinuxIo::connect(const Endpoint& to, ConnectHandler& handler) {
-    return make_connecting(*ring_, to, handler);
+    return make_connecting(*ring_, busy_, to, handler);
 }
 
 core::Result<std::unique_ptr<Stream>> LinuxIo::adopt_stream(Handle connection) {
-    return make_stream(*ring_, connection);
+    return make_stream(*ring_, busy_, connection);
 }
 
 core::Result<std::unique_ptr<File>> LinuxIo::open_file(const std::string& path,
@@ -153,10 +154,12 @@ void LinuxIo::close(Handle handle) {
 }
 
 bool LinuxIo::poll() {
-    return ring_->reap();
+    const bool completed = ring_->reap();
+    return busy_.look() || completed;
 }
 
 void LinuxIo::wait(Nanos timeout) {
+    busy_.rest();
     ring_->wait(timeout);
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/result.h"
 #include "reactor/io.h"
+#include "reactor/linux/busy_poll.h"
 #include "reactor/linux/ring.h"
 
 namespace remora::reactor {
@@ -46,6 +47,7 @@ class LinuxIo final : public Io, private WatchOwner {
     void on_poll(unsigned tag, unsigned events) override;
 
     std::unique_ptr<Ring> ring_;
+    BusyPoll busy_;
     int wake_fd_;
     Watch* wake_watch_;
 };
