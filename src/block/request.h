@@ -56,7 +56,12 @@ struct Request : core::QueueHook<Request> {
 
     Opcode opcode = Opcode::Read;
     bool force_unit_access = false;  ///< Write, WriteZeroes: durable before completion.
-    Status status = Status::Ok;      ///< Set by whoever fails it; Ok otherwise.
+    /// Read, on the way down: who made it can do without bytes that are all zeros. A stage that
+    /// turns bytes into others takes this away.
+    bool takes_holes = false;
+    /// Read, on the way up: all its bytes are zeros, and its segments were left as they are.
+    bool is_hole = false;
+    Status status = Status::Ok;  ///< Set by whoever fails it; Ok otherwise.
     std::uint16_t nvme_status =
         0;                   ///< Status field (SCT and SC, DNR) a remote controller gave, or 0.
     std::uint8_t depth = 0;  ///< Frames in use.

@@ -38,6 +38,13 @@ BufferPool::~BufferPool() {
     std::free(arena_);
 }
 
+std::span<const std::byte> BufferPool::zeros(std::size_t bytes) {
+    // Never written, so all its pages are the kernel's one zero page.
+    static std::array<std::byte, kMaxBytes> zeros;
+    CHECK(bytes <= zeros.size());
+    return std::span(zeros).first(bytes);
+}
+
 unsigned BufferPool::order_of(std::size_t bytes) {
     const std::size_t pages = std::max((bytes + kMinBytes - 1) / kMinBytes, std::size_t{1});
     return static_cast<unsigned>(std::bit_width(pages - 1));

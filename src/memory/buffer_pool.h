@@ -34,6 +34,9 @@ class BufferPool {
     /// Gives back what allocate returned (its data pointer and the same length).
     void release(std::span<std::byte> buffer);
 
+    /// So many (up to kMaxBytes) zeros, to read from; the same memory for all.
+    static std::span<const std::byte> zeros(std::size_t bytes);
+
     [[nodiscard]] std::size_t capacity() const { return arena_bytes_; }
     [[nodiscard]] std::size_t in_use() const { return in_use_; }
 

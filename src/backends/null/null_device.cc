@@ -19,14 +19,21 @@ class NullChannel final : public block::Channel {
         while (Request* request = batch.pop_front()) {
             const Status status = block::validate(*request, geometry_);
             if (status == Status::Ok && request->opcode == block::Opcode::Read) {
-                core::SegmentCursor cursor(request->data);
-                cursor.zero(std::size_t{request->block_count} * geometry_.block_size);
+                read(*request);
             }
             done_.push(*request, status);
         }
     }
 
   private:
+    void read(Request& request) {
+        request.is_hole = request.takes_holes;
+        if (!request.is_hole) {
+            core::SegmentCursor cursor(request.data);
+            cursor.zero(std::size_t{request.block_count} * geometry_.block_size);
+        }
+    }
+
     const block::Geometry& geometry_;  // of this reactor; it may grow
     block::DeferredCompletions done_;
 };

@@ -20,7 +20,7 @@ using nvme::tcp::PduType;
 namespace {
 
 constexpr std::size_t kMaxPdus = 64;
-constexpr std::size_t kMaxSegments = 128;
+constexpr std::size_t kMaxSegments = reactor::Reactor::kSegments;
 constexpr std::size_t kMaxBytes = std::size_t{256} * 1024;
 
 static_assert(sizeof(DataPdu) + kDigestBytes <= Slot::kHeaderBytes);
@@ -92,12 +92,17 @@ void Connection::answer_data(Slot& slot, std::uint32_t dw0, std::uint32_t dw1) {
     flags |= success ? nvme::tcp::kSuccess : std::uint8_t{0};
     flags |= rules_.header_digest ? nvme::tcp::kHeaderDigest : std::uint8_t{0};
     flags |= rules_.data_digest ? nvme::tcp::kDataDigest : std::uint8_t{0};
+    std::span<const std::byte> data = slot.buffer;
+    if (slot.is_hole) {
+        data = memory::BufferPool::zeros(data.size());
+        release_buffer(slot);
+    }
     DataPdu pdu{};
-    pdu.header = make_header(
-        PduType::C2hData, flags, sizeof(pdu), c2h_header_block_,
-        c2h_header_block_ + slot.buffer.size() + (rules_.data_digest ? kDigestBytes : 0));
+    pdu.header =
+        make_header(PduType::C2hData, flags, sizeof(pdu), c2h_header_block_,
+                    c2h_header_block_ + data.size() + (rules_.data_digest ? kDigestBytes : 0));
     pdu.cccid = slot.command.cid;
-    pdu.datal = static_cast<std::uint32_t>(slot.buffer.size());
+    pdu.datal = static_cast<std::uint32_t>(data.size());
     const std::span<std::byte> header = slot.header;
     std::ranges::fill(header.subspan(sizeof(pdu), kDigestBytes), std::byte{0});
     std::memcpy(header.data(), &pdu, sizeof(pdu));
@@ -105,10 +110,10 @@ void Connection::answer_data(Slot& slot, std::uint32_t dw0, std::uint32_t dw1) {
         nvme::tcp::seal_header(header, sizeof(pdu));
     }
     slot.OutPdu::append(header.first(c2h_header_block_));
-    slot.OutPdu::append(slot.buffer);
+    slot.OutPdu::append(data);
     std::size_t tail = 0;
     if (rules_.data_digest) {
-        nvme::tcp::store_digest(slot.tail, core::crc32c(slot.buffer));
+        nvme::tcp::store_digest(slot.tail, core::crc32c(data));
         tail += kDigestBytes;
     }
     if (!success) {
@@ -173,7 +178,7 @@ void Connection::flush() {
 
 /// One send. False when the socket takes no more.
 bool Connection::flush_once() {
-    std::array<core::Segment, kMaxSegments> segments;  // filled up to `count`
+    const std::span<core::Segment> segments = shard_.reactor().segments();
     std::size_t count = 0;
     std::size_t pdus = 0;
     std::size_t bytes = 0;
@@ -192,7 +197,7 @@ bool Connection::flush_once() {
         }
         ++pdus;
     }
-    const std::ptrdiff_t taken = stream_->send(std::span(segments).first(count));
+    const std::ptrdiff_t taken = stream_->send(segments.first(count));
     ++stats_.send_calls;
     if (taken == -EAGAIN) {
         REMORA_COVER("target: the socket takes no more");

@@ -33,6 +33,8 @@ Slot* Connection::take_slot() {
         slot->failure = 0;
         slot->marked = false;
         slot->plan = {};
+        slot->takes_holes = false;
+        slot->is_hole = false;
         slot->received = 0;
         slot->range_index = 0;
         slot->OutPdu::slot = slot;
@@ -285,6 +287,7 @@ void Connection::execute_io(Slot& slot) {
         return;
     }
     slot.opcode = slot.plan.opcode;
+    slot.takes_holes = slot.opcode == block::Opcode::Read;
     slot.force_unit_access = slot.plan.force_unit_access;
     slot.lba = slot.plan.lba;
     slot.block_count = slot.plan.blocks;

@@ -34,7 +34,10 @@ struct OutPdu : core::QueueHook<OutPdu> {
         part_count = 0;
         pdu_count = 1;
     }
-    void append(std::span<std::byte> bytes) { parts[part_count++] = {bytes.data(), bytes.size()}; }
+    /// They are only read: Segment is laid out for both directions.
+    void append(std::span<const std::byte> bytes) {
+        parts[part_count++] = {const_cast<std::byte*>(bytes.data()), bytes.size()};
+    }
     [[nodiscard]] std::size_t bytes() const {
         return core::total_size(std::span(parts).first(part_count));
     }
