@@ -34,7 +34,8 @@ Reactor::Reactor(std::uint32_t id, Io& io, Clock& clock, core::Prng prng, PollPo
       policy_(policy),
       now_(clock.now()),
       last_work_(now_),
-      staging_(std::make_unique<std::byte[]>(kStagingBytes)) {}
+      staging_(std::make_unique<std::byte[]>(kStagingBytes)),
+      segments_(std::make_unique<core::Segment[]>(kSegments)) {}
 
 Reactor::~Reactor() = default;
 

@@ -19,6 +19,7 @@
 #include "core/check.h"
 #include "core/intrusive_list.h"
 #include "core/prng.h"
+#include "core/segment.h"
 #include "reactor/io.h"
 #include "reactor/mailbox.h"
 #include "reactor/timer.h"
@@ -124,6 +125,10 @@ class Reactor {
     /// Bytes to receive into and parse at once; contents last until the next receive.
     std::span<std::byte> staging() { return {staging_.get(), kStagingBytes}; }
     static constexpr std::size_t kStagingBytes = std::size_t{128} * 1024;
+    /// A list to gather one send or receive in: kept here, since clearing a fresh one costs more
+    /// than filling it. Contents last until the next send or receive.
+    std::span<core::Segment> segments() { return {segments_.get(), kSegments}; }
+    static constexpr std::size_t kSegments = 128;
 
   private:
     bool run_queued();
@@ -146,6 +151,7 @@ class Reactor {
     TimerHeap timers_;
     ReactorStats stats_;
     std::unique_ptr<std::byte[]> staging_;
+    std::unique_ptr<core::Segment[]> segments_;
 };
 
 template <typename F>

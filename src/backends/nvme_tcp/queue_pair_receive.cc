@@ -23,6 +23,7 @@ namespace {
 
 constexpr std::size_t kDirectBytes = std::size_t{32} * 1024;
 constexpr std::size_t kDirectSegments = 64;
+static_assert(kDirectSegments < reactor::Reactor::kSegments);  // staging follows
 // While long payloads are awaited, so much is received into staging at most: a long one's header
 // and a little, so that the rest of it is received in place.
 constexpr std::size_t kLookahead = std::size_t{16} * 1024;
@@ -111,7 +112,7 @@ void QueuePair::discard() {
 /// One receive: into the segments first (`direct` bytes) when a long payload is under way, then
 /// into staging.
 std::ptrdiff_t QueuePair::receive_once(std::size_t& direct, std::size_t& asked) {
-    std::array<Segment, kDirectSegments + 1> into;
+    const std::span<Segment> into = reactor_.segments();
     std::size_t count = 0;
     asked = 0;
     if (receiving_ == Receiving::Data && data_slot_ != nullptr && data_left_ >= kDirectBytes) {
@@ -135,7 +136,7 @@ std::ptrdiff_t QueuePair::receive_once(std::size_t& direct, std::size_t& asked) 
         into[count++] = {staging.data(), staging.size()};
         asked += staging.size();
     }
-    return stream_->recv(std::span(into).first(count));
+    return stream_->recv(into.first(count));
 }
 
 /// Accounts for what receive_once got: the part that is in its place already, then staging.

@@ -19,7 +19,6 @@ namespace {
 
 // What one send takes at most; more does not get cheaper.
 constexpr std::size_t kPdusPerSend = 64;
-constexpr std::size_t kSegmentsPerSend = 128;
 constexpr std::size_t kBytesPerSend = std::size_t{256} * 1024;
 
 std::uint32_t digest_of(core::SegmentCursor cursor, std::size_t bytes) {
@@ -37,12 +36,12 @@ std::uint32_t digest_of(core::SegmentCursor cursor, std::size_t bytes) {
 }  // namespace
 
 struct QueuePair::Gathered {
-    std::array<Segment, kSegmentsPerSend> segments;
+    std::span<Segment> segments;
     std::size_t count = 0;
     std::size_t bytes = 0;
 
     bool add(const std::byte* data, std::size_t size) {
-        if (count == kSegmentsPerSend || bytes >= kBytesPerSend) {
+        if (count == segments.size() || bytes >= kBytesPerSend) {
             return false;
         }
         // sendmsg only reads; Segment is laid out for both directions.
@@ -164,9 +163,9 @@ void QueuePair::gather(Gathered& out) const {
 
 void QueuePair::flush() {
     while (tx_count_ > 0) {
-        Gathered out;
+        Gathered out{.segments = reactor_.segments()};
         gather(out);
-        const std::ptrdiff_t sent_bytes = stream_->send(std::span(out.segments).first(out.count));
+        const std::ptrdiff_t sent_bytes = stream_->send(out.segments.first(out.count));
         ++stats_.sends;
         if (sent_bytes == -EAGAIN) {
             tx_blocked_ = true;
