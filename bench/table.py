@@ -23,11 +23,11 @@ def machine() -> str:
 
 def judged(row: Row, results: dict[str, list[dict]]) -> float:
     """What the bar is laid to: the median of the rounds' ratios to the base, or of the values."""
-    values = [got["value"] for got in results[row.name]]
+    taken = results[row.name]
     if row.base is None:
-        return statistics.median(values)
-    bases = [got["value"] for got in results[row.base]]
-    return statistics.median(value / base for value, base in zip(values, bases))
+        return statistics.median(got["value"] for got in taken)
+    # Some takes of a row are those beside the rows that are compared with it.
+    return statistics.median(got["value"] / got["of"] for got in taken if "of" in got)
 
 
 def latency(taken: list[dict], name: str) -> str:
@@ -61,7 +61,7 @@ def show(order: list[Row], results: dict[str, list[dict]]) -> int:
         if not met:
             missed.append(row.name)
     bars = sum(1 for row in order if row.bar is not None)
-    print("\nratio: to the row it is compared with, in the same round; a bar is laid to it, or to the value itself. "
+    print("\nratio: to the row it is compared with, measured directly before and after it; a bar is laid to it, or to the value itself. "
           "The last column is of the last round.")
     print(f"{bars - len(missed)} of {bars} bars met" + (f"; missed: {', '.join(missed)}" if missed else ""))
     return 1 if missed else 0
