@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <poll.h>
 #include <utility>
 
@@ -33,7 +34,7 @@ void Watch::on_completion(int result, bool more) {
         if (armed_) {
             ring_.cancel(*this);  // the event overtook the cancellation
         } else {
-            delete this;
+            ring_.release(*this);
         }
         return;
     }
@@ -47,7 +48,7 @@ void Watch::on_completion(int result, bool more) {
 void Watch::drop() {
     owner_ = nullptr;
     if (!armed_) {
-        delete this;
+        ring_.release(*this);
         return;
     }
     ring_.cancel(*this);
@@ -116,6 +117,7 @@ core::Result<std::unique_ptr<Ring>> Ring::create() {
             -result);
     }
     ring->ready_ = true;
+    ring->spares_.reserve(kSpares);
     return ring;
 }
 
@@ -124,7 +126,10 @@ Ring::~Ring() {
         io_uring_queue_exit(&ring_);
     }
     while (Watch* watch = watches_.pop_front()) {
-        delete watch;
+        release(*watch);
+    }
+    for (void* memory : spares_) {
+        ::operator delete(memory);
     }
     while (Doorbell* doorbell = doorbells_.pop_front()) {
         delete doorbell;
@@ -132,11 +137,27 @@ Ring::~Ring() {
 }
 
 Watch* Ring::watch(WatchOwner& owner, unsigned tag, int fd, unsigned events, bool repeat) {
-    auto* watch = new Watch(*this, owner, tag, fd, events, repeat);
+    void* memory = nullptr;
+    if (spares_.empty()) {
+        memory = ::operator new(sizeof(Watch));
+    } else {
+        memory = spares_.back();
+        spares_.pop_back();
+    }
+    auto* watch = new (memory) Watch(*this, owner, tag, fd, events, repeat);
     watches_.push_back(*watch);
     ++live_;
     watch->arm();
     return watch;
+}
+
+void Ring::release(Watch& watch) {
+    watch.~Watch();
+    if (spares_.size() < kSpares) {
+        spares_.push_back(&watch);
+    } else {
+        ::operator delete(&watch);
+    }
 }
 
 Doorbell* Ring::doorbell(int fd) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include <liburing.h>
 
@@ -37,8 +38,8 @@ class WatchOwner {
 
 class Ring;
 
-/// A poll of one descriptor, on the heap because the kernel may still hold it after its owner is
-/// gone; it frees itself with its last completion. Made by Ring::watch.
+/// A poll of one descriptor, the ring's own because the kernel may still hold it after its owner is
+/// gone; it goes back to the ring with its last completion. Made by Ring::watch.
 class Watch final : public Completion, public core::ListHook<Watch> {
   public:
     void on_completion(int result, bool more) override;
@@ -110,16 +111,21 @@ class Ring {
   private:
     friend class Watch;
     friend class Doorbell;
+    /// The watch has ended. Its memory is kept for the next: those of connections in use come and
+    /// go (busy_poll.h).
+    void release(Watch& watch);
     // Not a poll removal: the kernel refuses to remove a poll whose event is on its way (EALREADY),
     // and a multishot one then lives on and keeps its socket.
     void cancel(Completion& of);
     Ring() = default;
 
     static constexpr unsigned kEntries = 1024;
+    static constexpr std::size_t kSpares = 64;
     io_uring ring_{};
     bool ready_ = false;
     std::size_t live_ = 0;
     core::List<Watch, Watch> watches_;
+    std::vector<void*> spares_;  // memory of a Watch each
     core::List<Doorbell, Doorbell> doorbells_;
 };
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <vector>
 
+#include "reactor/call.h"
 #include "reactor/connect.h"
 #include "tests/support/reactor_fixture.h"
 
