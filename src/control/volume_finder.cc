@@ -41,11 +41,6 @@ std::optional<node::RemoteNamespace> space_of(const std::optional<node::RemoteSt
     return std::nullopt;
 }
 
-/// A target that listens on every address may say so; then it is where we have found it.
-bool is_unspecified(const std::string& address) {
-    return address.empty() || address == "0.0.0.0" || address == "::";
-}
-
 }  // namespace
 
 std::string shared_remote_id(const std::string& subnqn, const std::string& hostnqn) {
@@ -74,9 +69,6 @@ Task<Result<VolumeFinder::Subsystems>> VolumeFinder::subsystems_at(Endpoint disc
     }
     Subsystems subsystems;
     for (node::DiscoveryEntry& entry : *log_page) {
-        if (is_unspecified(entry.endpoint.address)) {
-            entry.endpoint.address = discovery.address;
-        }
         if (entry.subnqn == kDiscoveryNqn) {
             continue;
         }

@@ -24,6 +24,20 @@ constexpr std::uint64_t kMaxRecords = 4096;
 constexpr std::size_t kRecordsPerPart = 16;
 constexpr std::uint32_t kQueueSize = 16;
 constexpr Nanos kCloseLinger = std::chrono::milliseconds(500);
+/// Discovery subsystems that one call asks at most; further referrals are not followed.
+constexpr std::size_t kMaxAsked = 8;
+
+/// A discovery subsystem: to ask, or asked.
+struct Place {
+    reactor::Endpoint endpoint;
+    std::string subnqn;
+};
+
+/// What one of them says.
+struct Log {
+    std::vector<DiscoveryEntry> subsystems;
+    std::vector<Place> referrals;
+};
 
 /// The end of the connection reaches the commands that wait; there is nobody else to tell.
 class NoOwner final : public Admin::Owner {
@@ -31,9 +45,13 @@ class NoOwner final : public Admin::Owner {
     void on_admin_down(const core::Error& /*reason*/) override {}
 };
 
+bool is_unspecified(const std::string& address) {
+    return address == "0.0.0.0" || address == "::";
+}
+
+/// What an entry says, when it can be used.
 bool take_entry(const DiscoveryLogEntry& record, DiscoveryEntry& out) {
-    if (record.transport != nvme::spec::kTransportTcp ||
-        record.subtype != nvme::spec::kSubtypeNvm) {
+    if (record.transport != nvme::spec::kTransportTcp) {
         return false;
     }
     const auto service = nvme::spec::field_text(record.service_id);
@@ -54,9 +72,10 @@ bool take_entry(const DiscoveryLogEntry& record, DiscoveryEntry& out) {
 
 class Reading {
   public:
-    Reading(Admin& admin, Nanos deadline) : admin_(admin), deadline_(deadline) {}
+    Reading(Admin& admin, std::string address, Nanos deadline)
+        : admin_(admin), address_(std::move(address)), deadline_(deadline) {}
 
-    Task<Result<std::vector<DiscoveryEntry>>> read_all() {
+    Task<Result<Log>> read_all() {
         for (int attempt = 0; attempt < kAttempts; ++attempt) {
             DiscoveryLogHeader before;
             auto done = co_await get(0, core_bytes(before));
@@ -74,7 +93,7 @@ class Reading {
                 co_return std::unexpected(done.error());
             }
             if (after.generation == before.generation) {
-                co_return std::move(entries_);
+                co_return std::move(log_);
             }
         }
         co_return core::fail(ErrorKind::Unavailable,
@@ -96,7 +115,7 @@ class Reading {
     }
 
     Task<Result<void>> read_records(std::uint64_t count) {
-        entries_.clear();
+        log_ = {};
         std::vector<DiscoveryLogEntry> part(kRecordsPerPart);
         for (std::uint64_t first = 0; first < count; first += kRecordsPerPart) {
             const auto records =
@@ -109,13 +128,26 @@ class Reading {
                 co_return done;
             }
             for (std::size_t i = 0; i < records; ++i) {
-                DiscoveryEntry entry;
-                if (take_entry(part[i], entry)) {
-                    entries_.push_back(std::move(entry));
-                }
+                take(part[i]);
             }
         }
         co_return Result<void>{};
+    }
+
+    void take(const DiscoveryLogEntry& record) {
+        DiscoveryEntry entry;
+        if (!take_entry(record, entry)) {
+            return;
+        }
+        // A target that listens on every address may say so; then it is where we have found it.
+        if (is_unspecified(entry.endpoint.address)) {
+            entry.endpoint.address = address_;
+        }
+        if (record.subtype == nvme::spec::kSubtypeNvm) {
+            log_.subsystems.push_back(std::move(entry));
+        } else if (record.subtype == nvme::spec::kSubtypeDiscovery) {
+            log_.referrals.push_back({std::move(entry.endpoint), std::move(entry.subnqn)});
+        }
     }
 
     Task<Result<void>> get(std::uint64_t offset, std::span<std::byte> into) {
@@ -130,31 +162,28 @@ class Reading {
     }
 
     Admin& admin_;
+    std::string address_;  // where the log is read
     Nanos deadline_;
-    std::vector<DiscoveryEntry> entries_;
+    Log log_;
 };
 
-}  // namespace
-
-Task<Result<std::vector<DiscoveryEntry>>> discover(reactor::Endpoint endpoint,
-                                                   std::string hostnqn,
-                                                   core::Uuid hostid,
-                                                   Nanos deadline) {
+/// One association with one of them.
+Task<Result<Log>> ask(Place place, std::string hostnqn, core::Uuid hostid, Nanos deadline) {
     reactor::Reactor& reactor = reactor::Reactor::current();
     const Nanos left = std::max(deadline - reactor.now(), Nanos{1});
     QueuePairOptions options;
-    options.endpoint = std::move(endpoint);
+    options.endpoint = std::move(place.endpoint);
     options.queue_size = kQueueSize;
-    options.subnqn = nvme::spec::kDiscoveryNqn;
+    options.subnqn = std::move(place.subnqn);
     options.hostnqn = std::move(hostnqn);
     options.hostid = hostid.bytes;
     options.connect_timeout = left;
     NoOwner owner;
     Admin admin(reactor, owner, options, left);
-    Result<std::vector<DiscoveryEntry>> result;
+    Result<Log> result;
     const auto started = co_await admin.start();
     if (started) {
-        Reading reading(admin, deadline);
+        Reading reading(admin, options.endpoint.address, deadline);
         result = co_await reading.read_all();
     } else {
         result = std::unexpected(started.error());
@@ -162,6 +191,43 @@ Task<Result<std::vector<DiscoveryEntry>>> discover(reactor::Endpoint endpoint,
     (void)co_await admin.disable(true, kCloseLinger);
     (void)co_await admin.queue().close(kCloseLinger);
     co_return result;
+}
+
+}  // namespace
+
+// NVMe over Fabrics, Discovery: a log may refer to other discovery subsystems, whose logs may refer
+// to yet others, and back.
+Task<Result<std::vector<DiscoveryEntry>>> discover(reactor::Endpoint endpoint,
+                                                   std::string hostnqn,
+                                                   core::Uuid hostid,
+                                                   Nanos deadline) {
+    std::vector<Place> places{{std::move(endpoint), std::string(nvme::spec::kDiscoveryNqn)}};
+    std::vector<DiscoveryEntry> found;
+    for (std::size_t at = 0; at < places.size(); ++at) {
+        // Those that are still to be asked share the time that is left.
+        const Nanos now = reactor::Reactor::current().now();
+        const auto waiting = static_cast<std::int64_t>(places.size() - at);
+        const Nanos share = at == 0 ? deadline : now + (deadline - now) / waiting;
+        auto answer = co_await ask(places[at], hostnqn, hostid, share);
+        if (!answer && at == 0) {
+            co_return std::unexpected(answer.error());
+        }
+        if (!answer) {
+            log::warn("a discovery referral leads nowhere",
+                      log::kv("at", places[at].endpoint.text()),
+                      log::kv("reason", answer.error().message));
+            continue;
+        }
+        std::ranges::move(answer->subsystems, std::back_inserter(found));
+        for (Place& next : answer->referrals) {
+            const bool known = std::ranges::any_of(
+                places, [&next](const Place& place) { return place.endpoint == next.endpoint; });
+            if (!known && places.size() < kMaxAsked) {
+                places.push_back(std::move(next));
+            }
+        }
+    }
+    co_return found;
 }
 
 }  // namespace remora::backends::nvme_tcp

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Discovery: asks the discovery subsystem at an endpoint which subsystems this host may reach
-// there (log page 70h). One short association per call, on the current reactor.
+// there (log page 70h), and those that its referrals lead to. Short associations, one after the
+// other, on the current reactor.
 #pragma once
 
 #include <string>
@@ -19,7 +20,9 @@ struct DiscoveryEntry {
     reactor::Endpoint endpoint;
 };
 
-/// The I/O subsystems reachable by TCP, in the log's order. Errors: Unavailable, DeadlineExceeded,
+/// The I/O subsystems reachable by TCP, in the logs' order: first that of `endpoint`, then those of
+/// its referrals and theirs, 8 logs in all at most. A referral that cannot be asked is left out.
+/// Errors, of the first log: Unavailable, DeadlineExceeded,
 /// PermissionDenied, NotFound (nothing there is a discovery subsystem), DataLoss (the answer makes
 /// no sense).
 reactor::Task<core::Result<std::vector<DiscoveryEntry>>> discover(reactor::Endpoint endpoint,

@@ -224,14 +224,24 @@ TEST_F(HostNamespacesTest, Create_wrongOptions_areRefusedWithTheReason) {
 class DiscoveryTest : public HostFixture {
   public:
     void add_record(const std::string& nqn, std::uint8_t subtype, const std::string& port) {
+        target.log.push_back(record(nqn, subtype, "192.0.2.7", port));
+    }
+    static nvme::spec::DiscoveryLogEntry record(const std::string& nqn,
+                                                std::uint8_t subtype,
+                                                const std::string& address,
+                                                const std::string& port) {
         nvme::spec::DiscoveryLogEntry entry;
         entry.transport = nvme::spec::kTransportTcp;
         entry.address_family = nvme::spec::kAddressIpv4;
         entry.subtype = subtype;
         nvme::spec::set_field_text(entry.service_id, port, ' ');
         nvme::spec::set_field_text(entry.subnqn, nqn, '\0');
-        nvme::spec::set_field_text(entry.address, "192.0.2.7", ' ');
-        target.log.push_back(entry);
+        nvme::spec::set_field_text(entry.address, address, ' ');
+        return entry;
+    }
+    static nvme::spec::DiscoveryLogEntry referral(const reactor::Endpoint& to) {
+        return record(std::string(nvme::spec::kDiscoveryNqn), nvme::spec::kSubtypeDiscovery,
+                      to.address, std::to_string(to.port));
     }
     Task<core::Result<std::vector<backends::nvme_tcp::DiscoveryEntry>>> ask(
         core::Nanos limit = seconds(5)) {
@@ -247,7 +257,7 @@ TEST_F(DiscoveryTest, Log_ofManyRecords_isReadInParts) {
     for (int i = 0; i < 50; ++i) {
         add_record("nqn.x:" + std::to_string(i), nvme::spec::kSubtypeNvm, "4420");
     }
-    add_record("nqn.referral", nvme::spec::kSubtypeDiscovery, "4420");
+    add_record("nqn.itself", nvme::spec::kSubtypeCurrentDiscovery, "4420");
     add_record("nqn.badport", nvme::spec::kSubtypeNvm, "44x");
     run([this]() -> Task<> {
         const auto found = co_await ask();
@@ -255,6 +265,46 @@ TEST_F(DiscoveryTest, Log_ofManyRecords_isReadInParts) {
         EXPECT_EQ(found->size(), 50U);
         EXPECT_EQ(found->at(49).subnqn, "nqn.x:49");
         EXPECT_EQ(found->at(0).endpoint.text(), "192.0.2.7:4420");
+    });
+}
+
+TEST_F(DiscoveryTest, Referrals_areFollowedOnceEachAndInACircle) {
+    FakeTarget other(reactor());
+    add_record("nqn.x:0", nvme::spec::kSubtypeNvm, "4420");
+    target.log.push_back(referral(other.endpoint()));
+    target.log.push_back(referral(other.endpoint()));
+    other.log.push_back(record("nqn.x:1", nvme::spec::kSubtypeNvm, "0.0.0.0", "4421"));
+    other.log.push_back(referral(target.endpoint()));
+    other.log.push_back(referral(other.endpoint()));
+    run([&]() -> Task<> {
+        const auto found = co_await ask();
+        EXPECT_TRUE(found);
+        EXPECT_EQ(found->size(), 2U);
+        EXPECT_EQ(found->at(0).subnqn, "nqn.x:0");
+        EXPECT_EQ(found->at(1).subnqn, "nqn.x:1");
+        EXPECT_EQ(found->at(1).endpoint.text(), other.endpoint().address + ":4421");
+        EXPECT_EQ(target.connects, 1);
+        EXPECT_EQ(other.connects, 1);
+    });
+}
+
+TEST_F(DiscoveryTest, Referrals_deadOrTooMany_doNotHoldUpTheRest) {
+    std::vector<std::unique_ptr<FakeTarget>> others;
+    for (int i = 0; i < 12; ++i) {
+        others.push_back(std::make_unique<FakeTarget>(reactor()));
+        target.log.push_back(referral(others.back()->endpoint()));
+    }
+    others[0]->die();
+    others[1]->on_pdu = [](FakeConnection&, const nvme::tcp::CommonHeader&,
+                           std::span<const std::byte>) { return true; };  // never answers
+    others[2]->log.push_back(record("nqn.x:2", nvme::spec::kSubtypeNvm, "192.0.2.7", "4420"));
+    run([&]() -> Task<> {
+        const auto found = co_await ask(std::chrono::milliseconds(700));
+        EXPECT_TRUE(found);
+        EXPECT_EQ(found->size(), 1U);
+        const auto asked = std::ranges::count_if(
+            others, [](const auto& one) { return one->connections_made > 0; });
+        EXPECT_EQ(asked, 6);  // eight in all, with the first and the dead one
     });
 }
 
