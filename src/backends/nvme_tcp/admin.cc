@@ -300,6 +300,18 @@ Task<Result<void>> Admin::keep_alive(Nanos limit) {
     co_return Result<void>{};
 }
 
+// NVMe Base 2.0, Abort: CDW10 has the queue and the command. DW0 of the answer only says whether it
+// was aborted, which its own answer shows.
+Task<Result<void>> Admin::abort(std::uint16_t queue_id, std::uint16_t cid) {
+    nvme::spec::Command entry = entry_of(AdminOpcode::Abort);
+    entry.cdw10 = queue_id | (std::uint32_t{cid} << 16U);
+    const auto result = co_await run(entry, {});
+    if (!result) {
+        co_return std::unexpected(result.error());
+    }
+    co_return Result<void>{};
+}
+
 Task<Result<std::uint32_t>> Admin::await_event() {
     Command command;
     command.entry = entry_of(AdminOpcode::AsyncEventRequest);

@@ -79,6 +79,8 @@ class Admin final : private QueuePairHandler {
     /// what is wrong with the log page.
     Task<Result<std::map<std::uint32_t, AnaState>>> ana_states(const AnaFacts& facts,
                                                                Nanos deadline);
+    /// Asks for the end of a command of an I/O queue. Whether that comes shows there.
+    Task<Result<void>> abort(std::uint16_t queue_id, std::uint16_t cid);
     /// Tells the controller to end: a normal shutdown, or a reset that ends all outstanding
     /// commands. Best effort within `limit`. True: it has confirmed a reset (RDY 0).
     Task<bool> disable(bool shutdown, Nanos limit);

@@ -46,6 +46,9 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
     Task<> reset() override;
     Task<> stop() override;
 
+    /// In force from the next connection on. On the control reactor.
+    void set_timing(const Timing& timing) { options_.timing = timing; }
+
     /// Those of all namespaces, also of those that are away.
     [[nodiscard]] std::vector<NamespaceDevice*> devices() const;
 
@@ -55,6 +58,7 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
   private:
     void on_lane_down(std::uint32_t lane, const core::Error& reason) override;
     void on_ana_doubt() override { want_ana(); }
+    void on_overtaken(std::uint16_t queue_id, std::uint16_t cid) override;
     void on_admin_down(const core::Error& reason) override;
 
     // controller.cc: the life
@@ -87,6 +91,7 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
     Task<> update_views();
     Task<> keep_alive_loop();
     Task<> event_loop();
+    Task<> abort_command(std::uint16_t queue_id, std::uint16_t cid);
     [[nodiscard]] QueuePairOptions queue_options(std::uint16_t queue_id) const;
     [[nodiscard]] TransferLimits transfer_limits() const;
 
@@ -126,6 +131,7 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
     reactor::Signal keep_alive_end_;
     ControllerFacts facts_;
     std::optional<core::Error> down_;
+    bool aborting_ = false;  // one at a time: a controller need not take more (ACL)
 
     reactor::Signal wake_;                   // for live()
     std::vector<reactor::Signal*> waiters_;  // for whoever waits for a change

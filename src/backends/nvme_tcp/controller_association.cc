@@ -154,11 +154,13 @@ Task<Result<void>> Controller::connect_lanes(std::uint32_t granted) {
 
 Task<> Controller::lanes_go_live(std::uint32_t granted) {
     const TransferLimits limits = transfer_limits();
+    const Timing timing = options_.timing;
     for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
         Lane* lane = lanes_[i].get();
         Lane* carrier = i < granted ? nullptr : lanes_[i % granted].get();
-        co_await reactor::call_on(lane->reactor(),
-                                  [lane, limits, carrier] { lane->go_live(limits, carrier); });
+        co_await reactor::call_on(lane->reactor(), [lane, limits, timing, carrier] {
+            lane->go_live(limits, timing, carrier);
+        });
     }
 }
 
@@ -321,6 +323,26 @@ Task<> Controller::keep_alive_loop() {
             note_down(alive.error());
             co_return;
         }
+    }
+}
+
+void Controller::on_overtaken(std::uint16_t queue_id, std::uint16_t cid) {
+    if (state_ != PathState::Live || aborting_ || !background_ || background_->closed()) {
+        return;
+    }
+    log::warn("a command is overtaken by others and to be aborted", log::kv("name", options_.name),
+              log::kv("qid", queue_id), log::kv("cid", cid));
+    aborting_ = true;
+    background_->spawn([](Controller* self, std::uint16_t queue,
+                          std::uint16_t command) { return self->abort_command(queue, command); },
+                       this, queue_id, cid);
+}
+
+Task<> Controller::abort_command(std::uint16_t queue_id, std::uint16_t cid) {
+    const auto asked = co_await admin_->abort(queue_id, cid);
+    aborting_ = false;
+    if (!asked) {
+        note_down(asked.error());
     }
 }
 

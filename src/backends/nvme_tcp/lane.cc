@@ -55,7 +55,10 @@ Lane::Lane(std::uint32_t index,
       watch_timer_(*this),
       hold_timer_(*this),
       down_(*this),
-      doubt_(*this) {}
+      doubt_(*this, [](Lane& lane) { lane.owner_.on_ana_doubt(); }),
+      overtaken_(*this, [](Lane& lane) {
+          lane.owner_.on_overtaken(lane.overtaken_queue_, lane.overtaken_cid_);
+      }) {}
 
 Lane::~Lane() {
     CHECK(!queue_ && waiting_.empty() && retrying_.empty() && grouped_.empty());
@@ -71,8 +74,15 @@ void Lane::DownMessage::run() {
     lane.owner_.on_lane_down(lane.index_, reason);
 }
 
-void Lane::DoubtMessage::run() {
-    lane.owner_.on_ana_doubt();
+void Lane::Word::say() {
+    if (!posted) {
+        posted = true;
+        lane.home_.post(*this);
+    }
+}
+
+void Lane::Word::run() {
+    tell(lane);
     lane.reactor_.post(back);
 }
 
@@ -86,7 +96,8 @@ Task<Result<void>> Lane::connect(QueuePairOptions options) {
     co_return opened;
 }
 
-void Lane::go_live(const TransferLimits& limits, Lane* carrier) {
+void Lane::go_live(const TransferLimits& limits, const Timing& timing, Lane* carrier) {
+    timing_ = timing;
     limits_ = limits;
     carrier_ = carrier;
     live_ = carrier != nullptr || (queue_ && queue_->is_open());
@@ -94,6 +105,7 @@ void Lane::go_live(const TransferLimits& limits, Lane* carrier) {
         return;
     }
     wait_timer_.cancel();
+    told_overtaken_ = false;
     end_holds();
     if (queue_) {
         reactor_.arm(watch_timer_, reactor_.now() + timing_.io_timeout / 4);
@@ -155,7 +167,7 @@ void Lane::shut_down() {
 }
 
 bool Lane::couriers_idle() const {
-    return !doubt_.posted &&
+    return !doubt_.posted && !overtaken_.posted &&
            std::ranges::all_of(couriers_, [](const auto& courier) { return courier->idle(); });
 }
 

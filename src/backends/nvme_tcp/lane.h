@@ -47,6 +47,8 @@ class LaneOwner {
     virtual void on_lane_down(std::uint32_t lane, const core::Error& reason) = 0;
     /// A command's status says that what is known of the ANA states is out of date.
     virtual void on_ana_doubt() = 0;
+    /// A command of an I/O queue is not answered while later ones are.
+    virtual void on_overtaken(std::uint16_t queue_id, std::uint16_t cid) = 0;
 
   protected:
     ~LaneOwner() = default;
@@ -85,7 +87,7 @@ class Lane final : private QueuePairHandler, private reactor::TimerHandler {
     /// Opens a connection and its I/O queue. Nothing is sent before go_live().
     Task<Result<void>> connect(QueuePairOptions options);
     /// What is waiting is sent now. `carrier`: whose queue to use, null for the lane's own.
-    void go_live(const TransferLimits& limits, Lane* carrier);
+    void go_live(const TransferLimits& limits, const Timing& timing, Lane* carrier);
     /// Ends the connection, orderly if it still works; requests go back to waiting. What changes
     /// blocks and was outstanding is given to other paths when it surely is not executed any more:
     /// `ended` says that the controller has confirmed that, else the connection's own end does, or
@@ -124,16 +126,20 @@ class Lane final : private QueuePairHandler, private reactor::TimerHandler {
         core::Error reason;
         bool posted = false;
     };
-    // The same for a doubt about ANA states; once until it is taken.
-    struct DoubtMessage final : reactor::Message {
-        explicit DoubtMessage(Lane& owner) : lane(owner), back(*this) {}
+    // What else the owner is told on the control reactor: a doubt about ANA states, a command to be
+    // aborted. Once until it is taken.
+    struct Word final : reactor::Message {
+        using Tell = void (*)(Lane&);
+        Word(Lane& owner, Tell what) : lane(owner), tell(what), back(*this) {}
         void run() override;
+        void say();
         struct Back final : reactor::Message {
-            explicit Back(DoubtMessage& owner) : doubt(owner) {}
-            void run() override { doubt.posted = false; }
-            DoubtMessage& doubt;
+            explicit Back(Word& owner) : word(owner) {}
+            void run() override { word.posted = false; }
+            Word& word;
         };
         Lane& lane;
+        Tell tell;
         Back back;
         bool posted = false;
     };
@@ -168,6 +174,7 @@ class Lane final : private QueuePairHandler, private reactor::TimerHandler {
     void expire_waiting();
     void retry_due();
     void watch();
+    void ask_abort(std::uint16_t cid);
 
     std::uint32_t index_;
     reactor::Reactor& reactor_;
@@ -193,7 +200,11 @@ class Lane final : private QueuePairHandler, private reactor::TimerHandler {
     reactor::Timer watch_timer_;
     reactor::Timer hold_timer_;  // ends what is uncertain
     DownMessage down_;
-    DoubtMessage doubt_;
+    Word doubt_;
+    Word overtaken_;
+    std::uint16_t overtaken_queue_ = 0;  // not changed while the word is on its way
+    std::uint16_t overtaken_cid_ = 0;
+    bool told_overtaken_ = false;  // of this command
     LaneStats stats_;
 };
 

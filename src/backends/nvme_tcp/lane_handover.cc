@@ -145,10 +145,7 @@ void Lane::note_ana(NamespaceView& view, std::uint16_t status) {
         return;
     }
     view.update_ana(state, true);
-    if (!doubt_.posted) {
-        doubt_.posted = true;
-        home_.post(doubt_);
-    }
+    doubt_.say();
 }
 
 void Lane::add_grouped(NamespaceView& view) {

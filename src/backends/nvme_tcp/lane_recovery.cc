@@ -15,7 +15,8 @@ using core::ErrorKind;
 
 namespace {
 
-// A command that others overtake for so many io_timeouts is lost.
+// A command that others overtake for one io_timeout is to be aborted, and sent again when it is;
+// for so many it is lost with its connection.
 constexpr int kLostAfterTimeouts = 3;
 
 /// Sequences compare among one volume's requests of one lane.
@@ -152,15 +153,31 @@ void Lane::watch() {
         return;
     }
     const Nanos now = reactor_.now();
-    if (queue_->outstanding() > 0 &&
-        (now - queue_->last_progress() > timing_.io_timeout ||
-         now - queue_->oldest_submission() > timing_.io_timeout * kLostAfterTimeouts)) {
+    const bool any = queue_->outstanding() > 0;
+    const QueuePair::Oldest oldest = any ? queue_->oldest() : QueuePair::Oldest{now, 0};
+    if (any && (now - queue_->last_progress() > timing_.io_timeout ||
+                now - oldest.submitted > timing_.io_timeout * kLostAfterTimeouts)) {
         REMORA_COVER("host: I/O is not answered within its time limit");
         queue_->fail({ErrorKind::DeadlineExceeded,
                       queue_->name() + ": no answer to I/O within its time limit"});
         return;
     }
+    if (now - oldest.submitted > timing_.io_timeout) {
+        ask_abort(oldest.cid);
+    }
     reactor_.arm(watch_timer_, now + timing_.io_timeout / 4);
+}
+
+/// Once for a command. Nothing depends on the controller's answer to it: a command that it does
+/// abort ends with a status that asks for a retry (NVMe Base 2.0, Abort).
+void Lane::ask_abort(std::uint16_t cid) {
+    if (overtaken_.posted || (told_overtaken_ && overtaken_cid_ == cid)) {
+        return;
+    }
+    told_overtaken_ = true;
+    overtaken_queue_ = queue_->queue_id();
+    overtaken_cid_ = cid;
+    overtaken_.say();
 }
 
 }  // namespace remora::backends::nvme_tcp

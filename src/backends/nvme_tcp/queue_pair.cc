@@ -278,11 +278,11 @@ Task<bool> QueuePair::close(Nanos linger) {
     co_return answered;
 }
 
-Nanos QueuePair::oldest_submission() const {
-    Nanos oldest = core::kNever;
+QueuePair::Oldest QueuePair::oldest() const {
+    Oldest oldest;
     for (std::size_t i = 0; i < slot_count_; ++i) {
-        if (slots_[i].busy) {
-            oldest = std::min(oldest, slots_[i].submitted);
+        if (slots_[i].busy && slots_[i].submitted < oldest.submitted) {
+            oldest = {slots_[i].submitted, slots_[i].cid};
         }
     }
     return oldest;

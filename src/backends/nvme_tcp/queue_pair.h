@@ -120,7 +120,13 @@ class QueuePair final : private reactor::ReadyHandler,
     /// When bytes last came, or work began after idleness.
     [[nodiscard]] Nanos last_progress() const { return last_progress_; }
     /// When the oldest outstanding command was submitted; kNever without any.
-    [[nodiscard]] Nanos oldest_submission() const;
+    [[nodiscard]] Nanos oldest_submission() const { return oldest().submitted; }
+    struct Oldest {
+        Nanos submitted = core::kNever;
+        std::uint16_t cid = 0;
+    };
+    [[nodiscard]] Oldest oldest() const;
+    [[nodiscard]] std::uint16_t queue_id() const { return options_.queue_id; }
     [[nodiscard]] const QueuePairStats& stats() const { return stats_; }
     [[nodiscard]] std::string name() const;
 

@@ -137,6 +137,51 @@ TEST_F(HostPathTest, LostCommand_othersOvertake_isDroppedToo) {
     });
 }
 
+TEST_F(HostPathTest, OvertakenCommand_isAbortedAndSentAgainOnTheSameConnection) {
+    ControllerOptions with = options();
+    with.timing.io_timeout = milliseconds(40);
+    with.timing.retry_delay = milliseconds(1);
+    FakeConnection* queue = nullptr;  // of the command that is not answered
+    std::uint16_t cid = 0;
+    target.on_io = [&](FakeConnection& connection, const nvme::spec::Command& command,
+                       std::span<const std::byte>) {
+        if (queue != nullptr) {
+            return false;
+        }
+        queue = &connection;
+        cid = command.cid;
+        return true;
+    };
+    int aborts = 0;
+    target.on_pdu = [&](FakeConnection& connection, const nvme::tcp::CommonHeader& header,
+                        std::span<const std::byte> pdu) {
+        if (connection.queue_id() != 0 || queue == nullptr ||
+            header.type != static_cast<std::uint8_t>(nvme::tcp::PduType::CapsuleCmd)) {
+            return false;
+        }
+        const auto command = load<nvme::tcp::CapsuleCmd>(pdu).command;
+        if (command.opcode == static_cast<std::uint8_t>(nvme::spec::AdminOpcode::Abort)) {
+            ++aborts;
+            EXPECT_EQ(command.cdw10.get(), queue->queue_id() | (std::uint32_t{cid} << 16U));
+            queue->respond(cid, static_cast<std::uint16_t>(nvme::spec::StatusCode::AbortRequested));
+        }
+        return false;
+    };
+    with_volume(with, [&](BlockClient& client) -> Task<> {
+        OwnedRequest lost(Opcode::Write, 4, 1, pattern(512, 1));
+        client.start(lost.request);
+        while (!lost.request.finished) {
+            co_await expect_round_trip(client, 100, 1, 3);
+            co_await reactor::sleep_for(milliseconds(5));
+        }
+        EXPECT_EQ(lost.request.status, Status::Ok);
+        EXPECT_EQ(lost.request.completions, 1);
+        EXPECT_EQ(aborts, 1);
+        EXPECT_EQ(target.connects, 1);
+        target.on_pdu = nullptr;
+    });
+}
+
 TEST_F(HostPathTest, SilentController_isDetectedByKeepAliveWithinTwice) {
     ControllerOptions with = options();
     with.timing.keep_alive = milliseconds(300);
