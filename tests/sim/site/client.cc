@@ -189,6 +189,12 @@ Task<> Client::run_all(Client* self) {
         ++self->running_;
         self->gate_->spawn(&Client::run_namespaces, self);
     }
+    for (std::size_t i = 0; i < self->site_.targets().size(); ++i) {
+        if (self->site_.world().faults().drawn(Fault::AnaChange)) {
+            ++self->running_;
+            self->gate_->spawn(&Client::run_ana, self, i);
+        }
+    }
     --self->running_;
 }
 
@@ -325,6 +331,36 @@ Task<> Client::run_namespaces(Client* self) {
         }
         co_await self->rest(self->prng_.below(3) == 0 ? 20'000 : 500);
         if (!co_await self->show_volume(volume)) {
+            co_return;
+        }
+    }
+    --self->running_;
+}
+
+Task<bool> Client::set_ana(std::size_t target, std::uint64_t listener, api::AnaState state) {
+    api::SetAnaStateRequest request;
+    request.set_name("nvmeSubsystems/s0/nvmeControllers/c" + std::to_string(listener));
+    request.set_ana_state(state);
+    co_return co_await insist(*site_.targets()[target]->daemon, &ControlPlane::subsystems,
+                              &control::Subsystems::set_ana_state, request, "an ANA state");
+}
+
+/// One way after the other, for less than a request waits: also where it is the only one.
+Task<> Client::run_ana(Client* self, std::size_t target) {
+    static constexpr std::array kStates{api::ANA_STATE_NON_OPTIMIZED, api::ANA_STATE_INACCESSIBLE,
+                                        api::ANA_STATE_PERSISTENT_LOSS, api::ANA_STATE_CHANGE};
+    while (!self->settling_) {
+        co_await self->rest(4000);
+        if (!self->site_.world().faults().strikes(Fault::AnaChange, 1)) {
+            continue;
+        }
+        const std::uint64_t listener = self->prng_.below(self->site_.plan().listeners);
+        const api::AnaState state = kStates[self->prng_.below(kStates.size())];
+        if (!co_await self->set_ana(target, listener, state)) {
+            co_return;
+        }
+        co_await self->rest(self->prng_.below(3) == 0 ? 5000 : 300);
+        if (!co_await self->set_ana(target, listener, api::ANA_STATE_OPTIMIZED)) {
             co_return;
         }
     }

@@ -72,8 +72,12 @@ class Client {
     static reactor::Task<> run_disk(Client* self, std::size_t index);
     static reactor::Task<> run_detach(Client* self, std::size_t index);
     static reactor::Task<> run_namespaces(Client* self);
+    static reactor::Task<> run_ana(Client* self, std::size_t target);
     reactor::Task<bool> provision(std::size_t target);
     reactor::Task<bool> add_listener(Node& node, std::uint32_t index);
+    reactor::Task<bool> set_ana(std::size_t target,
+                                std::uint64_t listener,
+                                remora::v1::AnaState state);
     reactor::Task<bool> show_volume(std::size_t index);
     reactor::Task<bool> hide_volume(std::size_t index);
     /// Rests, or less when the end comes.

@@ -27,7 +27,7 @@ std::span<const Fault> faults_of(Focus focus) {
                                       Fault::FlushError, Fault::Reset};
     static constexpr std::array kControl{Fault::NamespaceGone, Fault::Churn,    Fault::LostCall,
                                          Fault::HostTrouble,   Fault::KillHost, Fault::KillInCall,
-                                         Fault::Reboot};
+                                         Fault::Reboot,        Fault::AnaChange};
     static constexpr std::array kHostile{Fault::HostileGuest};
     static constexpr std::array kLimits{Fault::SmallPool, Fault::SmallLimits, Fault::Unlucky};
     static constexpr std::array kTime{Fault::Stall, Fault::EarlyWake, Fault::ClockJump,
