@@ -263,6 +263,29 @@ void add_path_policy(CLI::App& root, Action& action) {
     });
 }
 
+void add_timings(CLI::App& root, Action& action) {
+    auto* command = add_command(
+        root, "timings",
+        "Show how long a remote controller's connections wait, or set it for its next connections",
+        "timings --remote array --keep-alive 10 --io 30");
+    const auto flags = std::make_shared<TimingsFlags>();
+    command->add_option("--remote", flags->remote, "The remote controller")
+        ->option_text("NAME (required)")
+        ->required();
+    const auto seconds = [command](const char* name, std::string& slot, const char* help) {
+        command->add_option(name, slot, help)->option_text("SECONDS");
+    };
+    seconds("--connect", flags->connect, "To connect, 0.1 to 60; 0: the default, 5");
+    seconds("--keep-alive", flags->keep_alive, "Keep alive time-out, 1 to 600; 0: the default, 5");
+    seconds("--io", flags->io,
+            "Until I/O that makes no progress is sent anew, 1 to 600; 0: the default, 10");
+    seconds("--reconnect-max", flags->reconnect_max,
+            "Longest pause between attempts to connect, 0.1 to 600; 0: the default, 5");
+    command->callback([&action, flags] {
+        action = [flags](const Session& session) { timings(session, *flags); };
+    });
+}
+
 void add_bench(CLI::App& root, Action& action) {
     auto* command = add_command(
         root, "bench",
@@ -359,6 +382,7 @@ void add_daemon_commands(CLI::App& root, Action& action) {
         ->callback([&action] { action = [](const Session& session) { status(session); }; });
     add_ana(root, action);
     add_path_policy(root, action);
+    add_timings(root, action);
     add_bench(root, action);
 }
 

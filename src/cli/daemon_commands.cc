@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <limits>
 #include <set>
@@ -102,6 +103,26 @@ void print_unused_remotes(const Session& session, const api::GetStatusResponse& 
         session.out << '\n';
         table.print(session.out);
     }
+}
+
+/// "0.5" or "10": milliseconds.
+std::uint32_t read_seconds(const char* flag, const std::string& text) {
+    double seconds = 0;
+    const char* end = text.data() + text.size();
+    const auto [stopped, error] = std::from_chars(text.data(), end, seconds);
+    constexpr double kMost = 3600;
+    if (error != std::errc() || stopped != end || !(seconds >= 0 && seconds <= kMost)) {
+        refuse_argument(std::string(flag) + " " + text + " is no number of seconds, such as 10");
+    }
+    return static_cast<std::uint32_t>(std::lround(seconds * 1000));
+}
+
+std::string seconds_text(std::uint32_t milliseconds) {
+    std::string text = std::to_string(milliseconds / 1000);
+    if (milliseconds % 1000 != 0) {
+        text += '.' + std::to_string(milliseconds % 1000 + 1000).substr(1);
+    }
+    return text + " s";
 }
 
 api::RunBenchmarkRequest::Pattern pattern_of(const std::string& text) {
@@ -242,6 +263,34 @@ void path_policy(const Session& session, const PathPolicyFlags& flags) {
     }
     session.out << short_name(setting.remote_controller()) << " uses its paths by " << flags.policy
                 << '\n';
+}
+
+void timings(const Session& session, const TimingsFlags& flags) {
+    api::SetConnectionTimingsRequest request;
+    request.set_remote_controller(flags.remote);
+    if (!flags.connect.empty()) {
+        request.set_connect_ms(read_seconds("--connect", flags.connect));
+    }
+    if (!flags.keep_alive.empty()) {
+        request.set_keep_alive_ms(read_seconds("--keep-alive", flags.keep_alive));
+    }
+    if (!flags.io.empty()) {
+        request.set_io_ms(read_seconds("--io", flags.io));
+    }
+    if (!flags.reconnect_max.empty()) {
+        request.set_reconnect_max_ms(read_seconds("--reconnect-max", flags.reconnect_max));
+    }
+    api::ConnectionTimings answer;
+    Client(session).call(kService, "SetConnectionTimings", request, answer);
+    if (session.json()) {
+        session.out << to_json(answer);
+        return;
+    }
+    Table table({"REMOTE CONTROLLER", "CONNECT", "KEEP ALIVE", "I/O", "RECONNECT MAX"});
+    table.add({short_name(answer.remote_controller()), seconds_text(answer.connect_ms()),
+               seconds_text(answer.keep_alive_ms()), seconds_text(answer.io_ms()),
+               seconds_text(answer.reconnect_max_ms())});
+    table.print(session.out);
 }
 
 void bench(const Session& session, const BenchFlags& flags) {

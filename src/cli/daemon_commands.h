@@ -39,6 +39,17 @@ struct PathPolicyFlags {
 
 void path_policy(const Session& session, const PathPolicyFlags& flags);
 
+/// In seconds, with decimals; empty: as it is.
+struct TimingsFlags {
+    std::string remote;
+    std::string connect;
+    std::string keep_alive;
+    std::string io;
+    std::string reconnect_max;
+};
+
+void timings(const Session& session, const TimingsFlags& flags);
+
 struct BenchFlags {
     std::string volume;
     std::string pattern = "read";  ///< read, write or randrw.

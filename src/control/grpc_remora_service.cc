@@ -27,6 +27,11 @@ class Service final : public api::RemoraService::Service {
                api::PathPolicySetting,
                remotes,
                &Remotes::set_path_policy);
+    REMORA_RPC(SetConnectionTimings,
+               api::SetConnectionTimingsRequest,
+               api::ConnectionTimings,
+               remotes,
+               &Remotes::set_connection_timings);
     REMORA_RPC(GetVolumeStats,
                api::GetVolumeStatsRequest,
                api::VolumeStats64,

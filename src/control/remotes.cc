@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "control/child_calls.h"
+#include "control/connection_timings.h"
 #include "control/path_policy.h"
 #include "control/references.h"
 #include "control/validate_nvme.h"
@@ -44,6 +45,7 @@ node::RemoteSpec remote_spec(const Object<Controller>& object,
     node::RemoteSpec spec;
     spec.name = std::string(last_segment(controller.name()));
     spec.policy = policy_of(object);
+    spec.timings = timings_of(object.known.timings());
     for (const Object<opi::NvmePath>* path : paths) {
         spec.paths.push_back(path_spec(*path));
         spec.subnqn = path->resource.fabrics().subnqn();
@@ -256,6 +258,42 @@ Task<Result<Empty>> Remotes::reset_controller(
         co_return std::unexpected(reset.error());
     }
     co_return Empty();
+}
+
+Task<Result<api::ConnectionTimings>> Remotes::set_connection_timings(
+    const api::SetConnectionTimingsRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const std::string name =
+        canonical_name(KindTraits<Controller>::kCollection, request.remote_controller());
+    auto held = co_await context_.lock({lock_key<Controller>(name)});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    const auto found = lookup<Controller>(context_.model, request.remote_controller());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    Object<Controller> updated = **found;
+    if (auto set = update_timings(*updated.known.mutable_timings(), request); !set) {
+        co_return std::unexpected(set.error());
+    }
+    Transaction transaction(context_.model);
+    transaction.put(updated);
+    if (auto stored = transaction.commit(); !stored) {
+        co_return std::unexpected(stored.error());
+    }
+    const node::ConnectionTimings timings = timings_of(updated.known.timings());
+    const std::string remote(last_segment(name));
+    if (context_.node.remote_status(remote)) {
+        if (auto set = context_.node.set_remote_timings(remote, timings); !set) {
+            co_return std::unexpected(set.error());
+        }
+    }
+    api::ConnectionTimings answer = to_api(timings);
+    answer.set_remote_controller(name);
+    co_return answer;
 }
 
 Task<Result<api::PathPolicySetting>> Remotes::set_path_policy(

@@ -41,6 +41,8 @@ class Remotes {
         const opi::GetNvmeRemoteNamespaceRequest& request);
 
     /// Of a controller with several paths, how it chooses among them.
+    Task<core::Result<api::ConnectionTimings>> set_connection_timings(
+        const api::SetConnectionTimingsRequest& request);
     Task<core::Result<api::PathPolicySetting>> set_path_policy(
         const api::SetPathPolicyRequest& request);
 

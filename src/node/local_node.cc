@@ -271,6 +271,11 @@ Task<Result<void>> LocalNode::remove_remote_path(std::string name, std::string p
     return remotes_.remove_path(std::move(name), std::move(path));
 }
 
+Result<void> LocalNode::set_remote_timings(const std::string& name,
+                                           const ConnectionTimings& timings) {
+    return remotes_.set_timings(name, timings);
+}
+
 Task<Result<void>> LocalNode::set_remote_policy(std::string name, PathPolicy policy) {
     return remotes_.set_policy(std::move(name), policy);
 }

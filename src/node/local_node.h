@@ -63,6 +63,8 @@ class LocalNode : public Node {
                                         core::Nanos limit) override;
     Task<Result<void>> remove_remote_path(std::string name, std::string path) override;
     Task<Result<void>> set_remote_policy(std::string name, PathPolicy policy) override;
+    Result<void> set_remote_timings(const std::string& name,
+                                    const ConnectionTimings& timings) override;
     Task<Result<void>> delete_remote(std::string name) override;
     Task<Result<void>> reset_remote(std::string name) override;
     [[nodiscard]] std::optional<RemoteStatus> remote_status(const std::string& name) const override;

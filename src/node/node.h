@@ -104,6 +104,16 @@ struct RemotePathSpec {
 /// Which of several paths gets a request, of those that ANA says are best.
 enum class PathPolicy { Failover, RoundRobin, QueueDepth };
 
+/// How long a remote controller's connections wait for what.
+struct ConnectionTimings {
+    core::Nanos connect{std::chrono::seconds(5)};     ///< TCP connect, ICReq and Connect, each.
+    core::Nanos keep_alive{std::chrono::seconds(5)};  ///< A dead controller is known in 1.5 of it.
+    /// Outstanding I/O that makes no progress for so long: the connection is made anew.
+    core::Nanos io{std::chrono::seconds(10)};
+    /// The longest pause between two attempts to connect.
+    core::Nanos reconnect_max{std::chrono::seconds(5)};
+};
+
 struct RemoteSpec {
     std::string name;                   ///< Volumes appear as `<name>n<number>`; mostly the nsid.
     std::vector<RemotePathSpec> paths;  ///< The preferred ones first; at least one, at most 8.
@@ -114,6 +124,7 @@ struct RemoteSpec {
     std::uint32_t queue_size = 128;
     bool header_digest = false;
     bool data_digest = false;
+    ConnectionTimings timings;
 };
 
 enum class PathState { Connecting, Live, Down };
@@ -239,6 +250,9 @@ class Node {
     /// FailedPrecondition when it is the only one that shows a volume in use.
     virtual Task<Result<void>> remove_remote_path(std::string name, std::string path) = 0;
     virtual Task<Result<void>> set_remote_policy(std::string name, PathPolicy policy) = 0;
+    /// From each path's next connection on. Errors: NotFound.
+    virtual Result<void> set_remote_timings(const std::string& name,
+                                            const ConnectionTimings& timings) = 0;
     /// Errors: FailedPrecondition while one of its volumes is in use.
     virtual Task<Result<void>> delete_remote(std::string name) = 0;
     /// Drops the connections and connects anew; I/O waits meanwhile.

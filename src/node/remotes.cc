@@ -28,6 +28,15 @@ host::PathOptions to_options(const RemotePathSpec& path) {
     return out;
 }
 
+host::Timing to_host(const ConnectionTimings& timings) {
+    host::Timing timing;
+    timing.connect_timeout = timings.connect;
+    timing.keep_alive = timings.keep_alive;
+    timing.io_timeout = timings.io;
+    timing.backoff_max = timings.reconnect_max;
+    return timing;
+}
+
 host::PathPolicy to_host(PathPolicy policy) {
     switch (policy) {
         case PathPolicy::Failover:
@@ -215,6 +224,7 @@ Task<Result<void>> Remotes::create(RemoteSpec spec) {
     options.queue_size = spec.queue_size;
     options.header_digest = spec.header_digest;
     options.data_digest = spec.data_digest;
+    options.timing = to_host(spec.timings);
     options.timing.path_timeout = path_timeout_;
     auto controller = std::make_unique<MultipathController>(options, reactors_, control_);
     for (const RemotePathSpec& path : spec.paths) {
@@ -306,6 +316,17 @@ Task<Result<void>> Remotes::set_policy(std::string name, PathPolicy policy) {
     co_await at.controller().set_policy(to_host(policy));
     at.gate().leave();
     co_return Result<void>{};
+}
+
+Result<void> Remotes::set_timings(const std::string& name, const ConnectionTimings& timings) {
+    const auto remote = find(name);
+    if (!remote) {
+        return std::unexpected(remote.error());
+    }
+    host::Timing timing = to_host(timings);
+    timing.path_timeout = path_timeout_;
+    (*remote)->controller().set_timing(timing);
+    return {};
 }
 
 Task<Result<void>> Remotes::remove(std::string name) {

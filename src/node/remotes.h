@@ -39,6 +39,7 @@ class Remotes {
     Task<Result<void>> wait_path(std::string name, std::string path, core::Nanos limit);
     Task<Result<void>> remove_path(std::string name, std::string path);
     Task<Result<void>> set_policy(std::string name, PathPolicy policy);
+    Result<void> set_timings(const std::string& name, const ConnectionTimings& timings);
     Task<Result<void>> remove(std::string name);
     Task<Result<void>> reset(std::string name);
     [[nodiscard]] std::optional<RemoteStatus> status(const std::string& name) const;

@@ -160,6 +160,13 @@ Task<> MultipathController::set_policy(PathPolicy policy) {
     }
 }
 
+void MultipathController::set_timing(const Timing& timing) {
+    options_.timing = timing;
+    for (const auto& path : paths_) {
+        path->controller().set_timing(timing);
+    }
+}
+
 Task<> MultipathController::reset() {
     std::vector<std::string> ids;
     ids.reserve(paths_.size());

@@ -104,6 +104,9 @@ class MultipathController final {
     Task<Result<void>> remove_path(std::string id);
     /// From now on, for every volume. On each reactor when this has returned.
     Task<> set_policy(PathPolicy policy);
+    /// For every path, from its next connection on; also for paths that are added later.
+    void set_timing(const Timing& timing);
+    [[nodiscard]] const Timing& timing() const { return options_.timing; }
     /// Drops the connections of every path and connects anew, one path after the other.
     Task<> reset();
 

@@ -277,6 +277,37 @@ TEST(PathPolicy, Is_sent_and_said) {
     EXPECT_THAT(ran.out, HasSubstr("array uses its paths by round-robin\n"));
 }
 
+TEST(Timings, Those_given_are_sent_and_all_are_shown) {
+    FakeDaemon daemon;
+    api::ConnectionTimings answer;
+    answer.set_remote_controller("nvmeRemoteControllers/array");
+    answer.set_connect_ms(500);
+    answer.set_keep_alive_ms(10'000);
+    answer.set_io_ms(30'050);
+    answer.set_reconnect_max_ms(5'000);
+    daemon.answer("SetConnectionTimings", answer);
+
+    const Ran ran =
+        run_at(daemon, {"timings", "--remote", "array", "--connect", "0.5", "--io", "0"});
+
+    const auto request = daemon.request<api::SetConnectionTimingsRequest>();
+    EXPECT_EQ(request.remote_controller(), "array");
+    EXPECT_TRUE(request.has_connect_ms() && request.has_io_ms());
+    EXPECT_EQ(request.connect_ms(), 500U);
+    EXPECT_EQ(request.io_ms(), 0U);
+    EXPECT_FALSE(request.has_keep_alive_ms() || request.has_reconnect_max_ms());
+    EXPECT_THAT(ran.out, testing::ContainsRegex("array +0.500 s +10 s +30.050 s +5 s"));
+}
+
+TEST(Timings, No_number_is_refused_before_any_call) {
+    FakeDaemon daemon;
+    for (const char* text : {"soon", "-1", "10s", "1e9"}) {
+        const Ran ran = run_at(daemon, {"timings", "--remote", "array", "--io", text});
+        EXPECT_NE(ran.code, 0) << text;
+        EXPECT_THAT(ran.err, HasSubstr("--io")) << text;
+    }
+}
+
 TEST(Bench, Json_has_numbers) {
     FakeDaemon daemon;
     api::RunBenchmarkResponse answer;

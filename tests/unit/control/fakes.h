@@ -294,6 +294,11 @@ class FakeNode final : public node::Node {
         remotes.at(name).policy = policy;
         co_return Result<void>();
     }
+    Result<void> set_remote_timings(const std::string& name,
+                                    const node::ConnectionTimings& timings) override {
+        remotes.at(name).timings = timings;
+        return {};
+    }
     Task<Result<void>> wait_remote(std::string name, core::Nanos /*limit*/) override {
         if (auto step = steps_.take("wait_remote"); !step) {
             co_return step;

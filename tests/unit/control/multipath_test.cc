@@ -172,6 +172,65 @@ TEST_F(MultipathApiTest, Policy_isSetKeptAndShown) {
     EXPECT_EQ(node->remotes.at("array").paths[1].known[0].number, 1U);
 }
 
+TEST_F(MultipathApiTest, Timings_areSetKeptAndTakenBack) {
+    using std::chrono_literals::operator""ms;
+    create_remote(opi::NVME_MULTIPATH_FAILOVER);
+    ASSERT_TRUE(create_path("p0", "10.0.0.1"));
+    api::SetConnectionTimingsRequest request;
+    request.set_remote_controller(kRemote);
+    const auto ask = [&] {
+        return call(&ControlPlane::remotes, &Remotes::set_connection_timings, request);
+    };
+    const auto defaults = ask();
+    ASSERT_TRUE(defaults);
+    EXPECT_EQ(defaults->keep_alive_ms(), 5'000U);
+    EXPECT_EQ(defaults->io_ms(), 10'000U);
+
+    request.set_keep_alive_ms(20'000);
+    request.set_connect_ms(100);
+    ASSERT_TRUE(ask());
+    EXPECT_EQ(node->remotes.at("array").timings.keep_alive, 20'000ms);
+    restart_plane();
+    EXPECT_EQ(node->remotes.at("array").timings.keep_alive, 20'000ms);
+    EXPECT_EQ(node->remotes.at("array").timings.connect, 100ms);
+    EXPECT_EQ(node->remotes.at("array").timings.io, 10'000ms);
+
+    request.clear_connect_ms();
+    request.set_keep_alive_ms(0);
+    const auto back = ask();
+    ASSERT_TRUE(back);
+    EXPECT_EQ(back->keep_alive_ms(), 5'000U);
+    EXPECT_EQ(back->connect_ms(), 100U);
+    EXPECT_EQ(node->remotes.at("array").timings.keep_alive, 5'000ms);
+}
+
+TEST_F(MultipathApiTest, Timings_outOfTheirLimits_areRefusedWithThem) {
+    create_remote(opi::NVME_MULTIPATH_FAILOVER);
+    using Set = void (api::SetConnectionTimingsRequest::*)(std::uint32_t);
+    struct Case {
+        const char* field;
+        Set set;
+        std::uint32_t value;
+    };
+    using Request = api::SetConnectionTimingsRequest;
+    for (const Case& one : {Case{"connect_ms", &Request::set_connect_ms, 99},
+                            Case{"connect_ms", &Request::set_connect_ms, 60'001},
+                            Case{"keep_alive_ms", &Request::set_keep_alive_ms, 999},
+                            Case{"io_ms", &Request::set_io_ms, 600'001},
+                            Case{"reconnect_max_ms", &Request::set_reconnect_max_ms, 99}}) {
+        Request request;
+        request.set_remote_controller(kRemote);
+        (request.*one.set)(one.value);
+        const auto refused =
+            call(&ControlPlane::remotes, &Remotes::set_connection_timings, request);
+        EXPECT_KIND(refused, InvalidArgument);
+        EXPECT_NE(refused.error().message.find(one.field), std::string::npos);
+    }
+    api::SetConnectionTimingsRequest nobody;
+    nobody.set_remote_controller("nvmeRemoteControllers/none");
+    EXPECT_KIND(call(&ControlPlane::remotes, &Remotes::set_connection_timings, nobody), NotFound);
+}
+
 TEST_F(MultipathApiTest, Policy_ofOnePathAtATime_isRefused) {
     create_remote(opi::NVME_MULTIPATH_FAILOVER);
     EXPECT_KIND(set_policy(api::PATH_POLICY_ROUND_ROBIN), FailedPrecondition);
