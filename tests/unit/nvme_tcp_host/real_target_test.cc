@@ -3,6 +3,7 @@
 // middle of I/O and comes back, namespaces that change hands, refusals, discovery.
 #include <gtest/gtest.h>
 
+#include "backends/null/null_device.h"
 #include "backends/nvme_tcp/discovery.h"
 #include "backends/ram/ram_device.h"
 #include "block/deferred.h"
@@ -323,6 +324,31 @@ TEST_F(TargetTest, WrongNqn_isNotFound) {
         co_await stop_host();
         co_await stop_target();
     });
+}
+
+TEST_F(TargetTest, Hole_arrivesAsZerosWithAndWithoutDigests) {
+    auto null = std::move(*backends::null::NullDevice::create("null", {}, 512, kBlocks));
+    for (const bool digests : {false, true}) {
+        run([&]() -> Task<> {
+            co_await start_target();
+            co_await show(*null, 2);
+            co_await make_live_host(digests);
+            auto channel = std::move(*host_->device(2)->open_channel());
+            BlockClient client(*channel);
+            for (const std::uint32_t blocks : {1U, 8U, 300U, 2048U}) {
+                std::vector<std::byte> data(std::size_t{blocks} * 512 + 1, std::byte{0xff});
+                const core::Segment segment{data.data(), data.size() - 1};
+                const auto status =
+                    co_await client.perform(block::Opcode::Read, 5, blocks, std::span(&segment, 1));
+                EXPECT_EQ(status, block::Status::Ok);
+                EXPECT_EQ(std::ranges::count(data, std::byte{0}), blocks * 512);
+                EXPECT_EQ(data.back(), std::byte{0xff});
+            }
+            channel.reset();
+            co_await stop_host();
+            co_await stop_target();
+        });
+    }
 }
 
 TEST_F(TargetTest, HostNotAllowed_isPermissionDenied) {
