@@ -96,6 +96,8 @@ AdminPlan Controller::plan_identify(const Command& command) const {
         case Cns::IndependentNamespace:
         case Cns::AllocatedNamespaces:
         case Cns::AllocatedNamespace:
+        case Cns::AttachedControllers:
+        case Cns::Controllers:
         case Cns::CommandSets:
             return {.transfer = Transfer::ToHost,
                     .bytes = static_cast<std::uint32_t>(spec::kIdentifyBytes)};
@@ -105,11 +107,10 @@ AdminPlan Controller::plan_identify(const Command& command) const {
 
 std::uint16_t Controller::identify(const Command& command, std::span<std::byte> data) const {
     std::ranges::fill(data, std::byte{0});
-    const auto cns = static_cast<Cns>(command.cdw10 & 0xffU);
     const std::uint32_t nsid = command.nsid;
     const bool other_command_set = (command.cdw11 >> 24U) != 0;  // CSI; 0 is NVM
     const Namespace* found = subsystem_ == nullptr ? nullptr : subsystem_->find(nsid);
-    switch (cns) {
+    switch (static_cast<Cns>(command.cdw10 & 0xffU)) {
         case Cns::Controller:
             identify_controller(data);
             return 0;
@@ -140,11 +141,10 @@ std::uint16_t Controller::identify(const Command& command, std::span<std::byte> 
             active_namespaces(nsid, data);
             return 0;
         case Cns::NamespaceDescriptors:
-            if (found == nullptr) {
-                return refused(StatusCode::InvalidNamespace);
+            if (found != nullptr) {
+                identify_descriptors(*found, data);
             }
-            identify_descriptors(*found, data);
-            return 0;
+            return found == nullptr ? refused(StatusCode::InvalidNamespace) : std::uint16_t{0};
         case Cns::CommandSetNamespace:
             if (other_command_set || found == nullptr) {
                 return refused(other_command_set ? StatusCode::InvalidField
@@ -169,6 +169,9 @@ std::uint16_t Controller::identify(const Command& command, std::span<std::byte> 
         case Cns::CommandSets:
             data[0] = std::byte{1};  // vector 0: the NVM command set
             return 0;
+        case Cns::AttachedControllers:
+        case Cns::Controllers:  // list_controllers()
+            break;
     }
     return refused(StatusCode::InvalidField);
 }

@@ -169,7 +169,9 @@ AdminResult Controller::execute(const Command& command,
     }
     switch (static_cast<spec::AdminOpcode>(command.opcode)) {
         case spec::AdminOpcode::Identify:
-            return {.status = identify(command, data)};
+            return spec::lists_controllers(command)
+                       ? list_controllers(command, token)
+                       : AdminResult{.status = identify(command, data)};
         case spec::AdminOpcode::GetLogPage:
             return {.status = log_page(command, data)};
         case spec::AdminOpcode::GetFeatures:

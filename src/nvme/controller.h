@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "nvme/ana.h"
+#include "nvme/census.h"
 #include "nvme/commands.h"
 #include "nvme/discovery.h"
 #include "nvme/reservation_log.h"
@@ -43,6 +44,9 @@ class ControllerTransport {
     /// Sets whether the reservations of a namespace, or of all (FFFFFFFFh), survive a restart, and
     /// ends the command with complete_event().
     virtual void persist_reservations(CommandToken token, std::uint32_t nsid, bool persist) = 0;
+    /// Asks every reactor about the subsystem, and ends the command with what
+    /// Controller::finish() makes of the answers.
+    virtual void gather(CommandToken token) = 0;
     /// Ends the controller's I/O queues; Controller::io_queues_closed() is called when the last is
     /// gone, never from within this call.
     virtual void close_io_queues() = 0;
@@ -80,7 +84,7 @@ struct AdminResult {
     std::uint16_t status = 0;
     std::uint32_t dw0 = 0;
     std::uint32_t dw1 = 0;
-    bool pending = false;  ///< complete_event() will answer.
+    bool pending = false;  ///< complete_event() or finish() will answer.
 };
 
 class Controller final : private reactor::TimerHandler {
@@ -108,6 +112,11 @@ class Controller final : private reactor::TimerHandler {
     AdminResult execute(const spec::Command& command,
                         std::span<std::byte> data,
                         CommandToken token);
+    /// The rest of a command that asked for gather(); the status field to answer with. `data` is
+    /// what execute() had.
+    std::uint16_t finish(const spec::Command& command,
+                         std::span<std::byte> data,
+                         const Census& census);
 
     /// The status field for a Connect to I/O queue `qid` with `sqsize` (0's based); `dw0` is set
     /// when it is Connect Invalid Parameters.
@@ -175,6 +184,8 @@ class Controller final : private reactor::TimerHandler {
     void active_namespaces(std::uint32_t after, std::span<std::byte> data) const;
     std::uint16_t log_page(const spec::Command& command, std::span<std::byte> data);
     void changed_namespaces(std::uint64_t offset, std::span<std::byte> data, bool retain);
+    // controller_census.cc
+    AdminResult list_controllers(const spec::Command& command, CommandToken token);
     // controller_reservations.cc
     std::uint16_t reservation_log(std::uint64_t offset, std::span<std::byte> data, bool retain);
     AdminResult set_reservation_feature(const spec::Command& command, CommandToken token);

@@ -85,6 +85,11 @@ void Association::persist_reservations(nvme::CommandToken token, std::uint32_t n
     admin_->persist_reservations(token, nsid, persist);
 }
 
+void Association::gather(nvme::CommandToken token) {
+    CHECK(admin_ != nullptr);
+    admin_->gather(token);
+}
+
 void Association::close_io_queues() {
     closing_queues_ = !queues_.empty();
     for (const auto& [qid, queue] : queues_) {

@@ -62,6 +62,7 @@ class Association final : private nvme::ControllerTransport {
     };
     void complete_event(nvme::CommandToken token, std::uint16_t status, std::uint32_t dw0) override;
     void persist_reservations(nvme::CommandToken token, std::uint32_t nsid, bool persist) override;
+    void gather(nvme::CommandToken token) override;
     void close_io_queues() override;
     void end_association() override;
 

@@ -13,7 +13,8 @@
 // is closed. Everything the peer sends is checked; what is wrong ends this connection alone.
 //
 // Files: connection.cc life cycle; receive.cc PDUs in; execute.cc commands; connect.cc Connect;
-// shard_reservations.cc reservation commands; answer.cc PDUs out. NVMe/TCP Transport
+// shard_reservations.cc reservation commands; census.cc what all reactors are asked; answer.cc PDUs
+// out. NVMe/TCP Transport
 // Specification 1.0 §3.
 #pragma once
 
@@ -82,6 +83,8 @@ class Connection final : public core::ListHook<>,
     void complete_held(std::uint32_t token, std::uint16_t status, std::uint32_t dw0);
     /// Answers a held Set Features when that is done.
     void persist_reservations(std::uint32_t token, std::uint32_t nsid, bool persist);
+    /// Answers a held admin command with what its controller makes of a census.
+    void gather(std::uint32_t token);
 
     /// Marks the commands in the block layer that a new reservation shuts out, and all if this
     /// host's are aborted.
@@ -200,6 +203,9 @@ class Connection final : public core::ListHook<>,
     void begin_reservation(Slot& slot, const OpenNamespace& target);
     void start_reservation(ReservationJob job);
     Task<> run_reservation(ReservationJob job);
+
+    // census.cc
+    Task<> run_census(Slot* slot);
 
     // connect.cc
     void start_connect(Slot& slot, std::uint32_t in_capsule);

@@ -13,6 +13,8 @@ namespace remora::nvme::spec {
 constexpr std::size_t kIdentifyBytes = 4096;
 /// NSIDs that fit one active namespace list.
 constexpr std::size_t kNamespaceListEntries = 1024;
+/// Controller ids that fit one controller list.
+constexpr std::size_t kControllerListEntries = 2047;
 
 // NVM Express Base Specification 2.0, Identify - CNS Values (CDW10 7:0).
 enum class Cns : std::uint8_t {
@@ -26,8 +28,20 @@ enum class Cns : std::uint8_t {
     IndependentNamespace = 0x08,
     AllocatedNamespaces = 0x10,
     AllocatedNamespace = 0x11,
+    AttachedControllers = 0x12,
+    Controllers = 0x13,
     CommandSets = 0x1c,
 };
+
+/// Identify for a Controller List.
+inline bool lists_controllers(const Command& identify) {
+    const auto cns = static_cast<Cns>(identify.cdw10 & 0xffU);
+    return cns == Cns::AttachedControllers || cns == Cns::Controllers;
+}
+/// Where the list begins: CDW10 31:16 (CNTID).
+inline std::uint16_t first_controller(const Command& identify) {
+    return static_cast<std::uint16_t>(identify.cdw10 >> 16U);
+}
 
 // NVM Express Base Specification 2.0, Identify Controller Data Structure (I/O Command Set
 // Independent), with the fabrics fields.
@@ -158,6 +172,14 @@ constexpr std::uint16_t kCopyFormat0 = 1U << 0U;
 constexpr std::uint32_t kSglsFabrics = (1U << 0U) | (1U << 20U) | (1U << 21U);
 /// VWC: a cache may be present.
 constexpr std::uint8_t kVwcPresent = 1U << 0U;
+
+// NVM Express Base Specification 2.0, Controller List: ascending identifiers behind their number.
+struct ControllerList {
+    le16 count;
+    le16 cntlid[kControllerListEntries];
+};
+static_assert(sizeof(ControllerList) == kIdentifyBytes);
+static_assert(offsetof(ControllerList, cntlid) == 2);
 
 // NVM Command Set Specification 1.0, LBA Format Data Structure.
 struct LbaFormat {

@@ -20,6 +20,7 @@ class FakeTransport final : public ControllerTransport {
     void persist_reservations(CommandToken token, std::uint32_t nsid, bool persist) override {
         persisted.push_back({token, nsid, persist});
     }
+    void gather(CommandToken token) override { gathered.push_back(token); }
     void close_io_queues() override { ++closes; }
     void end_association() override { ++ends; }
 
@@ -35,6 +36,7 @@ class FakeTransport final : public ControllerTransport {
     };
     std::vector<Event> events;
     std::vector<Persisted> persisted;
+    std::vector<CommandToken> gathered;
     int closes = 0;
     int ends = 0;
 };
@@ -231,6 +233,7 @@ TEST_F(ControllerTest, AnyAdminCommand_getsAnAnswer) {
     set_cc(*controller, kEnabled);
     core::Prng prng(5);
     std::vector<std::byte> memory(controller->max_transfer_bytes());
+    int finished = 0;
     for (int i = 0; i < 20000; ++i) {
         spec::Command command{};
         constexpr std::array kOpcodes{0x02, 0x06, 0x08, 0x09, 0x0a, 0x18, 0x55};
@@ -244,10 +247,40 @@ TEST_F(ControllerTest, AnyAdminCommand_getsAnAnswer) {
         const AdminPlan plan = controller->plan(command);
         if (plan.status == 0) {
             ASSERT_LE(plan.bytes, memory.size());
-            controller->execute(command, std::span(memory).first(plan.bytes), 0);
+            const auto data = std::span(memory).first(plan.bytes);
+            controller->execute(command, data, 0);
+            if (!transport_.gathered.empty()) {
+                transport_.gathered.clear();
+                ++finished;
+                EXPECT_EQ(controller->finish(command, data, {.controllers = {7, 3}}), 0);
+            }
         }
     }
+    EXPECT_GT(finished, 0);
     subsystem_.remove(1);
+}
+
+TEST(ControllerList, FromAnIdOn_isAscendingAndBounded) {
+    const std::vector<std::uint16_t> some{9, 2, 0xffef, 5};
+    const spec::ControllerList from = controller_list(some, 5);
+    EXPECT_EQ(from.count, 3U);
+    EXPECT_EQ(from.cntlid[0], 5U);
+    EXPECT_EQ(from.cntlid[1], 9U);
+    EXPECT_EQ(from.cntlid[2], 0xffefU);
+    EXPECT_EQ(from.cntlid[3], 0U);
+    EXPECT_EQ(controller_list(some, 0xfff0).count, 0U);
+
+    std::vector<std::uint16_t> many;
+    for (std::uint16_t id = 3000; id >= 1; --id) {
+        many.push_back(id);
+    }
+    const spec::ControllerList first = controller_list(many, 0);
+    EXPECT_EQ(first.count, spec::kControllerListEntries);
+    EXPECT_EQ(first.cntlid[0], 1U);
+    EXPECT_EQ(first.cntlid[2046], 2047U);
+    const spec::ControllerList rest = controller_list(many, 2048);
+    EXPECT_EQ(rest.count, 953U);
+    EXPECT_EQ(rest.cntlid[952], 3000U);
 }
 
 }  // namespace

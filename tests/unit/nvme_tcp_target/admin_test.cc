@@ -197,6 +197,47 @@ TEST_F(TargetAdmin, Features_eventLimitAbortAndUnknownOnes) {
     });
 }
 
+TEST_F(TargetAdmin, ControllerLists_haveWhatLives_andRefuseOtherNamespaces) {
+    run([&]() -> Task<> {
+        co_await start();
+        auto first = co_await admin_queue();
+        auto second = co_await admin_queue();
+        ConnectOptions discovery;
+        discovery.subnqn = std::string(spec::kDiscoveryNqn);
+        auto elsewhere = co_await admin_queue(discovery);
+        const Outcome both = co_await first->identify(0x13);
+        EXPECT_EQ(both.status, 0);
+        auto list = as<spec::ControllerList>(both.data);
+        EXPECT_EQ(list.count, 2U);
+        EXPECT_EQ(list.cntlid[0], first->cntlid);
+        EXPECT_EQ(list.cntlid[1], second->cntlid);
+        spec::Command command = make_command(0x06, 1, spec::kIdentifyBytes, false);
+        command.cdw10 = 0x12U | (std::uint32_t{second->cntlid} << 16U);
+        const Outcome attached = co_await first->perform(command);
+        list = as<spec::ControllerList>(attached.data);
+        EXPECT_EQ(list.count, 1U);
+        EXPECT_EQ(list.cntlid[0], second->cntlid);
+        second.reset();
+        do {
+            const Outcome left = co_await first->identify(0x12, 1);
+            list = as<spec::ControllerList>(left.data);
+        } while (list.count != 1U);
+        EXPECT_EQ(list.cntlid[0], first->cntlid);
+
+        const Outcome none = co_await first->identify(0x12, 0);
+        EXPECT_EQ(none.code(), StatusCode::InvalidNamespace);
+        const Outcome outside = co_await first->identify(0x12, 1025);
+        EXPECT_EQ(outside.code(), StatusCode::InvalidNamespace);
+        const Outcome inactive = co_await first->identify(0x12, 2);
+        EXPECT_EQ(inactive.code(), StatusCode::InvalidField);
+        const Outcome all = co_await first->identify(0x12, spec::kBroadcastNsid);
+        EXPECT_EQ(all.code(), StatusCode::InvalidField);
+        const Outcome discovered = co_await elsewhere->identify(0x13);
+        EXPECT_EQ(discovered.code(), StatusCode::InvalidField);
+        co_await stop();
+    });
+}
+
 TEST_F(TargetAdmin, Configuration_badCallsAreRefusedWithASentence) {
     run([&]() -> Task<> {
         co_await start();

@@ -46,6 +46,36 @@ TEST_F(TargetThreads, QueuesOfOneController_liveOnBothReactors) {
     });
 }
 
+TEST_F(TargetThreads, ControllerList_hasThoseOfAllReactors) {
+    run([&]() -> Task<> {
+        co_await start();
+        std::vector<std::unique_ptr<RawHost>> admins;
+        std::set<std::uint16_t> ids;
+        for (int i = 0; i < 5; ++i) {
+            admins.push_back(co_await queue(0, spec::kDynamicController));
+            ids.insert(admins.back()->cntlid);
+        }
+        for (const auto& admin : admins) {
+            const Outcome outcome = co_await admin->identify(0x13);
+            EXPECT_EQ(outcome.status, 0);
+            spec::ControllerList list;
+            std::memcpy(&list, outcome.data.data(), sizeof(list));
+            EXPECT_EQ(list.count, 5U);
+            std::size_t at = 0;
+            for (const std::uint16_t id : ids) {
+                EXPECT_EQ(list.cntlid[at++], id);
+            }
+        }
+        // One asks and leaves: its question ends without it.
+        spec::Command command = make_command(0x06, 0, spec::kIdentifyBytes, false);
+        command.cdw10 = 0x13U;
+        command.cid = 77;
+        admins[0]->send(admins[0]->capsule(command));
+        admins[0].reset();
+        co_await stop();
+    });
+}
+
 TEST_F(TargetThreads, ConfigurationChanges_whileHostsComeAndGo) {
     run([&]() -> Task<> {
         co_await start();
