@@ -192,6 +192,7 @@ void Controller::identify_controller(std::span<std::byte> data) const {
     out.acl = 0;
     out.aerl = kMaxEventRequests - 1;
     out.lpa = kLogPageAttributes;
+    out.elpe = kErrorLogEntries - 1;
     out.kas = 1;
     out.sqes = 0x66;
     out.cqes = 0x44;
@@ -277,13 +278,8 @@ std::uint16_t Controller::log_page(const Command& command, std::span<std::byte> 
     const bool retain = (command.cdw10 & spec::kRetainAsyncEvent) != 0;
     switch (static_cast<LogPage>(command.cdw10 & 0xffU)) {
         case LogPage::Error:
-            return copy_page(spec::ErrorLogEntry{}, offset, data);
-        case LogPage::Smart: {
-            spec::SmartLog log{};
-            log.temperature_kelvin = 310;
-            log.available_spare = 100;
-            return copy_page(log, offset, data);
-        }
+        case LogPage::Smart:  // health_page()
+            break;
         case LogPage::FirmwareSlot: {
             spec::FirmwareSlotLog log{};
             log.active = 1;

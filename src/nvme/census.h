@@ -7,12 +7,17 @@
 #include <span>
 #include <vector>
 
+#include "core/units.h"
+#include "nvme/health.h"
 #include "nvme/spec/identify.h"
 
 namespace remora::nvme {
 
 struct Census {
-    std::vector<std::uint16_t> controllers;  ///< That live, in any order.
+    std::vector<std::uint16_t> controllers{};  ///< That live, in any order.
+    IoCounters io{};                           ///< Of all hosts.
+    core::Nanos up{};                          ///< For so long.
+    ErrorBatch errors{};  ///< Of the asking controller's queues, taken from them.
 };
 
 /// The list of those from `first` on, at most as many as it holds.

@@ -173,7 +173,8 @@ AdminResult Controller::execute(const Command& command,
                        ? list_controllers(command, token)
                        : AdminResult{.status = identify(command, data)};
         case spec::AdminOpcode::GetLogPage:
-            return {.status = log_page(command, data)};
+            return spec::is_health_page(command) ? health_page(command, token)
+                                                 : AdminResult{.status = log_page(command, data)};
         case spec::AdminOpcode::GetFeatures:
             return get_features(command, data);
         case spec::AdminOpcode::SetFeatures:

@@ -23,6 +23,7 @@
 #include "nvme/census.h"
 #include "nvme/commands.h"
 #include "nvme/discovery.h"
+#include "nvme/health.h"
 #include "nvme/reservation_log.h"
 #include "nvme/spec/command.h"
 #include "nvme/spec/features.h"
@@ -136,6 +137,8 @@ class Controller final : private reactor::TimerHandler {
     /// Something happened to this host's reservation or registration.
     void reservation_changed(std::uint32_t nsid, spec::ReservationNotice type);
     void discovery_changed();
+    /// A queue has gone, with these errors.
+    void add_errors(const ErrorBatch& errors) { error_log_.add(errors); }
     /// The state of its port is another one.
     void ana_changed();
     /// The admin queue is going: nothing is completed any more, no timer fires.
@@ -186,6 +189,7 @@ class Controller final : private reactor::TimerHandler {
     void changed_namespaces(std::uint64_t offset, std::span<std::byte> data, bool retain);
     // controller_census.cc
     AdminResult list_controllers(const spec::Command& command, CommandToken token);
+    AdminResult health_page(const spec::Command& command, CommandToken token);
     // controller_reservations.cc
     std::uint16_t reservation_log(std::uint64_t offset, std::span<std::byte> data, bool retain);
     AdminResult set_reservation_feature(const spec::Command& command, CommandToken token);
@@ -219,6 +223,7 @@ class Controller final : private reactor::TimerHandler {
     Notice ana_notice_;
     Notice reservation_notice_;
     ReservationLog reservation_log_;
+    ErrorLog error_log_;
     std::vector<std::uint32_t> changed_;  // ascending, at most kMaxChanged
     bool changed_overflow_ = false;
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // nvme::Controller: admin commands that its reactor alone cannot answer.
 #include <algorithm>
-#include <cstring>
 
 #include "core/byte_reader.h"
 #include "nvme/controller.h"
+#include "nvme/log_window.h"
 
 namespace remora::nvme {
 
@@ -12,6 +12,7 @@ namespace {
 
 using spec::Cns;
 using spec::Command;
+using spec::LogPage;
 using spec::StatusCode;
 
 std::uint16_t refused(StatusCode code) {
@@ -51,11 +52,36 @@ AdminResult Controller::list_controllers(const Command& command, CommandToken to
     return {.pending = true};
 }
 
+/// NVM Express Base 2.0, Error Information and SMART / Health Information. Neither is bound to an
+/// event here, so Retain Asynchronous Event has nothing to retain.
+AdminResult Controller::health_page(const Command& command, CommandToken token) {
+    const bool smart = static_cast<LogPage>(command.cdw10 & 0xffU) == LogPage::Smart;
+    // LPA bit 0 is 0: there is one page for all namespaces.
+    if (smart && command.nsid != 0 && command.nsid != spec::kBroadcastNsid) {
+        return {.status = refused(StatusCode::InvalidField)};
+    }
+    const std::uint64_t size =
+        smart ? sizeof(spec::SmartLog) : kErrorLogEntries * sizeof(spec::ErrorLogEntry);
+    if (spec::log_page_offset(command) > size) {
+        return {.status = refused(StatusCode::InvalidField)};
+    }
+    transport_->gather(token);
+    return {.pending = true};
+}
+
 std::uint16_t Controller::finish(const Command& command,
                                  std::span<std::byte> data,
                                  const Census& census) {
-    const auto list = controller_list(census.controllers, spec::first_controller(command));
-    std::ranges::copy(core::as_bytes_of(list), data.begin());
+    error_log_.add(census.errors);
+    LogWindow page(spec::log_page_offset(command), data);
+    if (static_cast<spec::AdminOpcode>(command.opcode) == spec::AdminOpcode::Identify) {
+        const auto list = controller_list(census.controllers, spec::first_controller(command));
+        std::ranges::copy(core::as_bytes_of(list), data.begin());
+    } else if (static_cast<LogPage>(command.cdw10 & 0xffU) == LogPage::Smart) {
+        page.append(smart_log(census.io, census.up, error_log_.count()));
+    } else {
+        error_log_.write(page);
+    }
     return 0;
 }
 

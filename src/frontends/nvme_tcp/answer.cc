@@ -75,6 +75,7 @@ void Connection::answer(Slot& slot, std::uint16_t status, std::uint32_t dw0, std
     release_scratch(slot);
     if (status != 0) {
         ++stats_.failed_commands;
+        note_error(slot, status);
     } else if (slot.plan.transfer == nvme::Transfer::ToHost && slot.plan.bytes > 0) {
         answer_data(slot, dw0, dw1);
         return;

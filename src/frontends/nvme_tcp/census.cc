@@ -2,6 +2,8 @@
 // Shard and Connection: admin commands whose answer lies on all reactors. One reactor after the
 // other is asked; nobody stands still meanwhile, so the answer is no picture of one moment, but
 // what was there all the time is in it.
+#include <algorithm>
+
 #include "frontends/nvme_tcp/association.h"
 #include "frontends/nvme_tcp/connection.h"
 #include "frontends/nvme_tcp/replica.h"
@@ -12,19 +14,30 @@ namespace remora::frontends::nvme_tcp {
 
 using nvme::spec::StatusCode;
 
-void Shard::add_census(const std::string& nqn, nvme::Census& to) const {
-    for (const auto& [cntlid, association] : associations_) {
-        const Replica* of = association->replica();
-        if (of != nullptr && of->nqn() == nqn && !association->ended()) {
-            to.controllers.push_back(cntlid);
+void Shard::add_census(const std::string& nqn, std::uint16_t cntlid, nvme::Census& to) {
+    const auto at = replicas_.find(nqn);
+    if (at == replicas_.end()) {
+        return;  // deleted
+    }
+    const Replica& replica = *at->second;
+    to.io.add(replica.io);
+    to.up = std::max(to.up, reactor().now() - replica.since);
+    for (const auto& [id, association] : associations_) {
+        if (association->replica() == &replica && !association->ended()) {
+            to.controllers.push_back(id);
+        }
+    }
+    for (const auto& [id, connection] : connections_) {
+        if (connection->replica() == &replica && connection->stats().cntlid == cntlid) {
+            to.errors.append(connection->take_errors());
         }
     }
 }
 
-Task<nvme::Census> Shard::take_census(std::string nqn) {
+Task<nvme::Census> Shard::take_census(std::string nqn, std::uint16_t cntlid) {
     nvme::Census census;
     for (Shard* at : peers_) {
-        co_await reactor::call_on(at->reactor(), [&, at] { at->add_census(nqn, census); });
+        co_await reactor::call_on(at->reactor(), [&, at] { at->add_census(nqn, cntlid, census); });
     }
     co_return census;
 }
@@ -44,7 +57,7 @@ void Connection::gather(std::uint32_t token) {
 }
 
 Task<> Connection::run_census(Slot* slot) {
-    const nvme::Census census = co_await shard_.take_census(replica_->nqn());
+    const nvme::Census census = co_await shard_.take_census(replica_->nqn(), cntlid_);
     CHECK(in_flight_ > 0);
     --in_flight_;
     if (!accepts_input()) {
@@ -53,6 +66,16 @@ Task<> Connection::run_census(Slot* slot) {
         co_return;
     }
     answer(*slot, association_->controller().finish(slot->command, slot->buffer, census));
+}
+
+nvme::ErrorBatch Connection::take_errors() {
+    return errors_ == nullptr ? nvme::ErrorBatch{} : errors_->take();
+}
+
+void Connection::note_error(const Slot& slot, std::uint16_t status) {
+    if (errors_ != nullptr && nvme::is_logged(status)) {
+        errors_->add(nvme::command_error(slot.command, status, qid_, shard_.reactor().now()));
+    }
 }
 
 }  // namespace remora::frontends::nvme_tcp

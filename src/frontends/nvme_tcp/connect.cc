@@ -239,6 +239,9 @@ void Connection::become_live(std::uint16_t cntlid) {
         slots_[i].index = static_cast<std::uint16_t>(i);
         free_.push_back(slots_[i]);
     }
+    if (replica_ != nullptr) {
+        errors_ = std::make_unique<nvme::ErrorNotes>();
+    }
     rules_.max_in_capsule = qid_ == 0 ? nvme::tcp::kAdminInCapsuleBytes : limits.in_capsule_bytes;
     max_transfer_ = std::uint32_t{4096} << limits.transfer_shift;
     reserve_memory_ = std::make_unique<std::byte[]>(rules_.max_in_capsule + kReserveAlignment);

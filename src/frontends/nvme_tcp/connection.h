@@ -31,6 +31,7 @@
 #include "frontends/nvme_tcp/reservations.h"
 #include "frontends/nvme_tcp/slot.h"
 #include "frontends/nvme_tcp/target.h"
+#include "nvme/health.h"
 #include "nvme/spec/fabrics.h"
 #include "nvme/tcp/decoder.h"
 #include "reactor/io.h"
@@ -85,6 +86,8 @@ class Connection final : public core::ListHook<>,
     void persist_reservations(std::uint32_t token, std::uint32_t nsid, bool persist);
     /// Answers a held admin command with what its controller makes of a census.
     void gather(std::uint32_t token);
+    /// The commands that failed since they were taken last.
+    nvme::ErrorBatch take_errors();
 
     /// Marks the commands in the block layer that a new reservation shuts out, and all if this
     /// host's are aborted.
@@ -205,6 +208,7 @@ class Connection final : public core::ListHook<>,
     Task<> run_reservation(ReservationJob job);
 
     // census.cc
+    void note_error(const Slot& slot, std::uint16_t status);
     Task<> run_census(Slot* slot);
 
     // connect.cc
@@ -262,6 +266,7 @@ class Connection final : public core::ListHook<>,
     nvme::HostId host_id_{};
     Slot connect_slot_;
     nvme::spec::ConnectData connect_data_;
+    std::unique_ptr<nvme::ErrorNotes> errors_;  // null at a discovery controller
     std::unique_ptr<Slot[]> slots_;
     core::Queue<Slot> free_;
     std::uint32_t in_flight_ = 0;    // requests in the block layer

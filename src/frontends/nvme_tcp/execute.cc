@@ -380,6 +380,11 @@ void Connection::request_done(Slot& slot) {
         release_slot(slot);
     } else if (slot.status != block::Status::Ok || slot.plan.action == nvme::Action::Request) {
         const bool copy = slot.plan.action == nvme::Action::Copy;
+        if (slot.status == block::Status::Ok) [[likely]] {
+            replica_->io.add(slot.plan.transfer, slot.plan.bytes);
+        } else {
+            replica_->io.add_failure(nvme::to_nvme(slot));
+        }
         answer(slot, nvme::to_nvme(slot), copy ? static_cast<std::uint32_t>(slot.range_index) : 0U);
     } else if (slot.plan.action == nvme::Action::Discard) {
         execute_io(slot);

@@ -123,6 +123,11 @@ void Connection::piece_done(Slot& slot) {
         return;
     }
     const std::size_t bytes = slot.segment.size;
+    if (slot.plan.action != Action::Copy) {
+        // The first piece is counted for the command: NVM Command Set 1.0, SMART Host Read Command
+        // (not Verify) and SMART Data Units Read Command.
+        replica_->io.add_read(bytes, slot.plan.action == Action::Compare && slot.blocks_done == 0);
+    }
     if (slot.plan.action == Action::Compare) {
         const auto at = static_cast<std::size_t>(slot.blocks_done * target->geometry.block_size);
         if (std::memcmp(slot.buffer.data() + at, slot.scratch.data(), bytes) != 0) {

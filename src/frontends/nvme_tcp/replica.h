@@ -9,7 +9,9 @@
 #include <string>
 
 #include "block/device.h"
+#include "core/units.h"
 #include "nvme/ana.h"
+#include "nvme/health.h"
 #include "nvme/namespace.h"
 #include "nvme/subsystem.h"
 #include "reactor/endpoint.h"
@@ -43,11 +45,14 @@ struct Port {
 };
 
 struct Replica {
-    explicit Replica(nvme::SubsystemIdentity identity) : subsystem(std::move(identity)) {}
+    Replica(nvme::SubsystemIdentity identity, core::Nanos now)
+        : subsystem(std::move(identity)), since(now) {}
 
     nvme::Subsystem subsystem;
     std::map<std::uint32_t, std::unique_ptr<OpenNamespace>> namespaces;
     std::map<reactor::Endpoint, Port> ports;
+    nvme::IoCounters io;      ///< Of its hosts' commands on this reactor.
+    core::Nanos since;        ///< When it was made.
     bool closing = false;     ///< Being deleted: nobody connects any more.
     std::uint32_t users = 0;  ///< Connections and associations.
     reactor::Signal unused;   ///< Told when users becomes 0.

@@ -51,7 +51,8 @@ Replica* Shard::find_replica(std::string_view nqn) const {
 // --- Configuration ---
 
 void Shard::add_replica(const nvme::SubsystemIdentity& identity) {
-    const bool added = replicas_.emplace(identity.nqn, std::make_unique<Replica>(identity)).second;
+    auto made = std::make_unique<Replica>(identity, reactor().now());
+    const bool added = replicas_.emplace(identity.nqn, std::move(made)).second;
     CHECK(added);
 }
 
@@ -252,9 +253,13 @@ AttachReply Shard::attach_queue(const AttachRequest& request) {
     return reply;
 }
 
-void Shard::queue_gone(std::uint16_t cntlid, std::uint16_t qid, std::uint64_t connection) {
+void Shard::queue_gone(std::uint16_t cntlid,
+                       std::uint16_t qid,
+                       std::uint64_t connection,
+                       const nvme::ErrorBatch& errors) {
     const auto at = associations_.find(cntlid);
     if (at != associations_.end()) {
+        at->second->controller().add_errors(errors);
         at->second->remove_queue(qid, connection);
     }
 }
@@ -304,8 +309,9 @@ void Shard::remove(Connection& connection) {
         Shard& home = peer(home_of(connection.stats().cntlid));
         const std::uint16_t cntlid = connection.stats().cntlid;
         const std::uint16_t qid = connection.stats().qid;
-        home.reactor().post_function(
-            [&home, cntlid, qid, id] { home.queue_gone(cntlid, qid, id); });
+        home.reactor().post_function([&home, cntlid, qid, id, errors = connection.take_errors()] {
+            home.queue_gone(cntlid, qid, id, errors);
+        });
     }
     connections_.erase(id);
     tell_departure();

@@ -107,10 +107,13 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     void add_controllers(const std::string& nqn, std::vector<nvme::HostController>& to) const;
 
     // --- For other shards ---
-    /// Adds what this reactor knows of the subsystem.
-    void add_census(const std::string& nqn, nvme::Census& to) const;
+    /// Adds what this reactor knows of the subsystem, and takes the errors of `cntlid`'s queues.
+    void add_census(const std::string& nqn, std::uint16_t cntlid, nvme::Census& to);
     AttachReply attach_queue(const AttachRequest& request);
-    void queue_gone(std::uint16_t cntlid, std::uint16_t qid, std::uint64_t connection);
+    void queue_gone(std::uint16_t cntlid,
+                    std::uint16_t qid,
+                    std::uint64_t connection,
+                    const nvme::ErrorBatch& errors);
     void close_connection(std::uint64_t id, const char* reason);
     /// Returns when this reactor has nothing more that `host` has left behind, or false at the
     /// deadline.
@@ -131,7 +134,7 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     void remove(Connection& connection);
     /// The same for every reactor, for as long as a Connect may be held.
     Task<bool> wait_departed_everywhere(const HostKey& host);
-    Task<nvme::Census> take_census(std::string nqn);
+    Task<nvme::Census> take_census(std::string nqn, std::uint16_t cntlid);
     void wait_for_buffer(Connection& connection);
     /// A buffer went back to the pool.
     void buffer_released() {

@@ -22,6 +22,11 @@ enum class LogPage : std::uint8_t {
     ReservationNotification = 0x80,
 };
 
+/// Get Log Page for a page that all reactors together know.
+inline bool is_health_page(const Command& get) {
+    const auto page = static_cast<LogPage>(get.cdw10 & 0xffU);
+    return page == LogPage::Error || page == LogPage::Smart;
+}
 /// CDW10: keep the asynchronous event masked until a read without this bit.
 constexpr std::uint32_t kRetainAsyncEvent = 1U << 15U;
 
