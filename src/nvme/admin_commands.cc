@@ -221,6 +221,9 @@ void Controller::identify_controller(std::span<std::byte> data) const {
         out.mnan = identity.max_namespaces;
         out.oncs = spec::kOncsCompare | spec::kOncsDatasetManagement | spec::kOncsWriteZeroes |
                    spec::kOncsReservations | spec::kOncsVerify | spec::kOncsCopy;
+        // ACWU stays 0: what a pair writes is whole after a power loss block by block. Without one
+        // a pair of any length is isolated from other writes as one.
+        out.fuses = spec::kFusesCompareAndWrite;
         out.cdfs = spec::kCopyFormat0;
         out.vwc = kVwc;
         spec::set_field_text(out.sn, identity.serial, ' ');

@@ -91,6 +91,25 @@ Planned plan_copy(const Command& command, const Geometry& geometry) {
                   .bytes = bytes};
 }
 
+/// NVM Command Set 1.0, Compare and Write: the only fused operation. The opcode says what either
+/// does to the volume.
+Planned plan_fused(const Command& command,
+                   const Geometry& geometry,
+                   std::uint32_t max_transfer_bytes) {
+    const auto opcode = static_cast<IoOpcode>(command.opcode);
+    const bool compare = command.fuse() == spec::kFuseFirst && opcode == IoOpcode::Compare;
+    const bool write = command.fuse() == spec::kFuseSecond && opcode == IoOpcode::Write;
+    if (!compare && !write) {
+        return refuse(StatusCode::InvalidField);
+    }
+    const bool fua = write && (command.cdw12 & spec::kCdw12ForceUnitAccess) != 0;
+    return plan_transfer(command, geometry, max_transfer_bytes,
+                         IoPlan{.opcode = compare ? block::Opcode::Read : block::Opcode::Write,
+                                .action = Action::Fused,
+                                .force_unit_access = fua,
+                                .transfer = Transfer::FromHost});
+}
+
 Planned plan_reservation(const Command& command, std::uint32_t max_transfer_bytes) {
     const auto bytes = reservation_data_bytes(command);
     if (!bytes) {
@@ -112,7 +131,7 @@ Planned decode_io(const Command& command,
                   std::uint32_t max_transfer_bytes) {
     const Geometry& geometry = target.geometry;
     if (command.fuse() != 0) {
-        return refuse(StatusCode::InvalidField);
+        return plan_fused(command, geometry, max_transfer_bytes);
     }
     const bool fua = (command.cdw12 & spec::kCdw12ForceUnitAccess) != 0;
     switch (static_cast<IoOpcode>(command.opcode)) {

@@ -23,6 +23,7 @@ enum class Action : std::uint8_t {
     Discard,      ///< One a range of the list that is the command's data.
     Compare,      ///< Reads, piece by piece, against the command's data.
     Verify,       ///< Reads, piece by piece.
+    Fused,        ///< Compare or Write of a fused pair.
     Copy,         ///< Reads and writes, piece by piece of each range of the list.
     Reservation,  ///< Nothing of the volume: the control reactor does it.
 };

@@ -88,6 +88,8 @@ Status from_nvme(std::uint16_t status_field) {
             return Status::PathError;
         case StatusCode::DataTransferError:
         case StatusCode::InternalError:
+        case StatusCode::FailedFusedCommand:
+        case StatusCode::MissingFusedCommand:
         case StatusCode::InvalidNamespace:
         case StatusCode::HostIdInconsistent:
         case StatusCode::KeepAliveExpired:
@@ -111,10 +113,9 @@ Status from_nvme(std::uint16_t status_field) {
         case StatusCode::UnrecoveredReadError:
         case StatusCode::CompareFailure:
         case StatusCode::AccessDenied:
-            return Status::IoError;
+            break;
     }
-    // A code this build does not name: it is a failure of that I/O and nothing more is known.
-    return Status::IoError;
+    return Status::IoError;  // also of a code that this build does not name
 }
 
 }  // namespace remora::nvme

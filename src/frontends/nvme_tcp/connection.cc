@@ -36,7 +36,7 @@ Connection::Connection(Shard& shard,
 
 Connection::~Connection() {
     CHECK(closing() && in_flight_ == 0 && !connecting_ && out_.empty() && waiting_.empty());
-    CHECK(held_bytes_ == 0 && read_bytes_ == 0);
+    CHECK(held_bytes_ == 0 && read_bytes_ == 0 && fenced_.empty());
     while (free_.pop_front() != nullptr) {
     }
 }
@@ -110,6 +110,7 @@ void Connection::on_timer(reactor::Timer& /*timer*/) {
 
 void Connection::watch_debts() {
     ++looks_;
+    watch_fused();
     if (peer_stalls()) {
         close("peer stalled");
         return;
@@ -171,6 +172,10 @@ void Connection::drop_slots() {
     }
     while (waiting_.pop_front() != nullptr) {
     }
+    while (fenced_.pop_front() != nullptr) {
+    }
+    second_expected_ = false;
+    fused_first_ = nullptr;
     // What was gathered in this turn has not reached the block layer.
     while (block::Request* request = batch_.pop_front()) {
         auto& slot = static_cast<Slot&>(*request);
@@ -194,6 +199,8 @@ void Connection::end_pending_slot(Slot& slot) {
             break;
         case SlotState::Receiving:
         case SlotState::WaitingBuffer:
+        case SlotState::Paired:
+        case SlotState::Fenced:
         case SlotState::R2tQueued:
         case SlotState::AwaitingData:
         case SlotState::Held:

@@ -13,14 +13,14 @@
 // is closed. Everything the peer sends is checked; what is wrong ends this connection alone.
 //
 // Files: connection.cc life cycle; receive.cc PDUs in; execute.cc commands; connect.cc Connect;
-// shard_reservations.cc reservation commands; census.cc what all reactors are asked; answer.cc PDUs
-// out. NVMe/TCP Transport
-// Specification 1.0 §3.
+// fused.cc Compare and Write; shard_reservations.cc reservation commands; census.cc what all
+// reactors are asked; answer.cc PDUs out. NVMe/TCP Transport Specification 1.0 §3.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <expected>
 #include <memory>
 #include <span>
 #include <string>
@@ -93,6 +93,11 @@ class Connection final : public core::ListHook<>,
     /// host's are aborted.
     void mark_commands(const OpenNamespace& target, const std::vector<nvme::HostId>& aborted);
     [[nodiscard]] bool has_marked(const OpenNamespace& target) const;
+
+    /// Whether a write inside the namespace's fence is in the block layer.
+    [[nodiscard]] bool has_write_inside(const OpenNamespace& target) const;
+    /// A fence has fallen: what waited goes on.
+    void resume_fenced();
 
   private:
     enum class State : std::uint8_t {
@@ -168,6 +173,7 @@ class Connection final : public core::ListHook<>,
     [[nodiscard]] bool has_share(const Slot& slot, bool in_stream) const;
     bool acquire_buffer(Slot& slot, bool in_stream);
     void start_command(Slot& slot, std::uint32_t in_capsule);
+    std::expected<nvme::DataPath, std::uint16_t> plan_command(Slot& slot, std::uint32_t in_capsule);
     void refuse(Slot& slot, std::uint16_t status, std::uint32_t in_capsule);
     std::uint16_t plan_io(Slot& slot);
     std::uint16_t plan_admin(Slot& slot);
@@ -179,18 +185,40 @@ class Connection final : public core::ListHook<>,
     void execute_io(Slot& slot);
     void execute_ranges(Slot& slot, OpenNamespace& target);
     [[nodiscard]] OpenNamespace* target_of(const Slot& slot) const;
+    static void prepare_request(Slot& slot);
     void submit_later(Slot& slot, OpenNamespace& target);
+    void enter_block_layer(Slot& slot, OpenNamespace& target);
     void submit_batch();
     void complete(block::RequestBatch& batch) override;
     void request_done(Slot& slot);
+    void count_request(const Slot& slot);
 
     // execute_pieces.cc
     void begin_pieces(Slot& slot, OpenNamespace& target);
     bool acquire_scratch(Slot& slot, std::uint64_t bytes);
     void release_scratch(Slot& slot);
+    static void prepare_read(Slot& slot, std::uint32_t block_size);
     void read_piece(Slot& slot, OpenNamespace& target);
     void write_piece(Slot& slot, OpenNamespace& target);
     void piece_done(Slot& slot);
+
+    // fused.cc
+    struct Pair {
+        Slot* first = nullptr;
+        Slot* second = nullptr;
+    };
+    void start_fused(Slot& slot, std::uint32_t in_capsule);
+    void start_second(Slot& slot, std::uint32_t in_capsule, bool expected, Slot* first);
+    void abort_fused(Slot& slot, std::uint16_t status);
+    void fail_command(Slot& slot, std::uint16_t status);
+    void watch_fused();
+    void pair_ready(Slot& slot);
+    Task<> run_pair(Pair pair);
+    void end_pair(const Pair& pair, std::uint16_t compared, std::uint16_t written);
+    Task<std::uint16_t> compare_first(Slot& slot);
+    Task<std::uint16_t> write_second(Slot& slot);
+    Task<std::uint16_t> perform(Slot& slot);
+    bool held_back(Slot& slot, const OpenNamespace& target);
 
     // shard_reservations.cc
     /// A reservation command, or Set Features, on its way over the control reactor.
@@ -274,6 +302,10 @@ class Connection final : public core::ListHook<>,
     std::size_t read_bytes_ = 0;     // of these: reads, until the socket has taken them
     std::size_t awaited_bytes_ = 0;  // of these: writes whose data the host owes
     core::Queue<Slot> waiting_;      // for a buffer, in order
+    core::Queue<Slot> fenced_;       // for the end of a pair's fence, in order
+    bool second_expected_ = false;   // the last capsule was the first of a pair
+    Slot* fused_first_ = nullptr;    // that one, unless it has failed
+    std::uint32_t fused_since_ = 0;  // look of the watch after which it came
     std::unique_ptr<std::byte[]> reserve_memory_;
     std::span<std::byte> reserve_;
     bool reserve_free_ = false;

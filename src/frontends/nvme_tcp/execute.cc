@@ -107,14 +107,22 @@ void Connection::release_buffer(Slot& slot) {
     shard_.buffer_released();
 }
 
-void Connection::start_command(Slot& slot, std::uint32_t in_capsule) {
+/// How its data travels, or the status field to refuse it with.
+std::expected<DataPath, std::uint16_t> Connection::plan_command(Slot& slot,
+                                                                std::uint32_t in_capsule) {
     const std::uint16_t status = qid_ == 0 ? plan_admin(slot) : plan_io(slot);
     if (status != 0) {
-        refuse(slot, status, in_capsule);
+        return std::unexpected(status);
+    }
+    return nvme::decode_sgl(slot.command, slot.plan.transfer, slot.plan.bytes, in_capsule);
+}
+
+void Connection::start_command(Slot& slot, std::uint32_t in_capsule) {
+    if ((second_expected_ || slot.command.fuse() != 0) && qid_ != 0) [[unlikely]] {
+        start_fused(slot, in_capsule);
         return;
     }
-    const auto path =
-        nvme::decode_sgl(slot.command, slot.plan.transfer, slot.plan.bytes, in_capsule);
+    const auto path = plan_command(slot, in_capsule);
     if (!path) {
         refuse(slot, path.error(), in_capsule);
         return;
@@ -233,7 +241,7 @@ void Connection::buffer_ready(Slot& slot) {
 /// Everything the command needs is in memory.
 void Connection::data_complete(Slot& slot) {
     if (slot.failure != 0) {
-        answer(slot, slot.failure);
+        fail_command(slot, slot.failure);
     } else if (qid_ == 0) {
         execute_admin(slot);
     } else {
@@ -271,7 +279,7 @@ void Connection::execute_io(Slot& slot) {
     OpenNamespace* target = target_of(slot);
     if (target == nullptr) {
         REMORA_COVER("target: a namespace goes while a command's data comes");
-        answer(slot, refused(StatusCode::InvalidNamespace));
+        fail_command(slot, refused(StatusCode::InvalidNamespace));
         return;
     }
     if (slot.plan.action == nvme::Action::Discard) {
@@ -283,9 +291,19 @@ void Connection::execute_io(Slot& slot) {
         return;
     }
     if (slot.plan.action != nvme::Action::Request) {
-        begin_pieces(slot, *target);
+        if (slot.plan.action == nvme::Action::Fused) {
+            pair_ready(slot);
+        } else {
+            begin_pieces(slot, *target);
+        }
         return;
     }
+    prepare_request(slot);
+    submit_later(slot, *target);
+}
+
+/// The request of a command that is just one.
+void Connection::prepare_request(Slot& slot) {
     slot.opcode = slot.plan.opcode;
     slot.takes_holes = slot.opcode == block::Opcode::Read;
     slot.force_unit_access = slot.plan.force_unit_access;
@@ -294,7 +312,6 @@ void Connection::execute_io(Slot& slot) {
     slot.segment = {slot.buffer.data(), slot.buffer.size()};
     slot.data = slot.buffer.empty() ? std::span<const core::Segment>()
                                     : std::span<const core::Segment>(&slot.segment, 1);
-    submit_later(slot, *target);
 }
 
 /// Dataset Management: one range after the other with the slot's one request.
@@ -324,11 +341,7 @@ bool Connection::admitted(const OpenNamespace& target, const nvme::IoPlan& plan)
 }
 
 void Connection::submit_later(Slot& slot, OpenNamespace& target) {
-    // Nothing passes this after the answer to whoever reserved the namespace.
-    if (!admitted(target, slot.plan)) {
-        const bool copy = slot.plan.action == nvme::Action::Copy;
-        answer(slot, refused(StatusCode::ReservationConflict),
-               copy ? static_cast<std::uint32_t>(slot.range_index) : 0U);
+    if (target.guarded && held_back(slot, target)) {
         return;
     }
     // Checked again: the volume may have changed while the data was on its way.
@@ -337,6 +350,10 @@ void Connection::submit_later(Slot& slot, OpenNamespace& target) {
         answer(slot, nvme::to_nvme(valid, slot.opcode != block::Opcode::Read));
         return;
     }
+    enter_block_layer(slot, target);
+}
+
+void Connection::enter_block_layer(Slot& slot, OpenNamespace& target) {
     slot.status = block::Status::Ok;
     slot.nvme_status = 0;
     slot.push_frame(*this);
@@ -375,21 +392,31 @@ void Connection::complete(block::RequestBatch& batch) {
 }
 
 void Connection::request_done(Slot& slot) {
-    if (!accepts_input()) {
+    if (slot.plan.action == nvme::Action::Request && accepts_input()) [[likely]] {
+        count_request(slot);
+        answer(slot, nvme::to_nvme(slot));
+    } else if (slot.plan.action == nvme::Action::Fused) {
+        slot.done->notify();
+    } else if (!accepts_input()) {
         REMORA_COVER("target: an answer has no connection any more");
         release_slot(slot);
-    } else if (slot.status != block::Status::Ok || slot.plan.action == nvme::Action::Request) {
+    } else if (slot.status != block::Status::Ok) {
         const bool copy = slot.plan.action == nvme::Action::Copy;
-        if (slot.status == block::Status::Ok) [[likely]] {
-            replica_->io.add(slot.plan.transfer, slot.plan.bytes);
-        } else {
-            replica_->io.add_failure(nvme::to_nvme(slot));
-        }
+        count_request(slot);
         answer(slot, nvme::to_nvme(slot), copy ? static_cast<std::uint32_t>(slot.range_index) : 0U);
     } else if (slot.plan.action == nvme::Action::Discard) {
         execute_io(slot);
     } else {
         piece_done(slot);
+    }
+}
+
+/// For the SMART log: a command that is one request, or any that failed in the volume.
+void Connection::count_request(const Slot& slot) {
+    if (slot.status == block::Status::Ok) [[likely]] {
+        replica_->io.add(slot.plan.transfer, slot.plan.bytes);
+    } else {
+        replica_->io.add_failure(nvme::to_nvme(slot));
     }
 }
 

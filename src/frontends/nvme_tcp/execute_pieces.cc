@@ -46,8 +46,10 @@ std::uint64_t blocks_left(const Slot& slot) {
 }  // namespace
 
 /// Scratch memory is not waited for: the command may hold a buffer that others wait for. Its host
-/// tries again (NVM Express Base 2.0, Command Interrupted). It counts as the connection's share.
-bool Connection::acquire_scratch(Slot& slot, std::uint64_t bytes) {
+/// tries again (NVM Express Base 2.0, Command Interrupted). A piece is enough. It counts as the
+/// connection's share.
+bool Connection::acquire_scratch(Slot& slot, std::uint64_t wanted) {
+    const std::uint64_t bytes = std::min(wanted, kPieceBytes);
     const std::size_t takes = scratch_footprint(bytes);
     const bool alone = held_bytes_ <= slot.footprint();  // or it would be put off for ever
     const bool fits = alone || held_bytes_ + takes <= shard_.buffers().capacity() / 2;
@@ -80,15 +82,15 @@ void Connection::begin_pieces(Slot& slot, OpenNamespace& target) {
     slot.range_index = 0;
     slot.blocks_done = 0;
     slot.piece_lba = slot.plan.lba;
-    if (!acquire_scratch(slot, std::min(blocks * target.geometry.block_size, kPieceBytes))) {
+    if (!acquire_scratch(slot, blocks * target.geometry.block_size)) {
         answer(slot, nvme::spec::status_field(StatusCode::CommandInterrupted));
         return;
     }
     read_piece(slot, target);
 }
 
-void Connection::read_piece(Slot& slot, OpenNamespace& target) {
-    const std::uint32_t block = target.geometry.block_size;
+/// The next read into the scratch buffer.
+void Connection::prepare_read(Slot& slot, std::uint32_t block) {
     const std::uint64_t blocks = std::min(blocks_left(slot), slot.scratch.size() / block);
     slot.lba = slot.plan.lba + slot.blocks_done;
     if (slot.plan.action == Action::Copy) {
@@ -100,6 +102,10 @@ void Connection::read_piece(Slot& slot, OpenNamespace& target) {
     slot.block_count = static_cast<std::uint32_t>(blocks);
     slot.segment = {slot.scratch.data(), static_cast<std::size_t>(blocks * block)};
     slot.data = std::span<const core::Segment>(&slot.segment, 1);
+}
+
+void Connection::read_piece(Slot& slot, OpenNamespace& target) {
+    prepare_read(slot, target.geometry.block_size);
     submit_later(slot, target);
 }
 

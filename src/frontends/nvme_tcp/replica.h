@@ -10,6 +10,7 @@
 
 #include "block/device.h"
 #include "core/units.h"
+#include "frontends/nvme_tcp/turnstile.h"
 #include "nvme/ana.h"
 #include "nvme/health.h"
 #include "nvme/namespace.h"
@@ -19,6 +20,16 @@
 
 namespace remora::frontends::nvme_tcp {
 
+/// Blocks of a volume; none at first.
+struct BlockRange {
+    std::uint64_t lba = 0;
+    std::uint64_t blocks = 0;
+
+    [[nodiscard]] bool overlaps(const BlockRange& other) const {
+        return blocks > 0 && lba < other.lba + other.blocks && other.lba < lba + blocks;
+    }
+};
+
 /// A namespace and this reactor's channel to its volume.
 struct OpenNamespace : nvme::Namespace {
     /// Differs between two namespaces that had the same NSID one after the other, so that a
@@ -27,6 +38,12 @@ struct OpenNamespace : nvme::Namespace {
     std::unique_ptr<block::Channel> channel;
     std::uint32_t in_flight = 0;  ///< Requests inside the block layer.
     reactor::Signal idle;         ///< Told when in_flight becomes 0.
+    BlockRange fence;             ///< No write is begun here: a fused pair has these blocks.
+    Turnstile pair_turn;          ///< One pair at a time.
+    std::uint32_t pairs = 0;      ///< With the turn or waiting for it.
+    bool guarded = false;         ///< Not every command may go to the volume as it comes.
+
+    void update_guard() { guarded = access.reserved() || fence.blocks > 0; }
 
     void enter() { ++in_flight; }
     void leave() {

@@ -100,6 +100,7 @@ Result<void> Shard::add_namespace(const std::string& nqn,
     auto added = std::make_unique<OpenNamespace>();
     static_cast<nvme::Namespace&>(*added) = from;
     added->incarnation = incarnation;
+    added->update_guard();
     added->channel = std::move(*channel);
     Replica& to = replica(nqn);
     to.subsystem.add(*added);
@@ -161,8 +162,11 @@ Task<> Shard::remove_replica(std::string nqn) {
     while (removed.users > 0) {
         co_await removed.unused.wait_until(core::kNever);
     }
+    // Nothing is left here but fences, maybe, of pairs that are under way elsewhere.
     for (const auto& [nsid, open] : removed.namespaces) {
-        CHECK(open->in_flight == 0);
+        while (open->in_flight > 0) {
+            co_await open->idle.wait_until(core::kNever);
+        }
     }
     replicas_.erase(nqn);
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <map>
 #include <memory>
 #include <string>
@@ -119,7 +120,21 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     /// deadline.
     Task<bool> wait_departed(const HostKey& host, Nanos deadline);
 
+    // --- For fused pairs, any reactor's ---
+    /// Gives a pair these blocks: other writes to them wait from here on, and have ended when this
+    /// returns. The namespace stays until unfence(). The error is a status field.
+    Task<std::expected<OpenNamespace*, std::uint16_t>> fence(NamespacePlace place,
+                                                             BlockRange range,
+                                                             Nanos deadline);
+    void unfence(OpenNamespace& target);
+
     // --- For connections and associations ---
+    /// fence() of every reactor, in order. `fenced` has those that were reached also if it fails;
+    /// unfence_everywhere() gives them back.
+    Task<std::uint16_t> fence_everywhere(const NamespacePlace& place,
+                                         BlockRange range,
+                                         std::vector<OpenNamespace*>& fenced);
+    Task<> unfence_everywhere(const std::vector<OpenNamespace*>& fenced);
     [[nodiscard]] const nvme::Directory& directory() const { return directory_; }
     /// Null when there is none, or it is being deleted.
     [[nodiscard]] Replica* find_replica(std::string_view nqn) const;
@@ -161,6 +176,7 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     void tell_departure();
     [[nodiscard]] bool empty() const { return connections_.empty() && associations_.empty(); }
     Replica& replica(const std::string& nqn);
+    [[nodiscard]] bool has_writes_inside(const OpenNamespace& target) const;
     [[nodiscard]] OpenNamespace* find_namespace(const NamespacePlace& place) const;
 
     block::ReactorContext context_;

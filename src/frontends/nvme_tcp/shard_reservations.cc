@@ -38,6 +38,7 @@ void Shard::update_reservation(const NamespacePlace& place, const ReservationUpd
         return;  // being removed with its subsystem
     }
     target->access = update.access;
+    target->update_guard();
     target->persist = update.persist;
     for (const auto& [id, connection] : connections_) {
         connection->mark_commands(*target, update.aborted);

@@ -72,6 +72,10 @@ static_assert(offsetof(Command, cdw10) == 40);
 static_assert(offsetof(Command, cdw15) == 60);
 static_assert(alignof(Command) == 1 && std::is_trivially_copyable_v<Command>);
 
+/// Command::fuse(): the two commands of a fused operation (NVM Express Base 2.0, Fused Operation).
+constexpr std::uint8_t kFuseFirst = 1;
+constexpr std::uint8_t kFuseSecond = 2;
+
 /// Command::flags of a command whose data pointer is an SGL (PSDT 01b), the only kind of fabrics.
 constexpr std::uint8_t kFlagsSgl = 0x40;
 

@@ -166,6 +166,8 @@ constexpr std::uint16_t kOncsWriteZeroes = 1U << 3U;
 constexpr std::uint16_t kOncsReservations = 1U << 5U;
 constexpr std::uint16_t kOncsVerify = 1U << 7U;
 constexpr std::uint16_t kOncsCopy = 1U << 8U;
+/// FUSES: Compare and Write.
+constexpr std::uint16_t kFusesCompareAndWrite = 1U << 0U;
 /// CDFS: Copy takes Source Range Entries Descriptor Format 0h.
 constexpr std::uint16_t kCopyFormat0 = 1U << 0U;
 /// SGLS: SGLs supported; the address may be an offset; transport SGL data block descriptors.

@@ -21,6 +21,8 @@ enum class StatusCode : std::uint16_t {
     InternalError = 0x006,
     AbortRequested = 0x007,
     AbortedSqDeletion = 0x008,
+    FailedFusedCommand = 0x009,   ///< The other one of the pair failed.
+    MissingFusedCommand = 0x00a,  ///< The other one did not come.
     InvalidNamespace = 0x00b,
     CommandSequenceError = 0x00c,
     InvalidSglSegment = 0x00d,

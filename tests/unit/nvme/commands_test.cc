@@ -103,6 +103,30 @@ TEST(Decode_io, what_the_volume_cannot_is_refused) {
     expect_refused(decode_io(discard, target, kMaxBytes), StatusCode::NamespaceWriteProtected);
 }
 
+TEST(Decode_io, fused_is_compare_then_write_and_nothing_else) {
+    const Namespace target = make_namespace();
+    for (unsigned fuse = 0; fuse < 4; ++fuse) {
+        for (unsigned opcode = 0; opcode < 256; ++opcode) {
+            spec::Command command = make_io(static_cast<spec::IoOpcode>(opcode), 7, 2);
+            command.flags = static_cast<std::uint8_t>(spec::kFlagsSgl | fuse);
+            command.cdw12 = command.cdw12 | spec::kCdw12ForceUnitAccess;
+            const auto plan = decode_io(command, target, kMaxBytes);
+            const bool compare = fuse == 1 && opcode == 0x05;
+            const bool write = fuse == 2 && opcode == 0x01;
+            if (compare || write) {
+                ASSERT_TRUE(plan.has_value());
+                EXPECT_EQ(plan->action, Action::Fused);
+                EXPECT_EQ(group_of(*plan), write ? CommandGroup::Write : CommandGroup::Read);
+                EXPECT_EQ(plan->force_unit_access, write);
+                EXPECT_EQ(plan->lba, 7U);
+                EXPECT_EQ(plan->bytes, 8192U);
+            } else if (fuse != 0) {
+                expect_refused(plan, StatusCode::InvalidField);
+            }
+        }
+    }
+}
+
 TEST(Decode_io, discard_takes_a_buffer_for_all_ranges_as_linux_sends_it) {
     spec::Command command = make_io(spec::IoOpcode::DatasetManagement, 0, 1);
     command.cdw10 = 2U;  // three ranges
