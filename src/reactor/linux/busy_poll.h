@@ -4,7 +4,7 @@
 // The ring tells of a connection's data by way of a wake-up in the sender's kernel time, a task of
 // ours that the kernel runs when asked, and an entry of the completion queue: a microsecond in all
 // that a spinning reactor can save by just trying to receive. It does so for a few connections that
-// had data lately; all others, and all before a sleep, are the ring's.
+// had data lately; all others, and all before a sleep, are the ring's, and so is everyone's end.
 //
 // Looking as often as possible also breaks up what could be one large receive, one answer and one
 // send. So a connection that just gave much less than it mostly does has a little time to gather.
@@ -21,7 +21,7 @@ class BusyPolled : public core::ListHook<BusyPolled> {
   public:
     /// Has its handler receive. May destroy this.
     virtual void look() = 0;
-    /// Leaves the list and has the ring watch instead.
+    /// Leaves the list; the ring watches for input, too.
     virtual void rest() = 0;
 
   protected:
@@ -38,6 +38,7 @@ class BusyPolled : public core::ListHook<BusyPolled> {
 class BusyPoll {
   public:
     [[nodiscard]] bool has_room() const { return count_ < kMost; }
+    [[nodiscard]] std::size_t count() const { return count_; }
     void add(BusyPolled& stream) {
         streams_.push_back(stream);
         ++count_;

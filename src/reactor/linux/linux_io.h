@@ -41,6 +41,8 @@ class LinuxIo final : public Io, private WatchOwner {
 
     /// What the kernel still holds for us: polls and event writes. For tests.
     [[nodiscard]] std::size_t live() const { return ring_->live(); }
+    /// Streams whose input is looked for by receiving. For tests.
+    [[nodiscard]] std::size_t looked_at() const { return busy_.count(); }
 
   private:
     LinuxIo(std::unique_ptr<Ring> ring, int wake_fd);

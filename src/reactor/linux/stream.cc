@@ -51,8 +51,8 @@ class SocketStream final : public Stream, private WatchOwner, private BusyPolled
         handler_ = handler;
         if (handler == nullptr) {
             stop_watching();
-        } else if (read_watch_ == nullptr && !BusyPolled::linked()) {
-            watch_input();
+        } else if (read_watch_ == nullptr) {
+            watch(POLLIN | POLLRDHUP);
         }
     }
 
@@ -140,19 +140,23 @@ class SocketStream final : public Stream, private WatchOwner, private BusyPolled
     }
     void rest() override {
         busy_.remove(*this);
-        watch_input();
+        watch(POLLIN | POLLRDHUP);
     }
-    /// Something was received: from now on the reactor looks for more itself.
+    /// Something was received: from now on the reactor looks for more itself. The end of the stream
+    /// is still told at once, also to a handler that does not receive for now.
     void in_use(std::ptrdiff_t bytes) {
         busy_.received(*this, bytes);
-        if (read_watch_ != nullptr && busy_.has_room()) {
-            std::exchange(read_watch_, nullptr)->drop();
+        if (read_watch_ != nullptr && !BusyPolled::linked() && busy_.has_room()) {
+            watch(POLLRDHUP);
             busy_.add(*this);
         }
     }
-    /// What has come already is told at once.
-    void watch_input() {
-        read_watch_ = ring_.watch(*this, kReadTag, fd_, POLLIN | POLLRDHUP, true);
+    /// What is the case already is told at once.
+    void watch(unsigned events) {
+        if (read_watch_ != nullptr) {
+            std::exchange(read_watch_, nullptr)->drop();
+        }
+        read_watch_ = ring_.watch(*this, kReadTag, fd_, events, true);
     }
     void stop_watching() {
         busy_.remove(*this);

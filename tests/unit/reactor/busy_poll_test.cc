@@ -26,7 +26,11 @@ class Reader final : public ReadyHandler {
     explicit Reader(std::unique_ptr<Stream> stream) : stream_(std::move(stream)) {
         stream_->set_handler(this);
     }
-    void on_ready(Readiness /*readiness*/) override {
+    void on_ready(Readiness readiness) override {
+        hangup |= readiness.hangup;
+        if (deaf) {
+            return;
+        }
         std::array<std::byte, 4096> buffer;
         const Segment into{buffer.data(), buffer.size()};
         const std::ptrdiff_t got = stream_->recv(std::span(&into, 1));
@@ -38,6 +42,8 @@ class Reader final : public ReadyHandler {
     }
     std::size_t received = 0;
     bool ended = false;
+    bool hangup = false;
+    bool deaf = false;  ///< Does not receive.
 
   private:
     std::unique_ptr<Stream> stream_;
@@ -80,7 +86,6 @@ class BusyPollTest : public test::ReactorFixture, public AcceptHandler {
     }
     /// What was cancelled or asked of the ring is through.
     void settle() { turn(20); }
-    std::size_t watched() { return linux_io().live(); }
 
   protected:
     Handle accepted_ = kNoHandle;
@@ -89,13 +94,14 @@ class BusyPollTest : public test::ReactorFixture, public AcceptHandler {
 
 TEST_F(BusyPollTest, Receive_once_endsTheRingsWatchUntilNothingComesForLong) {
     const auto reader = connected();
-    const std::size_t idle = watched();
+    const std::size_t watched = linux_io().live();
+    EXPECT_EQ(linux_io().looked_at(), 0U);
     send_and_wait(0, *reader);
-    settle();
-    EXPECT_EQ(watched(), idle - 1);
+    EXPECT_EQ(linux_io().looked_at(), 1U);
     send_and_wait(0, *reader);
     turn(1100);  // kEmptyLooks, and some
-    EXPECT_EQ(watched(), idle);
+    EXPECT_EQ(linux_io().looked_at(), 0U);
+    EXPECT_EQ(linux_io().live(), watched);
     send_and_wait(0, *reader);
 }
 
@@ -106,14 +112,12 @@ TEST_F(BusyPollTest, ManyConnections_fewAreLookedAtAndAllAreServed) {
     for (std::size_t i = 0; i < kCount; ++i) {
         readers.push_back(connected());
     }
-    const std::size_t idle = watched();
     for (int round = 0; round < 3; ++round) {
         for (std::size_t i = 0; i < kCount; ++i) {
             send_and_wait(i, *readers[i]);
         }
     }
-    settle();
-    EXPECT_EQ(watched(), idle - kMost);
+    EXPECT_EQ(linux_io().looked_at(), kMost);
 }
 
 TEST_F(BusyPollTest, Sleep_whileLookedAt_endsWithData) {
@@ -139,6 +143,21 @@ TEST_F(BusyPollTest, EndOfStream_whileLookedAt_isSeen) {
     ::shutdown(peers_[0], SHUT_WR);
     turn_until([&] { return reader->ended; });
     send_and_wait(1, *other);
+}
+
+// Who waits for a departed host's I/O counts on it (frontends/nvme_tcp/shard_departures.cc).
+TEST_F(BusyPollTest, EndOfStream_handlerDoesNotReceive_isToldInTheNextTurns) {
+    const auto reader = connected();
+    send_and_wait(0, *reader);
+    settle();
+    reader->deaf = true;
+    send(0, 10);
+    turn(2);
+    EXPECT_FALSE(reader->hangup);
+    ::shutdown(peers_[0], SHUT_WR);
+    turn(2);
+    EXPECT_TRUE(reader->hangup);
+    EXPECT_EQ(linux_io().looked_at(), 1U);
 }
 
 /// Counts the looks at it, and gives so many bytes each time.
