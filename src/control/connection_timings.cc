@@ -54,6 +54,11 @@ node::ConnectionTimings timings_of(const state::ConnectionTimings& set) {
     return timings;
 }
 
+bool sets_any(const api::SetConnectionTimingsRequest& request) {
+    return request.has_connect_ms() || request.has_keep_alive_ms() || request.has_io_ms() ||
+           request.has_reconnect_max_ms();
+}
+
 core::Result<void> update_timings(state::ConnectionTimings& set,
                                   const api::SetConnectionTimingsRequest& request) {
     for (const auto& good :

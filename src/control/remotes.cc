@@ -279,14 +279,16 @@ Task<Result<api::ConnectionTimings>> Remotes::set_connection_timings(
     if (auto set = update_timings(*updated.known.mutable_timings(), request); !set) {
         co_return std::unexpected(set.error());
     }
-    Transaction transaction(context_.model);
-    transaction.put(updated);
-    if (auto stored = transaction.commit(); !stored) {
-        co_return std::unexpected(stored.error());
-    }
     const node::ConnectionTimings timings = timings_of(updated.known.timings());
     const std::string remote(last_segment(name));
-    if (context_.node.remote_status(remote)) {
+    if (sets_any(request)) {
+        Transaction transaction(context_.model);
+        transaction.put(updated);
+        if (auto stored = transaction.commit(); !stored) {
+            co_return std::unexpected(stored.error());
+        }
+    }
+    if (sets_any(request) && context_.node.remote_status(remote)) {
         if (auto set = context_.node.set_remote_timings(remote, timings); !set) {
             co_return std::unexpected(set.error());
         }

@@ -91,7 +91,7 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
     Task<> update_views();
     Task<> keep_alive_loop();
     Task<> event_loop();
-    Task<> abort_command(std::uint16_t queue_id, std::uint16_t cid);
+    Task<> abort_overtaken();
     [[nodiscard]] QueuePairOptions queue_options(std::uint16_t queue_id) const;
     [[nodiscard]] TransferLimits transfer_limits() const;
 
@@ -131,7 +131,12 @@ class Controller final : public RemoteController, private LaneOwner, private Adm
     reactor::Signal keep_alive_end_;
     ControllerFacts facts_;
     std::optional<core::Error> down_;
-    bool aborting_ = false;  // one at a time: a controller need not take more (ACL)
+    struct Overtaken {
+        std::uint16_t queue_id;
+        std::uint16_t cid;
+    };
+    std::vector<Overtaken> overtaken_;  // to be aborted, one at a time (ACL); one a lane at most
+    bool aborting_ = false;
 
     reactor::Signal wake_;                   // for live()
     std::vector<reactor::Signal*> waiters_;  // for whoever waits for a change

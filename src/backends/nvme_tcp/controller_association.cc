@@ -327,23 +327,31 @@ Task<> Controller::keep_alive_loop() {
 }
 
 void Controller::on_overtaken(std::uint16_t queue_id, std::uint16_t cid) {
-    if (state_ != PathState::Live || aborting_ || !background_ || background_->closed()) {
+    if (state_ != PathState::Live || !background_ || background_->closed() ||
+        overtaken_.size() == lanes_.size()) {
         return;
     }
     log::warn("a command is overtaken by others and to be aborted", log::kv("name", options_.name),
               log::kv("qid", queue_id), log::kv("cid", cid));
-    aborting_ = true;
-    background_->spawn([](Controller* self, std::uint16_t queue,
-                          std::uint16_t command) { return self->abort_command(queue, command); },
-                       this, queue_id, cid);
+    overtaken_.push_back({queue_id, cid});
+    if (!aborting_) {
+        background_->spawn([](Controller* self) { return self->abort_overtaken(); }, this);
+    }
 }
 
-Task<> Controller::abort_command(std::uint16_t queue_id, std::uint16_t cid) {
-    const auto asked = co_await admin_->abort(queue_id, cid);
-    aborting_ = false;
-    if (!asked) {
-        note_down(asked.error());
+/// A controller need not take more than one Abort at a time (NVMe Base 2.0, Identify ACL).
+Task<> Controller::abort_overtaken() {
+    aborting_ = true;
+    while (!overtaken_.empty()) {
+        const Overtaken next = overtaken_.front();
+        overtaken_.erase(overtaken_.begin());
+        const auto asked = co_await admin_->abort(next.queue_id, next.cid);
+        if (!asked) {
+            overtaken_.clear();  // their connections end with this one
+            note_down(asked.error());
+        }
     }
+    aborting_ = false;
 }
 
 Task<> Controller::event_loop() {

@@ -206,6 +206,9 @@ Task<Result<std::vector<DiscoveryEntry>>> discover(reactor::Endpoint endpoint,
     for (std::size_t at = 0; at < places.size(); ++at) {
         // Those that are still to be asked share the time that is left.
         const Nanos now = reactor::Reactor::current().now();
+        if (at > 0 && now >= deadline) {
+            break;  // each end of a connection may take a moment, too
+        }
         const auto waiting = static_cast<std::int64_t>(places.size() - at);
         const Nanos share = at == 0 ? deadline : now + (deadline - now) / waiting;
         auto answer = co_await ask(places[at], hostnqn, hostid, share);
