@@ -7,6 +7,10 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <isa-l/crc.h>
+
+#include "core/crc32c_fold.h"
+#include "core/prng.h"
 
 namespace remora::core {
 namespace {
@@ -64,6 +68,32 @@ TEST(Crc32c, OneBitFlipped_differs) {
     const std::uint32_t before = crc32c(bytes);
     bytes[40] ^= std::byte{0x10};
     EXPECT_NE(crc32c(bytes), before);
+}
+
+// ISA-L is the oracle: every size around the steps of the fold, every alignment, any state before.
+TEST(Crc32cFold, SizesAndAlignments_agreeWithIsaL) {
+    if (!crc32c_can_fold()) {
+        GTEST_SKIP() << "this processor has no VPCLMULQDQ";
+    }
+    Prng prng(2009);
+    std::vector<std::byte> bytes(5000);
+    for (std::byte& byte : bytes) {
+        byte = static_cast<std::byte>(prng.next());
+    }
+    const auto check = [&](std::size_t at, std::size_t size) {
+        const std::span<const std::byte> run = std::span(bytes).subspan(at, size);
+        const auto before = static_cast<std::uint32_t>(prng.next());
+        auto* data = reinterpret_cast<unsigned char*>(bytes.data() + at);
+        ASSERT_EQ(crc32c_fold(before, run), crc32_iscsi(data, static_cast<int>(size), before))
+            << size << " bytes at " << at;
+    };
+    for (std::size_t size = 0; size <= 700; ++size) {
+        check(size % 64, size);
+    }
+    for (std::size_t at = 0; at < 64; ++at) {
+        check(at, 4096);
+        check(at, 4096 + at);
+    }
 }
 
 }  // namespace
