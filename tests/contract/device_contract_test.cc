@@ -16,6 +16,7 @@
 #include "backends/ram/ram_device.h"
 #include "block/reactor_context.h"
 #include "frontends/nvme_tcp/target.h"
+#include "services/qos/qos_device.h"
 #include "tests/support/block_client.h"
 #include "tests/support/reactor_fixture.h"
 
@@ -52,6 +53,23 @@ class RamRig final : public Rig {
   private:
     std::uint32_t block_size_;
     std::unique_ptr<block::Device> device_;
+};
+
+/// Behind a limit that the suite reaches, so that requests wait.
+class LimitedRig final : public Rig {
+  public:
+    explicit LimitedRig(std::uint32_t block_size) : ram_(block_size) {}
+    Task<> start(block::ReactorContext context, std::string directory) override {
+        co_await ram_.start(context, directory);
+        limited_ = std::make_unique<services::qos::QosDevice>(ram_.device());
+        limited_->set_rates({.all_ops = 20'000});
+    }
+    block::Device& device() override { return *limited_; }
+    Task<> stop() override { co_await limited_->stop(); }
+
+  private:
+    RamRig ram_;
+    std::unique_ptr<services::qos::QosDevice> limited_;
 };
 
 class FileRig final : public Rig {
@@ -192,6 +210,11 @@ void PrintTo(const Kind& kind, std::ostream* out) {
 Kind ram(std::uint32_t block_size) {
     return {"Ram" + std::to_string(block_size),
             [block_size] { return std::make_unique<RamRig>(block_size); }};
+}
+
+Kind limited(std::uint32_t block_size) {
+    return {"Limited" + std::to_string(block_size),
+            [block_size] { return std::make_unique<LimitedRig>(block_size); }};
 }
 
 Kind file(std::uint32_t block_size) {
@@ -363,6 +386,7 @@ INSTANTIATE_TEST_SUITE_P(Devices,
                          DeviceContractTest,
                          testing::Values(ram(512),
                                          ram(4096),
+                                         limited(512),
                                          file(512),
                                          file(4096),
                                          remote(512, false),

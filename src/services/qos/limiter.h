@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Limiter: the rates that one object (a volume, a host disk) may have, shared by all reactors.
+//
+// Each limited rate is a line of time: what is charged to it moves its end on by as long as that
+// takes at this rate, and may begin where the end was (the virtual scheduling form of the generic
+// cell rate algorithm, ITU-T I.371). So a limit is exact over time whoever charges, a large request
+// is neither refused for ever nor free, and reactors that compete take turns without a lock.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "core/units.h"
+
+namespace remora::services::qos {
+
+using core::Nanos;
+
+/// The most of each per second; 0: as much as there is.
+struct Rates {
+    std::uint64_t read_ops = 0;
+    std::uint64_t write_ops = 0;
+    std::uint64_t all_ops = 0;
+    std::uint64_t read_bytes = 0;
+    std::uint64_t write_bytes = 0;
+    std::uint64_t all_bytes = 0;
+
+    bool operator==(const Rates&) const = default;
+};
+
+/// Which of the rates count: reads go by read_* and all_*, the others by write_* and all_*.
+enum class Way : std::uint8_t { Read, Write };
+
+struct Amount {
+    std::uint64_t ops = 0;
+    std::uint64_t bytes = 0;
+};
+
+class Limiter {
+  public:
+    /// What was not used is kept for so long: makes up for late turns, and is all of the burst that
+    /// an idle object is allowed. 0.2 % of three seconds.
+    static constexpr Nanos kCredit = std::chrono::milliseconds(5);
+
+    /// New rates, without debts or credit from before. One thread at a time.
+    void set(const Rates& rates);
+    [[nodiscard]] bool is_limited(Way way) const;
+    /// How long the slowest of the way's rates takes for so much.
+    [[nodiscard]] Nanos time_of(Way way, const Amount& amount) const;
+    /// Charges it and returns when it may begin, which may be in the past. Any reactor.
+    Nanos reserve(Way way, const Amount& amount, Nanos now);
+
+  private:
+    struct Line {
+        std::atomic<std::uint64_t> per_second{0};  ///< 0: no limit
+        std::atomic<std::int64_t> end{0};          ///< Nanoseconds.
+    };
+    enum Index : std::uint8_t { kReadOps, kWriteOps, kAllOps, kReadBytes, kWriteBytes, kAllBytes };
+    static constexpr std::size_t kLines = 6;
+    /// Those that count for a way: for operations first, then for bytes.
+    static std::array<Index, 4> lines_of(Way way);
+    static Nanos charge(Line& line, std::uint64_t amount, Nanos now);
+
+    std::array<Line, kLines> lines_;
+};
+
+}  // namespace remora::services::qos
