@@ -136,6 +136,7 @@ Task<> Lane::disconnect(Nanos linger, bool ended) {
         reactor_.arm(hold_timer_, reactor_.now() + timing_.resend_hold);
     }
     hand_over_waiting(true, !uncertain_);
+    expire_waiting();
     tell_grouped();
 }
 
@@ -418,6 +419,9 @@ void Lane::on_timer(reactor::Timer& timer) {
     } else if (&timer == &hold_timer_) {
         end_holds();
         hand_over_waiting(true, true);
+        if (!live_) {
+            expire_waiting();
+        }
         tell_grouped();
     } else {
         watch();

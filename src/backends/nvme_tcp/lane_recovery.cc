@@ -125,13 +125,19 @@ void Lane::requeue_outstanding() {
     waiting_.append(front);
 }
 
-/// Without a path: fails what has waited too long and sets the timer for the next one.
+/// Without a path: fails what has waited too long and sets the timer for the next one. What may
+/// still be executed does not fail before it cannot be any more: its guest would write the blocks
+/// anew, on another path, and the first copy undo that.
 void Lane::expire_waiting() {
     const std::int64_t now = reactor_.now().count();
     std::int64_t next = core::kNever.count();
     RequestBatch kept;
     while (Request* request = waiting_.pop_front()) {
         Progress& progress = progress_of(*request);
+        if (progress.held) {
+            kept.push_back(*request);
+            continue;
+        }
         if (progress.deadline_ns <= now && progress.outstanding == 0) {
             REMORA_COVER("host: a request has waited too long for a path");
             progress.queued = false;
