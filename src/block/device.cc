@@ -43,6 +43,7 @@ void DeviceStats::add(const DeviceStats& other) {
     add_counters(write, other.write);
     add_counters(flush, other.flush);
     add_counters(unmap, other.unmap);
+    throttled_ns += other.throttled_ns;
 }
 
 Status validate(const Request& request, const Geometry& geometry) {

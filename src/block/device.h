@@ -53,6 +53,8 @@ struct DeviceStats {
     IoCounters write;
     IoCounters flush;
     IoCounters unmap;  ///< Discard and write-zeroes.
+    /// What requests were held back for by limits of rate, in all; part of their latency.
+    std::uint64_t throttled_ns = 0;
     void add(const DeviceStats& other);
 };
 

@@ -14,8 +14,9 @@ using core::ErrorKind;
 
 namespace {
 
-// What a removed disk's requests may take on top of their wait for a path.
-constexpr core::Nanos kDrainMargin{std::chrono::seconds(5)};
+// What a removed disk's requests may take on top of their wait for a path: a connection's linger
+// and hold (backends/nvme_tcp Timing), if it broke late in that wait.
+constexpr core::Nanos kDrainMargin{std::chrono::seconds(15)};
 
 /// This node's discovery subsystem by a name of its own: the node's UUID, but for its last bit,
 /// which the node has as a host.
@@ -130,14 +131,28 @@ Task<Result<block::DeviceStats>> LocalNode::volume_stats(std::string name) {
     if (!device) {
         co_return std::unexpected(device.error());
     }
+    const services::qos::QosDevice* limited = volumes_.limits(name);
     block::DeviceStats total;
     for (const block::ReactorContext& context : reactors_) {
-        const auto here =
-            co_await reactor::call_on(context.reactor, [&] { return (*device)->stats_here(); });
+        const auto here = co_await reactor::call_on(context.reactor, [&] {
+            block::DeviceStats stats = (*device)->stats_here();
+            stats.throttled_ns += limited->throttled_ns_here();
+            return stats;
+        });
         total.add(here);
     }
     volumes_.release(name, user);
     co_return total;
+}
+
+Task<> LocalNode::set_volume_rates(std::string name, Rates rates) {
+    volumes_.set_rates(name, rates);
+    const std::string user = "a change of its limits";
+    if (!volumes_.use(name, user)) {
+        co_return;
+    }
+    co_await show_rates(*volumes_.limits(name), reactors_);
+    volumes_.release(name, user);
 }
 
 Task<Result<void>> LocalNode::create_subsystem(SubsystemSpec spec) {
@@ -298,6 +313,10 @@ Task<Result<void>> LocalNode::create_vhost_blk(VhostBlkSpec spec) {
 
 Task<Result<void>> LocalNode::delete_vhost_blk(std::string name) {
     return vhost_.remove(std::move(name));
+}
+
+Task<Result<void>> LocalNode::set_vhost_blk_rates(std::string name, Rates rates) {
+    return vhost_.set_rates(std::move(name), rates);
 }
 
 Task<Result<VhostBlkStatus>> LocalNode::vhost_blk_status(std::string name) {

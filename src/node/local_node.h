@@ -39,6 +39,7 @@ class LocalNode : public Node {
     Task<Result<VolumeInfo>> grow_volume(std::string name, std::uint64_t block_count) override;
     [[nodiscard]] std::optional<VolumeInfo> find_volume(const std::string& name) const override;
     Task<Result<block::DeviceStats>> volume_stats(std::string name) override;
+    Task<> set_volume_rates(std::string name, Rates rates) override;
 
     Task<Result<void>> create_subsystem(SubsystemSpec spec) override;
     Task<Result<void>> delete_subsystem(std::string nqn) override;
@@ -71,6 +72,7 @@ class LocalNode : public Node {
 
     Task<Result<void>> create_vhost_blk(VhostBlkSpec spec) override;
     Task<Result<void>> delete_vhost_blk(std::string name) override;
+    Task<Result<void>> set_vhost_blk_rates(std::string name, Rates rates) override;
     Task<Result<VhostBlkStatus>> vhost_blk_status(std::string name) override;
     Task<Result<block::DeviceStats>> vhost_blk_stats(std::string name) override;
 

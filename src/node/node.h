@@ -23,6 +23,7 @@
 #include "nvme/spec/ana.h"
 #include "reactor/endpoint.h"
 #include "reactor/task.h"
+#include "services/qos/rates.h"
 
 namespace remora::node {
 
@@ -30,6 +31,7 @@ using core::Result;
 using nvme::spec::AnaState;
 using reactor::Endpoint;
 using reactor::Task;
+using services::qos::Rates;
 
 struct RamSpec {
     std::string name;
@@ -175,6 +177,7 @@ struct VhostBlkSpec {
     std::string volume;
     std::string socket_path;
     std::uint32_t queues = 1;
+    Rates rates;  ///< Of this disk, besides the volume's own.
 };
 
 struct VhostBlkStatus {
@@ -212,6 +215,9 @@ class Node {
     virtual Task<Result<VolumeInfo>> grow_volume(std::string name, std::uint64_t block_count) = 0;
     [[nodiscard]] virtual std::optional<VolumeInfo> find_volume(const std::string& name) const = 0;
     virtual Task<Result<block::DeviceStats>> volume_stats(std::string name) = 0;
+    /// What all users of the volume may have together, from now on; all zero: anything. Holds for
+    /// the volume of that name whether it is there already, comes later, or goes and comes again.
+    virtual Task<> set_volume_rates(std::string name, Rates rates) = 0;
 
     virtual Task<Result<void>> create_subsystem(SubsystemSpec spec) = 0;
     /// With its listeners and namespaces; connected hosts are disconnected.
@@ -263,6 +269,8 @@ class Node {
     /// Serves the volume on a vhost-user socket at `socket_path`.
     virtual Task<Result<void>> create_vhost_blk(VhostBlkSpec spec) = 0;
     virtual Task<Result<void>> delete_vhost_blk(std::string name) = 0;
+    /// From now on. Errors: NotFound; Aborted while it is being made or removed.
+    virtual Task<Result<void>> set_vhost_blk_rates(std::string name, Rates rates) = 0;
     virtual Task<Result<VhostBlkStatus>> vhost_blk_status(std::string name) = 0;
     virtual Task<Result<block::DeviceStats>> vhost_blk_stats(std::string name) = 0;
 

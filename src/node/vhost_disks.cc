@@ -51,13 +51,15 @@ Task<Result<void>> VhostDisks::create(VhostBlkSpec spec) {
     made->place =
         static_cast<std::size_t>(std::min_element(load_.begin(), load_.end()) - load_.begin());
     ++load_[made->place];
+    made->limited = std::make_unique<services::qos::QosDevice>(**device);
+    made->limited->set_rates(spec.rates);
     Disk& disk = *disks_.emplace(spec.name, std::move(made)).first->second;
 
     block::ReactorContext& context = contexts_[disk.place];
     const ControllerSpec options{spec.name, spec.socket_path,
                                  static_cast<std::uint16_t>(spec.queues)};
     auto controller = co_await reactor::call_on(
-        context.reactor, [&] { return Controller::create(options, **device, context); });
+        context.reactor, [&] { return Controller::create(options, *disk.limited, context); });
     if (!controller) {
         --load_[disk.place];
         volumes_.release(spec.volume, user_text(spec.name));
@@ -80,9 +82,12 @@ Task<Result<void>> VhostDisks::drain(std::string name, core::Nanos limit) {
     }
     Disk& disk = **found;
     disk.busy = true;
+    // What its own limits hold back ends now instead of in its time.
+    disk.limited->set_rates({});
     const auto stopped =
         // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): call_on keeps it
         co_await reactor::call_on(contexts_[disk.place].reactor, [&]() -> Task<Result<void>> {
+            disk.limited->show_rates();
             auto result = co_await disk.controller->stop(limit);
             if (result) {
                 disk.controller.reset();
@@ -128,6 +133,18 @@ Task<Result<block::DeviceStats>> VhostDisks::stats(std::string name) {
     }
     const auto stats = co_await ask(**disk, [](Controller& at) { return at.stats(); });
     co_return stats;
+}
+
+Task<Result<void>> VhostDisks::set_rates(std::string name, Rates rates) {
+    const auto disk = find(name);
+    if (!disk) {
+        co_return std::unexpected(disk.error());
+    }
+    services::qos::QosDevice& limited = *(*disk)->limited;
+    limited.set_rates(rates);
+    co_await reactor::call_on(contexts_[(*disk)->place].reactor,
+                              [&limited] { limited.show_rates(); });
+    co_return Result<void>{};
 }
 
 Task<bool> VhostDisks::stop(core::Nanos limit) {

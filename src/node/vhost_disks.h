@@ -35,6 +35,7 @@ class VhostDisks {
     Task<Result<void>> remove(std::string name);
     Task<Result<VhostBlkStatus>> status(std::string name);
     Task<Result<block::DeviceStats>> stats(std::string name);
+    Task<Result<void>> set_rates(std::string name, Rates rates);
     /// False when a disk still held requests after `limit`; then it must live on.
     Task<bool> stop(core::Nanos limit);
 
@@ -42,7 +43,8 @@ class VhostDisks {
     using Controller = frontends::vhost_user_blk::Controller;
     struct Disk {
         std::string volume;
-        std::size_t place = 0;  // index of its reactor
+        std::size_t place = 0;                              // index of its reactor
+        std::unique_ptr<services::qos::QosDevice> limited;  // the disk's own limits
         std::unique_ptr<Controller> controller;
         bool busy = true;      // being made or removed
         bool leaving = false;  // a removal ran out of time: only another one is left to do

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/volume_table.h"
 
+#include "reactor/call.h"
+
 namespace remora::node {
 
 using core::ErrorKind;
@@ -25,7 +27,11 @@ Result<void> VolumeTable::add(block::Device& device, std::unique_ptr<block::Devi
     }
     Entry entry;
     entry.owned = std::move(owned);
-    entry.counted = std::make_unique<block::CountedDevice>(device);
+    entry.limited = std::make_unique<services::qos::QosDevice>(device);
+    if (const auto rates = rates_.find(device.name()); rates != rates_.end()) {
+        entry.limited->set_rates(rates->second);
+    }
+    entry.counted = std::make_unique<block::CountedDevice>(*entry.limited);
     volumes_.emplace(device.name(), std::move(entry));
     return {};
 }
@@ -68,6 +74,29 @@ std::optional<VolumeInfo> VolumeTable::info(const std::string& name) const {
 block::CountedDevice* VolumeTable::find(const std::string& name) const {
     const auto at = volumes_.find(name);
     return at == volumes_.end() ? nullptr : at->second.counted.get();
+}
+
+services::qos::QosDevice* VolumeTable::limits(const std::string& name) const {
+    const auto at = volumes_.find(name);
+    return at == volumes_.end() ? nullptr : at->second.limited.get();
+}
+
+void VolumeTable::set_rates(const std::string& name, const Rates& rates) {
+    if (rates == Rates{}) {
+        rates_.erase(name);
+    } else {
+        rates_[name] = rates;
+    }
+    if (services::qos::QosDevice* device = limits(name)) {
+        device->set_rates(rates);
+    }
+}
+
+Task<> show_rates(services::qos::QosDevice& device,
+                  std::span<const block::ReactorContext> reactors) {
+    for (const block::ReactorContext& context : reactors) {
+        co_await reactor::call_on(context.reactor, [&device] { device.show_rates(); });
+    }
 }
 
 bool VolumeTable::owned(const std::string& name) const {

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // VolumeTable: every volume of the node by name, and who uses it. On the control reactor only.
 //
-// Each volume stands behind a CountedDevice. A volume of the node's own (RAM, null, file) is owned
-// here; one of a remote controller is owned by that controller and only shown here.
+// Each volume stands behind a CountedDevice and a QosDevice. A volume of the node's own (RAM, null,
+// file) is owned here; one of a remote controller is owned by that controller and only shown here.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "block/counted_device.h"
+#include "block/reactor_context.h"
 #include "node/node.h"
+#include "services/qos/qos_device.h"
 
 namespace remora::node {
 
@@ -32,6 +35,10 @@ class VolumeTable {
 
     [[nodiscard]] std::optional<VolumeInfo> info(const std::string& name) const;
     [[nodiscard]] block::CountedDevice* find(const std::string& name) const;
+    /// Where its rates are kept; null when there is no such volume.
+    [[nodiscard]] services::qos::QosDevice* limits(const std::string& name) const;
+    /// For the volume that has the name, now or later. Reactors have to be shown it.
+    void set_rates(const std::string& name, const Rates& rates);
     /// Owned volumes may be deleted by name; shown ones go with their controller.
     [[nodiscard]] bool owned(const std::string& name) const;
     [[nodiscard]] std::vector<std::string> users(const std::string& name) const;
@@ -44,11 +51,17 @@ class VolumeTable {
   private:
     struct Entry {
         std::unique_ptr<block::Device> owned;
+        std::unique_ptr<services::qos::QosDevice> limited;
         std::unique_ptr<block::CountedDevice> counted;
         std::multiset<std::string> users;
     };
     Result<void> add(block::Device& device, std::unique_ptr<block::Device> owned);
     std::map<std::string, Entry> volumes_;
+    std::map<std::string, Rates> rates_;  // of volumes that are there or not
 };
+
+/// Makes reactors go by new rates of `device`, which stays meanwhile.
+Task<> show_rates(services::qos::QosDevice& device,
+                  std::span<const block::ReactorContext> reactors);
 
 }  // namespace remora::node

@@ -23,8 +23,8 @@ std::uint64_t part_of(const Amount& amount, std::size_t i) {
 }  // namespace
 
 std::array<Limiter::Index, 4> Limiter::lines_of(Way way) {
-    return way == Way::Read ? std::array{kReadOps, kAllOps, kReadBytes, kAllBytes}
-                            : std::array{kWriteOps, kAllOps, kWriteBytes, kAllBytes};
+    return way == Way::Read ? std::array{ReadOps, AllOps, ReadBytes, AllBytes}
+                            : std::array{WriteOps, AllOps, WriteBytes, AllBytes};
 }
 
 void Limiter::set(const Rates& rates) {

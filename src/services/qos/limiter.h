@@ -12,22 +12,11 @@
 #include <cstdint>
 
 #include "core/units.h"
+#include "services/qos/rates.h"
 
 namespace remora::services::qos {
 
 using core::Nanos;
-
-/// The most of each per second; 0: as much as there is.
-struct Rates {
-    std::uint64_t read_ops = 0;
-    std::uint64_t write_ops = 0;
-    std::uint64_t all_ops = 0;
-    std::uint64_t read_bytes = 0;
-    std::uint64_t write_bytes = 0;
-    std::uint64_t all_bytes = 0;
-
-    bool operator==(const Rates&) const = default;
-};
 
 /// Which of the rates count: reads go by read_* and all_*, the others by write_* and all_*.
 enum class Way : std::uint8_t { Read, Write };
@@ -56,7 +45,7 @@ class Limiter {
         std::atomic<std::uint64_t> per_second{0};  ///< 0: no limit
         std::atomic<std::int64_t> end{0};          ///< Nanoseconds.
     };
-    enum Index : std::uint8_t { kReadOps, kWriteOps, kAllOps, kReadBytes, kWriteBytes, kAllBytes };
+    enum Index : std::uint8_t { ReadOps, WriteOps, AllOps, ReadBytes, WriteBytes, AllBytes };
     static constexpr std::size_t kLines = 6;
     /// Those that count for a way: for operations first, then for bytes.
     static std::array<Index, 4> lines_of(Way way);

@@ -99,6 +99,7 @@ class FakeNode final : public node::Node {
     std::map<std::pair<std::string, std::uint32_t>, node::NamespaceSpec> namespaces;
     std::map<std::string, node::RemoteSpec> remotes;
     std::map<std::string, node::VhostBlkSpec> vhosts;
+    std::map<std::string, node::Rates> volume_rates;
     std::uint16_t next_port = 40000;
     nvme::ReservationKeeper* keeper = nullptr;
     bool refuses_vhosts = false;
@@ -159,6 +160,10 @@ class FakeNode final : public node::Node {
         block::DeviceStats stats;
         stats.read = {3, std::uint64_t{5} << 30U, 0, 9'000'000};
         co_return stats;
+    }
+    Task<> set_volume_rates(std::string name, node::Rates rates) override {
+        volume_rates[name] = rates;
+        co_return;
     }
 
     Task<Result<void>> create_subsystem(node::SubsystemSpec spec) override {
@@ -391,6 +396,14 @@ class FakeNode final : public node::Node {
             co_return step;
         }
         co_return vhosts.erase(name) == 1 ? Result<void>() : missing(name);
+    }
+    Task<Result<void>> set_vhost_blk_rates(std::string name, node::Rates rates) override {
+        const auto at = vhosts.find(name);
+        if (at == vhosts.end()) {
+            co_return missing(name);
+        }
+        at->second.rates = rates;
+        co_return Result<void>();
     }
     Task<Result<node::VhostBlkStatus>> vhost_blk_status(std::string name) override {
         if (!vhosts.contains(name)) {
