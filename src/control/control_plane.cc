@@ -17,6 +17,7 @@ Task<core::Result<void>> ControlPlane::start() {
         co_return loaded;
     }
     // Lower things first: what stands on a volume finds it there.
+    co_await qos_volumes.rebuild();  // before anybody can use a volume
     co_await volumes.rebuild();
     co_await remotes.rebuild();
     co_await referrals.rebuild();  // no listener tells without them

@@ -8,6 +8,7 @@
 #include "control/attachments.h"
 #include "control/context.h"
 #include "control/disks.h"
+#include "control/qos_volumes.h"
 #include "control/reconciler.h"
 #include "control/referrals.h"
 #include "control/remotes.h"
@@ -47,6 +48,7 @@ class ControlPlane {
 
   public:
     Volumes volumes{context_};
+    QosVolumes qos_volumes{context_};
     Subsystems subsystems{context_};
     Referrals referrals{context_};
     Remotes remotes{context_};

@@ -2,6 +2,7 @@
 #include "control/disks.h"
 
 #include "control/references.h"
+#include "control/validate_qos.h"
 
 namespace remora::control {
 
@@ -37,6 +38,9 @@ Task<Result<void>> Disks::serve(const Object<opi::VirtioBlk>& disk) {
     spec.volume = disk.known.volume();
     spec.socket_path = socket_path(disk.resource);
     spec.queues = queues(disk);
+    if (const auto rates = read_rates("max_limit", disk.resource.max_limit())) {
+        spec.rates = *rates;
+    }
     co_return co_await context_.node.create_vhost_blk(spec);
 }
 

@@ -55,6 +55,9 @@ Result<void> Model::load() {
             case Kind::VirtioBlk:
                 loaded = load_one<opi::VirtioBlk>(stored);
                 break;
+            case Kind::QosVolume:
+                loaded = load_one<opi::QosVolume>(stored);
+                break;
             case Kind::Attachment:
                 loaded = load_one<api::Attachment>(stored);
                 break;

@@ -22,6 +22,7 @@
 #include "storage/backend_nvme.pb.h"
 #include "storage/frontend_nvme.pb.h"
 #include "storage/frontend_virtio_blk.pb.h"
+#include "storage/middleend_qos_volume.pb.h"
 
 namespace remora::control {
 
@@ -68,6 +69,7 @@ REMORA_KIND(opi::VirtioBlk, VirtioBlk, "virtio-blk device", "volumes", "virtioBl
 REMORA_KIND(api::Attachment, Attachment, "attachment", "attachments", "");
 REMORA_KIND(
     api::DiscoveryReferral, DiscoveryReferral, "discovery referral", "discoveryReferrals", "");
+REMORA_KIND(opi::QosVolume, QosVolume, "QoS volume", "volumes", "qosVolumes");
 #undef REMORA_KIND
 
 class Model {
@@ -121,7 +123,8 @@ class Model {
                Table<opi::NvmePath>,
                Table<opi::VirtioBlk>,
                Table<api::Attachment>,
-               Table<api::DiscoveryReferral>>
+               Table<api::DiscoveryReferral>,
+               Table<opi::QosVolume>>
         tables_;
 };
 

@@ -75,6 +75,16 @@ void add_remote_by_name(const Context& context,
     }
 }
 
+/// A QoS volume is another name of the volume that it limits.
+void add_by_alias(const Model& model, const std::string& id, std::vector<Candidate>& found) {
+    const auto* qos = model.find<opi::QosVolume>("volumes/" + id);
+    const auto is_there = [qos](const Candidate& one) { return one.volume == qos->known.volume(); };
+    if (qos != nullptr && std::ranges::none_of(found, is_there)) {
+        const std::string& volume = qos->known.volume();
+        found.push_back({volume, lock_of_volume(volume), "qosVolumes/" + id});
+    }
+}
+
 std::vector<Candidate> candidates(const Context& context, const std::string& reference) {
     std::vector<Candidate> found;
     const Model& model = context.model;
@@ -104,6 +114,9 @@ std::vector<Candidate> candidates(const Context& context, const std::string& ref
     if (is(KindTraits<opi::AioVolume>::kCollection)) {
         add_by_name<opi::AioVolume>(model, id, found);
     }
+    if (is(KindTraits<opi::QosVolume>::kCollection)) {
+        add_by_alias(model, id, found);
+    }
     if (const auto child = split_child("nvmeRemoteNamespaces", reference)) {
         const std::string remote_id(last_segment(child->first));
         add_remote_by_name(context, remote_id + "n" + child->second, found);
@@ -128,6 +141,24 @@ std::optional<std::pair<std::string, std::uint32_t>> split_remote_volume(
         return std::nullopt;
     }
     return std::pair{volume.substr(0, at), nsid};
+}
+
+std::string lock_of_volume(const std::string& volume) {
+    const std::string id(last_segment(volume));
+    const auto is = [&volume](const Collection& names) {
+        return volume.starts_with(std::string(names.alias) + "/");
+    };
+    if (is(KindTraits<opi::MallocVolume>::kCollection)) {
+        return lock_key<opi::MallocVolume>("volumes/" + id);
+    }
+    if (is(KindTraits<opi::NullVolume>::kCollection)) {
+        return lock_key<opi::NullVolume>("volumes/" + id);
+    }
+    if (is(KindTraits<opi::AioVolume>::kCollection)) {
+        return lock_key<opi::AioVolume>("volumes/" + id);
+    }
+    const auto parts = split_remote_volume(volume);
+    return remote_lock(parts ? parts->first : volume);
 }
 
 Result<VolumeTarget> resolve_volume(const Context& context, const std::string& reference) {
@@ -182,6 +213,39 @@ std::vector<std::string> disks_on_volume(const Model& model, const std::string& 
     for (const auto& [name, object] : model.table<opi::VirtioBlk>()) {
         if (object.known.volume() == volume) {
             names.push_back(spoken_name(object));
+        }
+    }
+    return names;
+}
+
+std::vector<std::string> limits_of_volume(const Model& model, const std::string& volume) {
+    std::vector<std::string> names;
+    for (const auto& [name, object] : model.table<opi::QosVolume>()) {
+        if (object.known.volume() == volume) {
+            names.push_back("qosVolumes/" + std::string(last_segment(name)));
+        }
+    }
+    return names;
+}
+
+std::vector<std::string> users_of_alias(const Model& model, const Object<opi::QosVolume>& qos) {
+    // The same text may name a volume besides: then what it limits is meant by neither.
+    std::vector<std::string> names;
+    const auto by_alias = [&qos](const std::string& reference, const std::string& volume) {
+        const std::string id(last_segment(qos.resource.name()));
+        return volume == qos.known.volume() &&
+               (reference == id || reference == "volumes/" + id ||
+                reference == "qosVolumes/" + id) &&
+               last_segment(volume) != id;
+    };
+    for (const auto& [name, object] : model.table<opi::VirtioBlk>()) {
+        if (by_alias(object.resource.volume_name_ref(), object.known.volume())) {
+            names.push_back(spoken_name(object));
+        }
+    }
+    for (const auto& [name, object] : model.table<opi::NvmeNamespace>()) {
+        if (by_alias(object.resource.spec().volume_name_ref(), object.known.volume())) {
+            names.push_back(name);
         }
     }
     return names;
@@ -244,6 +308,11 @@ std::vector<std::string> users_of_remote(const Model& model, const std::string& 
     for (const auto& [name, object] : model.table<opi::NvmeNamespace>()) {
         if (of_remote(object.known.volume())) {
             names.push_back(name);
+        }
+    }
+    for (const auto& [name, object] : model.table<opi::QosVolume>()) {
+        if (of_remote(object.known.volume())) {
+            names.push_back("qosVolumes/" + std::string(last_segment(name)));
         }
     }
     return names;

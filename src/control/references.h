@@ -30,6 +30,14 @@ struct VolumeTarget {
 /// volumes of that name), NotFound, FailedPrecondition (it exists but could not be built).
 core::Result<VolumeTarget> resolve_volume(const Context& context, const std::string& reference);
 
+/// The lock of the data plane's volume, as resolve_volume() names it.
+std::string lock_of_volume(const std::string& volume);
+
+/// Names of the QoS volumes that limit the data plane's volume.
+std::vector<std::string> limits_of_volume(const Model& model, const std::string& volume);
+/// Names of what was made on a volume by the name of the QoS volume that limits it.
+std::vector<std::string> users_of_alias(const Model& model, const Object<opi::QosVolume>& qos);
+
 /// Names of the namespaces and virtio-blk devices on the data plane's volume.
 std::vector<std::string> users_of_volume(const Model& model, const std::string& volume);
 /// Refuses another disk beside what uses the volume already: disks and namespaces on it, a disk on

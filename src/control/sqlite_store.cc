@@ -30,10 +30,19 @@ constexpr std::array<const char*, 1> kMigrations{
 };
 
 constexpr std::array kKinds{
-    Kind::MallocVolume,         Kind::NullVolume,        Kind::AioVolume,
-    Kind::NvmeSubsystem,        Kind::NvmeController,    Kind::NvmeNamespace,
-    Kind::NvmeRemoteController, Kind::NvmePath,          Kind::VirtioBlk,
-    Kind::Attachment,           Kind::DiscoveryReferral, Kind::Identity,
+    Kind::MallocVolume,
+    Kind::NullVolume,
+    Kind::AioVolume,
+    Kind::NvmeSubsystem,
+    Kind::NvmeController,
+    Kind::NvmeNamespace,
+    Kind::NvmeRemoteController,
+    Kind::NvmePath,
+    Kind::VirtioBlk,
+    Kind::Attachment,
+    Kind::DiscoveryReferral,
+    Kind::QosVolume,
+    Kind::Identity,
 };
 
 std::optional<Kind> kind_of(std::string_view text) {
@@ -71,6 +80,8 @@ std::string_view store_text(Kind kind) noexcept {
             return "attachment";
         case Kind::DiscoveryReferral:
             return "discovery_referral";
+        case Kind::QosVolume:
+            return "qos_volume";
         case Kind::Identity:
             return "identity";
     }

@@ -27,6 +27,7 @@ enum class Kind {
     VirtioBlk,
     Attachment,
     DiscoveryReferral,
+    QosVolume,
     Identity,  ///< Not a resource: who this machine is as an NVMe host.
 };
 

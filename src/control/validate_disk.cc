@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/validate_disk.h"
 
-#include "control/validate_nvme.h"
+#include "control/validate_qos.h"
 #include "platform/host_platform.h"
 
 namespace remora::control {
@@ -56,7 +56,13 @@ Result<void> validate(const opi::VirtioBlk& disk, std::uint32_t places) {
         return fail(ErrorKind::InvalidArgument,
                     "virtio_blk.max_io_qps: 0 (one a core) to " + std::to_string(kMostQueues));
     }
-    return check_no_limits(disk.min_limit(), disk.max_limit());
+    if (auto least = check_no_minimum("virtio_blk.min_limit", disk.min_limit()); !least) {
+        return least;
+    }
+    if (auto most = read_rates("virtio_blk.max_limit", disk.max_limit()); !most) {
+        return std::unexpected(most.error());
+    }
+    return {};
 }
 
 }  // namespace remora::control

@@ -6,6 +6,7 @@
 #include "control/references.h"
 #include "control/remotes.h"
 #include "control/validate_disk.h"
+#include "control/validate_qos.h"
 #include "core/log.h"
 
 namespace remora::control {
@@ -18,7 +19,8 @@ namespace {
 
 using Disk = opi::VirtioBlk;
 
-const FieldRules kRules{{}, {}, "the host uses it; delete the device and create another"};
+const FieldRules kRules{
+    {"max_limit"}, {}, "the host uses it; delete the device and create another"};
 
 std::string spoken_name(const std::string& name) {
     return "virtioBlks/" + std::string(last_segment(name));
@@ -192,16 +194,40 @@ Task<Result<Disk>> VirtioBlks::update(const opi::UpdateVirtioBlkRequest& request
     if (auto complete = check_required(request); !complete) {
         co_return std::unexpected(complete.error());
     }
-    const auto found = lookup<Disk>(context_.model, request.virtio_blk().name());
-    if (!found) {
-        co_return std::unexpected(found.error());
+    const auto first = lookup<Disk>(context_.model, request.virtio_blk().name());
+    if (!first) {
+        co_return std::unexpected(first.error());
     }
-    Disk updated = (*found)->resource;
-    if (auto applied = apply_update(updated, request.virtio_blk(), request.update_mask(), kRules);
+    const Object<Disk> seen = **first;
+    const std::string name = seen.resource.name();
+    auto held = co_await context_.lock({lock_key<Disk>(name)});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    const auto* found = context_.model.find_same(seen);
+    if (found == nullptr || found->known.intent() != state::INTENT_READY) {
+        co_return fail(ErrorKind::NotFound, spoken_name(name) + " was deleted meanwhile");
+    }
+    Object<Disk> updated = *found;
+    if (auto applied =
+            apply_update(updated.resource, request.virtio_blk(), request.update_mask(), kRules);
         !applied) {
         co_return std::unexpected(applied.error());
     }
-    co_return updated;
+    const auto rates = read_rates("virtio_blk.max_limit", updated.resource.max_limit());
+    if (!rates) {
+        co_return std::unexpected(rates.error());
+    }
+    Transaction transaction(context_.model);
+    transaction.put(updated);
+    if (auto stored = transaction.commit(); !stored) {
+        co_return std::unexpected(stored.error());
+    }
+    const std::string id(last_segment(name));
+    if (auto set = co_await context_.node.set_vhost_blk_rates(id, *rates); !set) {
+        co_return std::unexpected(set.error());
+    }
+    co_return updated.resource;
 }
 
 Task<Result<opi::ListVirtioBlksResponse>> VirtioBlks::list(
