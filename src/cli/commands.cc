@@ -10,6 +10,7 @@
 
 #include "cli/daemon_commands.h"
 #include "cli/kinds.h"
+#include "cli/limits.h"
 #include "cli/resources.h"
 
 namespace remora::cli {
@@ -247,6 +248,20 @@ void add_resize(CLI::App& verb, const Kind& kind, Action& action) {
     });
 }
 
+void add_limit(CLI::App& verb, const Kind& kind, Action& action) {
+    const auto typed = std::make_shared<std::string>();
+    const auto values = std::make_shared<Values>();
+    auto* command = add_kind(verb, kind, "Change the rates of", *typed, "--kiops 20 --read-mbs 0");
+    for (const Flag& flag : kLimitFlags) {
+        add_flag(*command, flag, *values);
+    }
+    command->callback([&action, &kind, typed, values] {
+        action = [&kind, typed, values](const Session& session) {
+            limit(session, kind, *typed, *values);
+        };
+    });
+}
+
 void add_path_policy(CLI::App& root, Action& action) {
     auto* command =
         add_command(root, "path-policy", "Choose how a remote controller uses its several paths",
@@ -352,8 +367,11 @@ void add_resource_commands(CLI::App& root, Action& action) {
                                       "stats malloc disk0\nstats volume arrayn1");
     auto* resize_command = add_command(root, "resize", "Grow a volume; its hosts see it at once",
                                        "resize malloc disk0 --size 128M");
+    auto* limit_command =
+        add_command(root, "limit", "Change limits of rate, at once and for all who use it",
+                    "limit qos slow0 --kiops 20\nlimit virtio-blk vda --write-mbs 100");
     for (auto* verb : {create_command, get_command, list_command, delete_command, stats_command,
-                       resize_command}) {
+                       resize_command, limit_command}) {
         verb->require_subcommand(1);
     }
     for (const Kind& kind : kinds()) {
@@ -367,6 +385,9 @@ void add_resource_commands(CLI::App& root, Action& action) {
         }
         if (kind.can_resize) {
             add_resize(*resize_command, kind, action);
+        }
+        if (kind.limits != nullptr) {
+            add_limit(*limit_command, kind, action);
         }
         if (kind.counters != Counters::None) {
             add_stats(*stats_command, kind, action);

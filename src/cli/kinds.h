@@ -12,6 +12,10 @@
 
 #include "cli/client.h"
 
+namespace opi_api::storage::v1 {
+class QosLimit;
+}
+
 namespace remora::cli {
 
 enum class FlagType {
@@ -85,6 +89,9 @@ struct Kind {
     bool can_resize = false;
     /// A UUID stands for itself, not for an id in the collection.
     bool uuid_is_name = false;
+    /// Where its limits of rate are, which its Update call changes under `limits_path`; null: none.
+    opi_api::storage::v1::QosLimit* (*limits)(Message&) = nullptr;
+    std::string_view limits_path = {};
     /// Instead of the Delete call.
     void (*remove)(Client&, const std::string& typed, bool allow_missing) = nullptr;
 };
@@ -94,6 +101,7 @@ std::span<const Kind> kinds();
 
 /// The groups kinds() is made of, one file each.
 std::span<const Kind> volume_kinds();
+std::span<const Kind> service_kinds();
 std::span<const Kind> nvme_kinds();
 std::span<const Kind> disk_kinds();
 

@@ -7,6 +7,7 @@
 
 #include "cli/endpoint.h"
 #include "cli/kinds.h"
+#include "cli/limits.h"
 #include "cli/output.h"
 #include "core/units.h"
 #include "remora/v1/remora.pb.h"
@@ -19,11 +20,12 @@ namespace {
 namespace opi = opi_api::storage::v1;
 namespace api = remora::v1;
 
-constexpr std::array kVirtioFlags{
+constexpr std::array kOwnVirtioFlags{
     Flag{"--function", "N", "The host's function, 0 to 63", FlagType::Number, true},
     Flag{"--volume", "REF", "The volume behind it: an id, a name, a UUID, or REMOTEnNSID",
          FlagType::Text, true},
     Flag{"--queues", "Q", "Queues the host may use (default: one a core)", FlagType::Number}};
+constexpr std::array kVirtioFlags = joined(kOwnVirtioFlags, kLimitFlags);
 
 void build_virtio(const Values& values, Message& resource) {
     auto& disk = as<opi::VirtioBlk>(resource);
@@ -32,6 +34,7 @@ void build_virtio(const Values& values, Message& resource) {
     disk.mutable_pcie_id()->mutable_virtual_function()->set_value(0);
     disk.set_volume_name_ref(values.text("--volume"));
     disk.set_max_io_qps(values.number("--queues"));
+    set_limits(values, *disk.mutable_max_limit());
 }
 
 /// An attachment is detached: by its function ("3", "attachments/3") or its volume's UUID.
@@ -59,10 +62,13 @@ constexpr std::array kVirtioColumns{
                return std::to_string(as<opi::VirtioBlk>(m).pcie_id().physical_function().value());
            }},
     Column{"VOLUME", [](const Message& m) { return as<opi::VirtioBlk>(m).volume_name_ref(); }},
-    Column{"QUEUES", [](const Message& m) {
+    Column{"QUEUES",
+           [](const Message& m) {
                const auto queues = as<opi::VirtioBlk>(m).max_io_qps();
                return queues == 0 ? std::string("one a core") : std::to_string(queues);
-           }}};
+           }},
+    Column{"LIMITS",
+           [](const Message& m) { return limits_text(as<opi::VirtioBlk>(m).max_limit()); }}};
 constexpr std::array kAttachmentColumns{
     Column{"FUNCTION",
            [](const Message& m) { return std::to_string(as<api::Attachment>(m).host_function()); }},
@@ -81,29 +87,32 @@ constexpr std::array kAttachmentColumns{
                return format_endpoint(from.traddr(), from.trsvcid());
            }}};
 
-constexpr std::array kDisks{Kind{.name = "virtio-blk",
-                                 .plural = "virtio-blks",
-                                 .what = "a volume shown to the host as a virtio-blk disk",
-                                 .service = "opi_api.storage.v1.FrontendVirtioBlkService",
-                                 .message = "VirtioBlk",
-                                 .collection = "volumes",
-                                 .example = "vda",
-                                 .example_flags = "--function 1 --volume disk0",
-                                 .columns = kVirtioColumns,
-                                 .flags = kVirtioFlags,
-                                 .build = build_virtio,
-                                 .counters = Counters::Opi,
-                                 .pattern = "virtioBlks"},
-                            Kind{.name = "attachment",
-                                 .plural = "attachments",
-                                 .what = "a remote volume that is a disk of the host",
-                                 .service = "remora.v1.RemoraService",
-                                 .message = "Attachment",
-                                 .collection = "attachments",
-                                 .example = "3",
-                                 .columns = kAttachmentColumns,
-                                 .uuid_is_name = true,
-                                 .remove = remove_attachment}};
+constexpr std::array kDisks{
+    Kind{.name = "virtio-blk",
+         .plural = "virtio-blks",
+         .what = "a volume shown to the host as a virtio-blk disk",
+         .service = "opi_api.storage.v1.FrontendVirtioBlkService",
+         .message = "VirtioBlk",
+         .collection = "volumes",
+         .example = "vda",
+         .example_flags = "--function 1 --volume disk0",
+         .columns = kVirtioColumns,
+         .flags = kVirtioFlags,
+         .build = build_virtio,
+         .counters = Counters::Opi,
+         .pattern = "virtioBlks",
+         .limits = [](Message& m) { return as<opi::VirtioBlk>(m).mutable_max_limit(); },
+         .limits_path = "max_limit"},
+    Kind{.name = "attachment",
+         .plural = "attachments",
+         .what = "a remote volume that is a disk of the host",
+         .service = "remora.v1.RemoraService",
+         .message = "Attachment",
+         .collection = "attachments",
+         .example = "3",
+         .columns = kAttachmentColumns,
+         .uuid_is_name = true,
+         .remove = remove_attachment}};
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/field_mask.pb.h>
 
+#include "cli/limits.h"
 #include "cli/output.h"
 #include "core/check.h"
 #include "core/units.h"
@@ -160,6 +161,42 @@ void print_opi_stats(const Session& session, const opi_api::storage::v1::VolumeS
     table.print(session.out);
 }
 
+/// The field of a Create or Update request that holds the resource.
+const pb::FieldDescriptor& resource_field(const Call& call) {
+    const auto* type = call.request->GetDescriptor();
+    for (int i = 0; i < type->field_count(); ++i) {
+        if (type->field(i)->message_type() == call.method->output_type()) {
+            return *type->field(i);
+        }
+    }
+    CHECK(false);
+}
+
+/// Asks for the object, has it changed, and sends what lies under `path`.
+template <typename Change>
+void update(const Session& session,
+            const Kind& kind,
+            const std::string& typed,
+            std::string_view path,
+            Change change) {
+    Client client(session);
+    Call before(kind, of("Get", kind));
+    before.set("name", full_name(kind, typed));
+    before.run(client);
+    Call call(kind, of("Update", kind));
+    const auto* type = call.request->GetDescriptor();
+    const auto* reflection = call.request->GetReflection();
+    Message& resource = *reflection->MutableMessage(call.request.get(), &resource_field(call));
+    resource.CopyFrom(*before.response);
+    change(resource);
+    const auto* mask = type->FindFieldByName("update_mask");
+    CHECK(mask != nullptr);
+    as<pb::FieldMask>(*reflection->MutableMessage(call.request.get(), mask))
+        .add_paths(std::string(path));
+    call.run(client);
+    print_one(session, kind, std::move(call.response));
+}
+
 }  // namespace
 
 void create(const Session& session,
@@ -167,23 +204,16 @@ void create(const Session& session,
             const std::string& typed,
             const Values& values) {
     Call call(kind, of("Create", kind));
-    const auto* type = call.request->GetDescriptor();
-    const pb::FieldDescriptor* resource = nullptr;
-    for (int i = 0; i < type->field_count(); ++i) {
-        if (type->field(i)->message_type() == call.method->output_type()) {
-            resource = type->field(i);
-        }
-    }
-    CHECK(resource != nullptr);
+    const pb::FieldDescriptor& resource = resource_field(call);
     std::string id = typed;
     if (!kind.parent.empty()) {
         const auto [parent, child_id] = split_child(kind, typed);
         call.set("parent", parent);
         id = child_id;
     }
-    call.set(resource->name() + "_id", id);
+    call.set(resource.name() + "_id", id);
     kind.build(values,
-               *call.request->GetReflection()->MutableMessage(call.request.get(), resource));
+               *call.request->GetReflection()->MutableMessage(call.request.get(), &resource));
     Client client(session);
     call.run(client);
     print_one(session, kind, std::move(call.response));
@@ -244,39 +274,29 @@ void resize(const Session& session,
             const Kind& kind,
             const std::string& typed,
             const std::string& size_text) {
-    Client client(session);
-    Call before(kind, of("Get", kind));
-    before.set("name", full_name(kind, typed));
-    before.run(client);
-    Call call(kind, of("Update", kind));
-    const auto* type = call.request->GetDescriptor();
-    const auto* reflection = call.request->GetReflection();
-    const pb::FieldDescriptor* field = nullptr;
-    for (int i = 0; i < type->field_count(); ++i) {
-        if (type->field(i)->message_type() == call.method->output_type()) {
-            field = type->field(i);
+    update(session, kind, typed, "blocks_count", [&size_text](Message& volume) {
+        const auto* block = volume.GetDescriptor()->FindFieldByName("block_size");
+        const auto* count = volume.GetDescriptor()->FindFieldByName("blocks_count");
+        CHECK(block != nullptr && count != nullptr);
+        const std::uint64_t size = take(core::parse_size(size_text), "--size");
+        const auto block_size =
+            static_cast<std::uint64_t>(volume.GetReflection()->GetInt64(volume, block));
+        if (size == 0 || block_size == 0 || size % block_size != 0) {
+            refuse_argument("--size " + size_text +
+                            " is not a multiple of the volume's block size, " +
+                            std::to_string(block_size));
         }
-    }
-    CHECK(field != nullptr);
-    Message& volume = *reflection->MutableMessage(call.request.get(), field);
-    volume.CopyFrom(*before.response);
-    const auto* block = volume.GetDescriptor()->FindFieldByName("block_size");
-    const auto* count = volume.GetDescriptor()->FindFieldByName("blocks_count");
-    CHECK(block != nullptr && count != nullptr);
-    const std::uint64_t size = take(core::parse_size(size_text), "--size");
-    const auto block_size =
-        static_cast<std::uint64_t>(volume.GetReflection()->GetInt64(volume, block));
-    if (size == 0 || block_size == 0 || size % block_size != 0) {
-        refuse_argument("--size " + size_text + " is not a multiple of the volume's block size, " +
-                        std::to_string(block_size));
-    }
-    volume.GetReflection()->SetInt64(&volume, count, static_cast<std::int64_t>(size / block_size));
-    const auto* mask = type->FindFieldByName("update_mask");
-    CHECK(mask != nullptr);
-    as<pb::FieldMask>(*reflection->MutableMessage(call.request.get(), mask))
-        .add_paths("blocks_count");
-    call.run(client);
-    print_one(session, kind, std::move(call.response));
+        volume.GetReflection()->SetInt64(&volume, count,
+                                         static_cast<std::int64_t>(size / block_size));
+    });
+}
+
+void limit(const Session& session,
+           const Kind& kind,
+           const std::string& typed,
+           const Values& values) {
+    update(session, kind, typed, kind.limits_path,
+           [&](Message& resource) { set_limits(values, *kind.limits(resource)); });
 }
 
 void stats(const Session& session, const Kind& kind, const std::string& typed) {

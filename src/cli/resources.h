@@ -23,6 +23,11 @@ void list(const Session& session, const Kind& kind, const std::string& parent);
 
 void remove(const Session& session, const Kind& kind, const std::string& typed, bool allow_missing);
 
+/// Changes the limits of rate that were given.
+void limit(const Session& session,
+           const Kind& kind,
+           const std::string& typed,
+           const Values& values);
 /// Gives a volume another size ("128M"), which its hosts see at once.
 void resize(const Session& session,
             const Kind& kind,

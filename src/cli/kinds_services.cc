@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is laid over a volume: limits of its rates.
+#include <array>
+
+#include "cli/kinds.h"
+#include "cli/limits.h"
+#include "storage/middleend_qos_volume.pb.h"
+
+namespace remora::cli {
+
+namespace {
+
+namespace opi = opi_api::storage::v1;
+using opi::QosLimit;
+
+struct LimitField {
+    std::string_view flag;
+    std::string_view unit;
+    std::int64_t (QosLimit::*get)() const;
+    void (QosLimit::*set)(std::int64_t);
+};
+constexpr std::array kLimitFields{
+    LimitField{"--read-kiops", "k reads/s", &QosLimit::rd_iops_kiops, &QosLimit::set_rd_iops_kiops},
+    LimitField{"--write-kiops", "k writes/s", &QosLimit::wr_iops_kiops,
+               &QosLimit::set_wr_iops_kiops},
+    LimitField{"--kiops", "k I/Os/s", &QosLimit::rw_iops_kiops, &QosLimit::set_rw_iops_kiops},
+    LimitField{"--read-mbs", " MiB/s read", &QosLimit::rd_bandwidth_mbs,
+               &QosLimit::set_rd_bandwidth_mbs},
+    LimitField{"--write-mbs", " MiB/s written", &QosLimit::wr_bandwidth_mbs,
+               &QosLimit::set_wr_bandwidth_mbs},
+    LimitField{"--mbs", " MiB/s", &QosLimit::rw_bandwidth_mbs, &QosLimit::set_rw_bandwidth_mbs}};
+
+constexpr std::array kQosFlags = joined(
+    std::array{Flag{"--volume", "REF", "The volume to limit: an id, a name, a UUID, or REMOTEnNSID",
+                    FlagType::Text, true}},
+    kLimitFlags);
+
+void build_qos(const Values& values, Message& resource) {
+    auto& qos = as<opi::QosVolume>(resource);
+    qos.set_volume_name_ref(values.text("--volume"));
+    set_limits(values, *qos.mutable_limits()->mutable_max());
+}
+
+constexpr std::array kQosColumns{
+    Column{"VOLUME", [](const Message& m) { return as<opi::QosVolume>(m).volume_name_ref(); }},
+    Column{"LIMITS",
+           [](const Message& m) { return limits_text(as<opi::QosVolume>(m).limits().max()); }}};
+
+constexpr std::array kServices{
+    Kind{.name = "qos",
+         .plural = "qos-volumes",
+         .what = "a limit on the rates of a volume",
+         .service = "opi_api.storage.v1.MiddleendQosVolumeService",
+         .message = "QosVolume",
+         .collection = "volumes",
+         .example = "slow0",
+         .example_flags = "--volume disk0 --kiops 10",
+         .columns = kQosColumns,
+         .flags = kQosFlags,
+         .build = build_qos,
+         .counters = Counters::Volume,
+         .pattern = "qosVolumes",
+         .limits = [](Message& m) { return as<opi::QosVolume>(m).mutable_limits()->mutable_max(); },
+         .limits_path = "limits"}};
+
+}  // namespace
+
+void set_limits(const Values& values, QosLimit& limits) {
+    for (const LimitField& field : kLimitFields) {
+        if (values.given(field.flag)) {
+            (limits.*field.set)(values.number(field.flag));
+        }
+    }
+}
+
+std::string limits_text(const QosLimit& limits) {
+    std::string text;
+    for (const LimitField& field : kLimitFields) {
+        if (const std::int64_t value = (limits.*field.get)(); value != 0) {
+            text += (text.empty() ? "" : ", ") + std::to_string(value) + std::string(field.unit);
+        }
+    }
+    return text.empty() ? "none" : text;
+}
+
+std::span<const Kind> service_kinds() {
+    return kServices;
+}
+
+}  // namespace remora::cli
