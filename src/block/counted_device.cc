@@ -23,29 +23,11 @@ class CountedChannel final : public Channel, private Completer {
     void complete(RequestBatch& batch) override {
         const auto now = static_cast<std::uint64_t>(reactor_.now().count());
         batch.for_each([&](Request& request) {
-            IoCounters& counters = counters_of(request.opcode);
-            ++counters.ops;
-            counters.bytes += std::uint64_t{request.block_count} * block_size_;
-            counters.errors += request.status == Status::Ok ? 0U : 1U;
-            counters.latency_ns += now - request.top_frame().scratch[0];
+            stats_.count(request.opcode, std::uint64_t{request.block_count} * block_size_,
+                         request.status, now - request.top_frame().scratch[0]);
             request.pop_frame();
         });
         complete_batch(batch);
-    }
-
-    IoCounters& counters_of(Opcode opcode) {
-        switch (opcode) {
-            case Opcode::Read:
-                return stats_.read;
-            case Opcode::Write:
-                return stats_.write;
-            case Opcode::Flush:
-                return stats_.flush;
-            case Opcode::WriteZeroes:
-            case Opcode::Discard:
-                return stats_.unmap;
-        }
-        return stats_.unmap;
     }
 
     std::unique_ptr<Channel> lower_;
@@ -63,7 +45,10 @@ core::Result<std::unique_ptr<Channel>> CountedDevice::open_channel() {
     if (!lower) {
         return lower;
     }
-    return std::make_unique<CountedChannel>(std::move(*lower), stats_[id],
+    if (stats_[id] == nullptr) {
+        stats_[id] = std::make_unique<DeviceStats>();
+    }
+    return std::make_unique<CountedChannel>(std::move(*lower), *stats_[id],
                                             lower_.geometry().block_size);
 }
 
@@ -74,7 +59,8 @@ reactor::Task<> CountedDevice::stop() {
 const DeviceStats& CountedDevice::stats_here() const {
     const std::uint32_t id = reactor::Reactor::current().id();
     CHECK(id < kMaxReactors);
-    return stats_[id];
+    static const DeviceStats kNone;
+    return stats_[id] == nullptr ? kNone : *stats_[id];
 }
 
 }  // namespace remora::block

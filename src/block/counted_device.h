@@ -35,7 +35,7 @@ class CountedDevice final : public Device {
 
   private:
     Device& lower_;
-    std::array<DeviceStats, kMaxReactors> stats_{};  // [i] belongs to reactor i
+    std::array<std::unique_ptr<DeviceStats>, kMaxReactors> stats_;  // [i] belongs to reactor i
 };
 
 }  // namespace remora::block

@@ -44,6 +44,28 @@ void DeviceStats::add(const DeviceStats& other) {
     add_counters(flush, other.flush);
     add_counters(unmap, other.unmap);
     throttled_ns += other.throttled_ns;
+    read_latency.add(other.read_latency);
+    write_latency.add(other.write_latency);
+}
+
+void DeviceStats::count(Opcode opcode,
+                        std::uint64_t moved_bytes,
+                        Status status,
+                        std::uint64_t took_ns) {
+    IoCounters* counters = &unmap;
+    if (opcode == Opcode::Read) {
+        counters = &read;
+        read_latency.record(took_ns);
+    } else if (opcode == Opcode::Write) {
+        counters = &write;
+        write_latency.record(took_ns);
+    } else if (opcode == Opcode::Flush) {
+        counters = &flush;
+    }
+    ++counters->ops;
+    counters->bytes += moved_bytes;
+    counters->errors += status == Status::Ok ? 0U : 1U;
+    counters->latency_ns += took_ns;
 }
 
 Status validate(const Request& request, const Geometry& geometry) {

@@ -17,6 +17,7 @@
 #include <string>
 
 #include "block/request.h"
+#include "core/histogram.h"
 #include "core/result.h"
 #include "core/uuid.h"
 #include "reactor/task.h"
@@ -55,7 +56,11 @@ struct DeviceStats {
     IoCounters unmap;  ///< Discard and write-zeroes.
     /// What requests were held back for by limits of rate, in all; part of their latency.
     std::uint64_t throttled_ns = 0;
+    core::CoarseHistogram read_latency;   ///< Nanoseconds.
+    core::CoarseHistogram write_latency;  ///< Nanoseconds.
     void add(const DeviceStats& other);
+    /// A request has ended. Called for every one.
+    void count(Opcode opcode, std::uint64_t moved_bytes, Status status, std::uint64_t took_ns);
 };
 
 class Channel {

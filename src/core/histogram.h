@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Log-linear latency histogram: 64 powers of two, 16 linear steps each, so a percentile is within
-// 1/16 of the truth. Plain counters of one reactor; sums are made by message.
+// Log-linear latency histogram: powers of two with linear steps in each, 16 of them by default, so
+// a percentile is within 1/16 of the truth. Plain counters of one reactor; sums are made by
+// message.
 #pragma once
 
 #include <array>
@@ -9,10 +10,10 @@
 
 namespace remora::core {
 
-class Histogram {
+template <unsigned kStepBits, unsigned kPowers>
+class BasicHistogram {
   public:
-    static constexpr unsigned kStepBits = 4;
-    static constexpr std::size_t kBuckets = std::size_t{64} << kStepBits;
+    static constexpr std::size_t kBuckets = std::size_t{kPowers} << kStepBits;
 
     void record(std::uint64_t value) {
         ++counts_[index_of(value)];
@@ -20,7 +21,7 @@ class Histogram {
         max_ = value > max_ ? value : max_;
     }
 
-    void add(const Histogram& other) {
+    void add(const BasicHistogram& other) {
         for (std::size_t i = 0; i < kBuckets; ++i) {
             counts_[i] += other.counts_[i];
         }
@@ -38,7 +39,7 @@ class Histogram {
         for (std::size_t i = 0; i < kBuckets; ++i) {
             seen += counts_[i];
             if (seen > wanted || (seen == total_ && seen != 0)) {
-                const std::uint64_t edge = upper_edge(i);
+                const std::uint64_t edge = i + 1 < kBuckets ? upper_edge(i) : max_;
                 return edge < max_ ? edge : max_;
             }
         }
@@ -46,6 +47,7 @@ class Histogram {
     }
 
   private:
+    /// The last bucket also has what is beyond it.
     static std::size_t index_of(std::uint64_t value) {
         constexpr std::uint64_t kLinear = std::uint64_t{1} << kStepBits;
         if (value < kLinear) {
@@ -53,7 +55,9 @@ class Histogram {
         }
         const auto log2 = static_cast<unsigned>(std::bit_width(value)) - 1;
         const std::uint64_t step = (value >> (log2 - kStepBits)) & (kLinear - 1);
-        return ((static_cast<std::size_t>(log2) - kStepBits + 1) << kStepBits) + step;
+        const std::size_t index =
+            ((static_cast<std::size_t>(log2) - kStepBits + 1) << kStepBits) + step;
+        return index < kBuckets ? index : kBuckets - 1;
     }
     static std::uint64_t upper_edge(std::size_t index) {
         constexpr std::uint64_t kLinear = std::uint64_t{1} << kStepBits;
@@ -68,5 +72,11 @@ class Histogram {
     std::uint64_t total_ = 0;
     std::uint64_t max_ = 0;
 };
+
+/// 8 KiB, any value.
+using Histogram = BasicHistogram<4, 64>;
+/// 1.3 KiB, to be kept for each volume and reactor: within 1/4, up to 2^40 (18 minutes of
+/// nanoseconds).
+using CoarseHistogram = BasicHistogram<2, 40>;
 
 }  // namespace remora::core

@@ -241,22 +241,8 @@ void Queue::give_back(Slot& slot, std::uint32_t used_bytes) {
 }
 
 void Queue::count(const Slot& slot) {
-    block::DeviceStats& io = counters_.io;
-    block::IoCounters* counters = &io.unmap;
-    if (slot.opcode == Opcode::Read) {
-        counters = &io.read;
-    } else if (slot.opcode == Opcode::Write) {
-        counters = &io.write;
-    } else if (slot.opcode == Opcode::Flush) {
-        counters = &io.flush;
-    }
-    ++counters->ops;
-    if (slot.status == Status::Ok) {
-        counters->bytes += slot.bytes;
-    } else {
-        ++counters->errors;
-    }
-    counters->latency_ns += static_cast<std::uint64_t>((reactor_.now() - slot.submitted).count());
+    counters_.io.count(slot.opcode, slot.status == Status::Ok ? slot.bytes : 0, slot.status,
+                       static_cast<std::uint64_t>((reactor_.now() - slot.submitted).count()));
 }
 
 void Queue::complete(block::RequestBatch& batch) {
