@@ -25,6 +25,7 @@ Task<core::Result<void>> ControlPlane::start() {
     co_await virtio_blks.rebuild();
     // The host may not be there (yet); that keeps nobody from being served.
     reconciler_.start();
+    conditions.start();
     status.set_ready(true);
     co_return core::Result<void>();
 }
@@ -32,7 +33,8 @@ Task<core::Result<void>> ControlPlane::start() {
 Task<bool> ControlPlane::stop(core::Nanos deadline) {
     status.set_ready(false);
     const bool calls_ended = co_await gate_.close_by(deadline);
-    const bool reconciler_ended = calls_ended && co_await reconciler_.stop(deadline);
+    const bool conditions_ended = calls_ended && co_await conditions.stop(deadline);
+    const bool reconciler_ended = conditions_ended && co_await reconciler_.stop(deadline);
     if (!reconciler_ended) {
         co_return false;
     }

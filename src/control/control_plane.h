@@ -6,8 +6,10 @@
 #pragma once
 
 #include "control/attachments.h"
+#include "control/conditions.h"
 #include "control/context.h"
 #include "control/disks.h"
+#include "control/overview.h"
 #include "control/qos_volumes.h"
 #include "control/reconciler.h"
 #include "control/referrals.h"
@@ -17,6 +19,7 @@
 #include "control/subsystems.h"
 #include "control/virtio_blks.h"
 #include "control/volumes.h"
+#include "control/watch.h"
 #include "reactor/gate.h"
 
 namespace remora::control {
@@ -47,6 +50,9 @@ class ControlPlane {
     reactor::Gate gate_;
 
   public:
+    WatchHub watchers{context_.model};
+    Conditions conditions{context_, watchers};
+    Overview overview{context_};
     Volumes volumes{context_};
     QosVolumes qos_volumes{context_};
     Subsystems subsystems{context_};

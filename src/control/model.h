@@ -72,11 +72,39 @@ REMORA_KIND(
 REMORA_KIND(opi::QosVolume, QosVolume, "QoS volume", "volumes", "qosVolumes");
 #undef REMORA_KIND
 
+/// Told of each change once it is durable, in the order of the changes.
+class ModelObserver {
+  public:
+    virtual void on_put(Kind kind, const google::protobuf::Message& resource, bool is_new) = 0;
+    virtual void on_erased(Kind kind, const google::protobuf::Message& resource) = 0;
+
+  protected:
+    ~ModelObserver() = default;
+};
+
 class Model {
   public:
     explicit Model(Store& store) : store_(store) {}
     Model(const Model&) = delete;
     Model& operator=(const Model&) = delete;
+
+    /// One at a time; null: nobody. It outlives its time here.
+    void set_observer(ModelObserver* observer) { observer_ = observer; }
+
+    /// Calls `visit(object)` for every object of every kind.
+    template <typename F>
+    void for_each(F visit) const {
+        std::apply(
+            [&visit](const auto&... table) {
+                const auto each = [&visit](const auto& one) {
+                    for (const auto& [name, object] : one) {
+                        visit(object);
+                    }
+                };
+                (each(table), ...);
+            },
+            tables_);
+    }
 
     /// Fills the tables from the store. Once, at start. Errors: DataLoss.
     core::Result<void> load();
@@ -107,11 +135,29 @@ class Model {
     template <typename M>
     void set(const std::string& name, Object<M> object) {
         Object<M>& place = std::get<Table<M>>(tables_)[name];
-        object.incarnation = place.incarnation != 0 ? place.incarnation : ++made_;
+        const bool is_new = place.incarnation == 0;
+        object.incarnation = is_new ? ++made_ : place.incarnation;
         place = std::move(object);
+        if (observer_ != nullptr) {
+            observer_->on_put(KindTraits<M>::kKind, place.resource, is_new);
+        }
+    }
+    template <typename M>
+    void erase(const std::string& name) {
+        auto& table = std::get<Table<M>>(tables_);
+        const auto found = table.find(name);
+        if (found == table.end()) {
+            return;
+        }
+        const M resource = std::move(found->second.resource);
+        table.erase(found);
+        if (observer_ != nullptr) {
+            observer_->on_erased(KindTraits<M>::kKind, resource);
+        }
     }
 
     Store& store_;
+    ModelObserver* observer_ = nullptr;
     std::uint64_t made_ = 0;
     std::tuple<Table<opi::MallocVolume>,
                Table<opi::NullVolume>,
@@ -147,8 +193,7 @@ class Transaction {
     template <typename M>
     void erase(const std::string& name) {
         changes_.push_back({Change::Action::Erase, {KindTraits<M>::kKind, name, {}}});
-        effects_.emplace_back(
-            [&model = model_, name] { std::get<Table<M>>(model.tables_).erase(name); });
+        effects_.emplace_back([&model = model_, name] { model.erase<M>(name); });
     }
 
     /// Stores, then changes the tables; on an error nothing has changed.

@@ -85,6 +85,17 @@ Result<node::BenchmarkSpec> read(const api::RunBenchmarkRequest& request) {
     return spec;
 }
 
+template <unsigned kStepBits, unsigned kPowers>
+api::LatencyNanos to_api(const core::BasicHistogram<kStepBits, kPowers>& latency) {
+    api::LatencyNanos out;
+    out.set_p50(latency.percentile(0.50));
+    out.set_p90(latency.percentile(0.90));
+    out.set_p99(latency.percentile(0.99));
+    out.set_p999(latency.percentile(0.999));
+    out.set_max(latency.max());
+    return out;
+}
+
 api::RunBenchmarkResponse to_api(const node::BenchmarkResult& result, std::uint32_t io_bytes) {
     api::RunBenchmarkResponse out;
     const double seconds = std::chrono::duration<double>(result.elapsed).count();
@@ -95,12 +106,7 @@ api::RunBenchmarkResponse to_api(const node::BenchmarkResult& result, std::uint3
         out.set_iops(static_cast<double>(result.operations) / seconds);
         out.set_bytes_per_second(out.iops() * io_bytes);
     }
-    api::LatencyNanos& latency = *out.mutable_latency();
-    latency.set_p50(result.latency_ns.percentile(0.50));
-    latency.set_p90(result.latency_ns.percentile(0.90));
-    latency.set_p99(result.latency_ns.percentile(0.99));
-    latency.set_p999(result.latency_ns.percentile(0.999));
-    latency.set_max(result.latency_ns.max());
+    *out.mutable_latency() = to_api(result.latency_ns);
     return out;
 }
 
@@ -217,6 +223,17 @@ Task<Result<api::VolumeStats64>> Status::volume_stats(const api::GetVolumeStatsR
     out.set_flush_ops(stats->flush.ops);
     out.set_errors(stats->read.errors + stats->write.errors + stats->unmap.errors +
                    stats->flush.errors);
+    out.set_read_errors(stats->read.errors);
+    out.set_write_errors(stats->write.errors);
+    out.set_unmap_errors(stats->unmap.errors);
+    out.set_flush_errors(stats->flush.errors);
+    out.set_read_latency_ns(stats->read.latency_ns);
+    out.set_write_latency_ns(stats->write.latency_ns);
+    out.set_unmap_latency_ns(stats->unmap.latency_ns);
+    out.set_flush_latency_ns(stats->flush.latency_ns);
+    out.set_throttled_ns(stats->throttled_ns);
+    *out.mutable_read_latency() = to_api(stats->read_latency);
+    *out.mutable_write_latency() = to_api(stats->write_latency);
     co_return out;
 }
 

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/assess.h"
+
+#include "control/references.h"
+#include "control/remotes.h"
+
+namespace remora::control {
+
+namespace {
+
+api::Condition condition(const char* type, bool is, const char* reason, std::string message = {}) {
+    api::Condition out;
+    out.set_type(type);
+    out.set_status(is ? api::Condition::STATUS_TRUE : api::Condition::STATUS_FALSE);
+    out.set_reason(reason);
+    out.set_message(std::move(message));
+    return out;
+}
+
+api::Condition ready(bool is, const char* reason, std::string message = {}) {
+    return condition("Ready", is, reason, std::move(message));
+}
+
+template <typename M>
+Assessment about(const Object<M>& object) {
+    return {M::descriptor()->full_name(), object.resource.name(), {}, {}};
+}
+
+template <typename M>
+void assess_volumes(const Context& context, std::vector<Assessment>& out) {
+    for (const auto& [name, object] : context.model.table<M>()) {
+        Assessment one = about(object);
+        one.ready = context.node.find_volume(node_volume_name<M>(name))
+                        ? ready(true, "Available")
+                        : ready(false, "NotBuilt",
+                                "its back end could not be opened when the daemon started; the log "
+                                "says why");
+        out.push_back(std::move(one));
+    }
+}
+
+void assess_limits(const Context& context, std::vector<Assessment>& out) {
+    for (const auto& [name, object] : context.model.table<opi::QosVolume>()) {
+        Assessment one = about(object);
+        one.ready = context.node.find_volume(object.known.volume())
+                        ? ready(true, "Enforced")
+                        : ready(false, "NoVolume",
+                                "the volume " + object.known.volume() + " is not there now");
+        out.push_back(std::move(one));
+    }
+}
+
+/// How many of a remote controller's paths are live, of how many.
+struct PathCount {
+    std::size_t all = 0;
+    std::size_t live = 0;
+    std::string trouble;  ///< The first that is not live, and why.
+};
+
+PathCount assess_paths(const Context& context,
+                       const std::string& controller,
+                       std::vector<Assessment>& out) {
+    PathCount count;
+    const auto status = context.node.remote_status(std::string(last_segment(controller)));
+    for (const auto* path : paths_of(context.model, controller)) {
+        ++count.all;
+        Assessment one = about(*path);
+        one.ready = ready(false, "NotStarted", "it is not connected yet");
+        for (const node::RemotePathStatus& shown :
+             status ? status->paths : std::vector<node::RemotePathStatus>()) {
+            if (shown.id != last_segment(path->resource.name())) {
+                continue;
+            }
+            if (shown.state == node::PathState::Live) {
+                one.ready = ready(true, "Connected");
+                ++count.live;
+            } else {
+                const bool first = shown.state == node::PathState::Connecting;
+                one.ready = ready(false, first ? "Connecting" : "PathDown", shown.last_error);
+            }
+        }
+        if (one.ready.status() == api::Condition::STATUS_FALSE && count.trouble.empty()) {
+            count.trouble = path->resource.name() + ": " + one.ready.message();
+        }
+        out.push_back(std::move(one));
+    }
+    return count;
+}
+
+void assess_remotes(const Context& context, std::vector<Assessment>& out) {
+    for (const auto& [name, object] : context.model.table<opi::NvmeRemoteController>()) {
+        const PathCount paths = assess_paths(context, name, out);
+        Assessment one = about(object);
+        one.ready = paths.live > 0   ? ready(true, "Connected")
+                    : paths.all == 0 ? ready(false, "NoPath", "create a path for it")
+                                     : ready(false, "NoPathLive", paths.trouble);
+        const bool degraded = paths.live > 0 && paths.live < paths.all;
+        one.degraded = condition("Degraded", degraded, degraded ? "PathDown" : "AllPathsLive",
+                                 degraded ? paths.trouble : "");
+        if (paths.live == 0) {
+            one.degraded.set_reason("NoPathLive");
+        }
+        out.push_back(std::move(one));
+    }
+}
+
+/// Of the host disk, from the host's function down.
+Assessment assess_disk(const Context& context, const Object<opi::VirtioBlk>& disk) {
+    Assessment one = about(disk);
+    const std::string& volume = disk.known.volume();
+    const auto parts = split_remote_volume(volume);
+    const bool remote = parts && volume.find('/') == std::string::npos;
+    const auto status =
+        remote ? context.node.remote_status(parts->first) : std::optional<node::RemoteStatus>();
+    std::size_t live = 0;
+    for (const node::RemotePathStatus& path :
+         status ? status->paths : std::vector<node::RemotePathStatus>()) {
+        live += path.state == node::PathState::Live ? 1U : 0U;
+    }
+    const bool plugged = context.pci_addresses.contains(function_of(disk.resource));
+    if (disk.known.intent() != state::INTENT_READY) {
+        one.ready = disk.known.intent() == state::INTENT_PENDING
+                        ? ready(false, "Pending", "it is being made")
+                        : ready(false, "Detaching", "the host has not let go of it yet");
+    } else if (!context.node.find_volume(volume)) {
+        one.ready = ready(false, "NoVolume", "the volume " + volume + " is not there");
+    } else if (remote && live == 0) {
+        one.ready = ready(false, "NoPathLive",
+                          "no way to its volume: the host's requests wait" +
+                              (status && !status->last_error.empty() ? "; " + status->last_error
+                                                                     : std::string()));
+    } else if (context.host.can_plug() && !plugged) {
+        one.ready =
+            ready(false, "NotPlugged", "the host has not got it: " + context.host.trouble());
+    } else {
+        one.ready = ready(true, plugged ? "Plugged" : "Served");
+    }
+    const bool degraded = live > 0 && live < status->paths.size();
+    one.degraded = condition("Degraded", degraded, degraded ? "PathDown" : "Whole",
+                             degraded ? status->last_error : "");
+    return one;
+}
+
+void assess_disks(const Context& context, std::vector<Assessment>& out) {
+    for (const auto& [name, disk] : context.model.table<opi::VirtioBlk>()) {
+        Assessment one = assess_disk(context, disk);
+        const auto* attachment = context.model.find<api::Attachment>(disk.known.attachment());
+        if (attachment != nullptr) {
+            Assessment whole = one;
+            whole.kind = api::Attachment::descriptor()->full_name();
+            whole.name = attachment->resource.name();
+            out.push_back(std::move(whole));
+        }
+        out.push_back(std::move(one));
+    }
+}
+
+}  // namespace
+
+std::vector<Assessment> assess_all(const Context& context) {
+    std::vector<Assessment> out;
+    assess_volumes<opi::MallocVolume>(context, out);
+    assess_volumes<opi::NullVolume>(context, out);
+    assess_volumes<opi::AioVolume>(context, out);
+    assess_limits(context, out);
+    assess_remotes(context, out);
+    assess_disks(context, out);
+    return out;
+}
+
+}  // namespace remora::control

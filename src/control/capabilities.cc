@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Overview: capabilities. The calls are those of the services that the program is built with, read
+// from their descriptors; what is not there is named here, and a test asks each call whether that
+// is so.
+#include <array>
+
+#include <google/protobuf/descriptor.h>
+
+#include "control/overview.h"
+
+namespace remora::control {
+
+using core::Result;
+
+namespace {
+
+struct AbsentService {
+    std::string_view service;
+    std::string_view reason;
+};
+constexpr std::array kAbsent{
+    AbsentService{"opi_api.storage.v1.FrontendVirtioScsiService",
+                  "virtio-scsi is not built; show the volume as a virtio-blk disk"},
+    AbsentService{"opi_api.storage.v1.MiddleendEncryptionService",
+                  "encryption at rest is not built; encrypt in the host"},
+};
+
+constexpr std::array kServices{
+    "opi_api.storage.v1.AioVolumeService",
+    "opi_api.storage.v1.FrontendNvmeService",
+    "opi_api.storage.v1.FrontendVirtioBlkService",
+    "opi_api.storage.v1.FrontendVirtioScsiService",
+    "opi_api.storage.v1.MallocVolumeService",
+    "opi_api.storage.v1.MiddleendEncryptionService",
+    "opi_api.storage.v1.MiddleendQosVolumeService",
+    "opi_api.storage.v1.NullVolumeService",
+    "opi_api.storage.v1.NvmeRemoteControllerService",
+    "opi_api.inventory.v1.InventoryService",
+    "remora.v1.RemoraService",
+};
+
+struct Option {
+    const char* name;
+    bool supported;
+    const char* detail;
+};
+constexpr std::array kOptions{
+    Option{"opi_api.storage.v1.QosVolume.limits.max", true,
+           "all six rates, changed live; thousands of I/Os and MiB a second"},
+    Option{"opi_api.storage.v1.QosVolume.limits.min", false, "minimum rates are not kept"},
+    Option{"opi_api.storage.v1.VirtioBlk.max_limit", true, "all six rates, changed live"},
+    Option{"opi_api.storage.v1.VirtioBlk.min_limit", false, "minimum rates are not kept"},
+    Option{"opi_api.storage.v1.VirtioBlk.max_io_qps", true, "1 to 64 queues; 0: one a core"},
+    Option{"opi_api.storage.v1.VirtioBlk.pcie_id.virtual_function", false,
+           "there are no virtual functions"},
+    Option{"opi_api.storage.v1.NvmeControllerSpec.max_limit", false,
+           "limit the volumes by QosVolume"},
+    Option{"opi_api.storage.v1.NvmeControllerSpec.min_limit", false, "minimum rates are not kept"},
+    Option{"opi_api.storage.v1.NvmeControllerSpec.pcie_id", false,
+           "NVMe over PCIe is not built; show the volume as a virtio-blk disk"},
+    Option{"opi_api.storage.v1.NvmeSubsystemSpec.psk", false, "TLS is not built"},
+    Option{"opi_api.storage.v1.TcpController.psk", false, "TLS is not built"},
+    Option{"opi_api.storage.v1.NvmeRemoteController.multipath", true,
+           "up to 8 paths; failover, queue depth, round robin"},
+    Option{"opi_api.storage.v1.MallocVolume.metadata_size", false,
+           "volumes have no metadata beside the data"},
+};
+
+const AbsentService* absence_of(std::string_view service) {
+    for (const AbsentService& absent : kAbsent) {
+        if (absent.service == service) {
+            return &absent;
+        }
+    }
+    return nullptr;
+}
+
+/// Of a kind that is not there, asking and deleting are answered as if none had been made.
+bool works_without(std::string_view method) {
+    return method.starts_with("List") || method.starts_with("Get") || method.starts_with("Delete");
+}
+
+}  // namespace
+
+Task<Result<api::Capabilities>> Overview::capabilities(
+    const api::GetCapabilitiesRequest& /*request*/) {
+    api::Capabilities out;
+    out.set_version(context_.options.version);
+    out.set_host_platform(std::string(context_.host.kind()));
+    out.set_host_functions(context_.host.function_count());
+    const auto* pool = google::protobuf::DescriptorPool::generated_pool();
+    for (const char* name : kServices) {
+        const auto* service = pool->FindServiceByName(name);
+        for (int i = 0; service != nullptr && i < service->method_count(); ++i) {
+            api::CallCapability& call = *out.add_calls();
+            call.set_service(name);
+            call.set_method(service->method(i)->name());
+            const AbsentService* absent = absence_of(name);
+            call.set_supported(absent == nullptr || works_without(call.method()));
+            if (!call.supported()) {
+                call.set_reason(std::string(absent->reason));
+            }
+        }
+    }
+    for (const Option& option : kOptions) {
+        api::OptionCapability& one = *out.add_options();
+        one.set_name(option.name);
+        one.set_supported(option.supported);
+        one.set_detail(option.detail);
+    }
+    out.add_front_end_transports("NVMe/TCP");
+    out.add_front_end_transports("virtio-blk (vhost-user)");
+    out.add_back_end_transports("NVMe/TCP");
+    co_return out;
+}
+
+}  // namespace remora::control

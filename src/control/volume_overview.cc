@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Overview: volumes of all kinds.
+#include <map>
+
+#include "control/overview.h"
+#include "control/references.h"
+#include "control/remotes.h"
+
+namespace remora::control {
+
+using core::Result;
+
+namespace {
+
+constexpr std::string_view kList = "all volumes";
+
+/// By name; names of different kinds differ.
+using Volumes = std::map<std::string, api::VolumeOverview, NaturalLess>;
+
+void describe(const Context& context, const std::string& volume, api::VolumeOverview& out) {
+    out.set_name(volume);
+    if (const auto info = context.node.find_volume(volume)) {
+        out.set_uuid(info->uuid.text());
+        out.set_size_bytes(info->geometry.size_bytes());
+        out.set_block_size(info->geometry.block_size);
+        out.set_ready(true);
+    }
+    for (const std::string& name : limits_of_volume(context.model, volume)) {
+        out.add_limited_by(name);
+    }
+    for (const std::string& name : users_of_volume(context.model, volume)) {
+        out.add_used_by(name);
+    }
+    out.add_chain(volume);
+}
+
+template <typename M>
+void add_own(const Context& context, const char* kind, Volumes& out) {
+    for (const auto& [name, object] : context.model.table<M>()) {
+        const std::string volume = node_volume_name<M>(name);
+        api::VolumeOverview& one = out[volume];
+        one.set_kind(kind);
+        describe(context, volume, one);
+        if (!one.ready()) {
+            one.set_uuid(object.resource.uuid());
+            one.set_reason("its back end could not be opened; the log says why");
+        }
+        if constexpr (std::is_same_v<M, opi::AioVolume>) {
+            one.add_chain(object.resource.filename());
+        }
+    }
+}
+
+void add_remote(const Context& context, Volumes& out) {
+    for (const auto& [name, object] : context.model.table<opi::NvmeRemoteController>()) {
+        const auto status = context.node.remote_status(std::string(last_segment(name)));
+        if (!status) {
+            continue;
+        }
+        for (const node::RemoteNamespace& space : status->namespaces) {
+            api::VolumeOverview& one = out[space.volume];
+            one.set_kind("remote");
+            describe(context, space.volume, one);
+            one.set_ready(one.ready() && status->state == node::PathState::Live);
+            if (!one.ready()) {
+                one.set_reason(status->last_error.empty() ? "no path is connected"
+                                                          : status->last_error);
+            }
+            one.add_chain(name);
+            for (const auto* path : paths_of(context.model, name)) {
+                one.add_chain(path->resource.name());
+            }
+        }
+    }
+}
+
+}  // namespace
+
+Task<Result<api::ListVolumesResponse>> Overview::volumes(const api::ListVolumesRequest& request) {
+    const auto page = read_page(kList, request.page_size(), request.page_token());
+    if (!page) {
+        co_return std::unexpected(page.error());
+    }
+    Volumes all;
+    add_own<opi::MallocVolume>(context_, "malloc", all);
+    add_own<opi::NullVolume>(context_, "null", all);
+    add_own<opi::AioVolume>(context_, "aio", all);
+    add_remote(context_, all);
+    api::ListVolumesResponse out;
+    for (auto at = all.upper_bound(page->after); at != all.end(); ++at) {
+        if (static_cast<std::size_t>(out.volumes_size()) == page->size) {
+            out.set_next_page_token(page_token(kList, std::prev(at)->first));
+            break;
+        }
+        *out.add_volumes() = std::move(at->second);
+    }
+    co_return out;
+}
+
+}  // namespace remora::control
