@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "node/local_node.h"
 #include "node/runtime.h"
+#include "platform/machine_files.h"
 #include "platform/null_platform.h"
 #include "platform/qemu_platform.h"
 #include "reactor/call.h"
@@ -174,7 +175,8 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const DaemonOptions& options) {
                                                    core::Prng(prng.next()), plane_options);
         return true;
     });
-    auto server = GrpcServer::start(options.grpc_address, control, *all.plane);
+    auto server =
+        GrpcServer::start(options.grpc_address, control, *all.plane, platform::MachineFiles());
     if (!server) {
         return std::unexpected(server.error());
     }

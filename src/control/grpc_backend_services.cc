@@ -185,10 +185,10 @@ class RemoteControllerService final : public opi::NvmeRemoteControllerService::S
 }  // namespace
 
 void add_backend_services(Dispatcher& dispatcher, Services& services) {
-    services.push_back(std::make_unique<MallocVolumeService>(dispatcher));
-    services.push_back(std::make_unique<NullVolumeService>(dispatcher));
-    services.push_back(std::make_unique<AioVolumeService>(dispatcher));
-    services.push_back(std::make_unique<RemoteControllerService>(dispatcher));
+    services.add<opi::MallocVolumeService, MallocVolumeService>(dispatcher);
+    services.add<opi::NullVolumeService, NullVolumeService>(dispatcher);
+    services.add<opi::AioVolumeService, AioVolumeService>(dispatcher);
+    services.add<opi::NvmeRemoteControllerService, RemoteControllerService>(dispatcher);
 }
 
 }  // namespace remora::control

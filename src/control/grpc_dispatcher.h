@@ -35,7 +35,17 @@ class Dispatcher {
                       Part ControlPlane::* part,
                       Task<core::Result<Response>> (Part::*method)(const Request&));
 
+    /// A call that needs nothing of the control plane: `answer()` gives a Result of the response,
+    /// on the calling thread of the server.
+    template <typename Response, typename Answer>
+    grpc::Status answer_here(Response& response, Answer answer);
+
   private:
+    static grpc::Status not_ready() {
+        return {grpc::StatusCode::UNAVAILABLE,
+                "remorad is starting or stopping; try again in a moment"};
+    }
+
     template <typename Request, typename Response>
     struct Call {
         explicit Call(const Request& asked) : request(asked) {}
@@ -79,8 +89,7 @@ grpc::Status Dispatcher::call(const grpc::ServerContext& context,
                               Part ControlPlane::* part,
                               Task<core::Result<Response>> (Part::*method)(const Request&)) {
     if (!ready_.load()) {
-        return {grpc::StatusCode::UNAVAILABLE,
-                "remorad is starting or stopping; try again in a moment"};
+        return not_ready();
     }
     auto call = std::make_shared<Call<Request, Response>>(request);
     control_.post_function([plane = &plane_, part, method, call] {
@@ -91,6 +100,19 @@ grpc::Status Dispatcher::call(const grpc::ServerContext& context,
         }
     });
     return wait(context, *call, response);
+}
+
+template <typename Response, typename Answer>
+grpc::Status Dispatcher::answer_here(Response& response, Answer answer) {
+    if (!ready_.load()) {
+        return not_ready();
+    }
+    core::Result<Response> result = answer();
+    if (!result) {
+        return to_grpc_status(result.error());
+    }
+    response = std::move(*result);
+    return grpc::Status::OK;
 }
 
 template <typename Request, typename Response>

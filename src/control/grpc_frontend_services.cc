@@ -142,8 +142,8 @@ class VirtioBlkService final : public opi::FrontendVirtioBlkService::Service {
 }  // namespace
 
 void add_frontend_services(Dispatcher& dispatcher, Services& services) {
-    services.push_back(std::make_unique<NvmeService>(dispatcher));
-    services.push_back(std::make_unique<VirtioBlkService>(dispatcher));
+    services.add<opi::FrontendNvmeService, NvmeService>(dispatcher);
+    services.add<opi::FrontendVirtioBlkService, VirtioBlkService>(dispatcher);
 }
 
 }  // namespace remora::control

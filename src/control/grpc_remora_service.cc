@@ -74,7 +74,7 @@ class Service final : public api::RemoraService::Service {
 }  // namespace
 
 void add_remora_service(Dispatcher& dispatcher, Services& services) {
-    services.push_back(std::make_unique<Service>(dispatcher));
+    services.add<api::RemoraService, Service>(dispatcher);
 }
 
 }  // namespace remora::control

@@ -45,13 +45,15 @@ GrpcServer::~GrpcServer() {
 
 core::Result<std::unique_ptr<GrpcServer>> GrpcServer::start(const std::string& address,
                                                             reactor::Reactor& control,
-                                                            ControlPlane& plane) {
+                                                            ControlPlane& plane,
+                                                            const platform::MachineFiles& machine) {
     gpr_set_log_function(&quiet_grpc);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     auto parts = std::make_unique<Parts>(control, plane);
     add_backend_services(parts->dispatcher, parts->services);
     add_frontend_services(parts->dispatcher, parts->services);
+    add_inventory_service(parts->dispatcher, parts->services, machine);
     add_remora_service(parts->dispatcher, parts->services);
 
     grpc::ServerBuilder builder;
@@ -62,7 +64,7 @@ core::Result<std::unique_ptr<GrpcServer>> GrpcServer::start(const std::string& a
     builder.SetResourceQuota(quota);
     int port = 0;
     builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
-    for (const auto& service : parts->services) {
+    for (const auto& [name, service] : parts->services.entries()) {
         builder.RegisterService(service.get());
     }
     parts->server = builder.BuildAndStart();
@@ -71,7 +73,11 @@ core::Result<std::unique_ptr<GrpcServer>> GrpcServer::start(const std::string& a
                           "cannot listen for gRPC on " + address +
                               "; it is no address of this machine, or in use");
     }
-    parts->server->GetHealthCheckService()->SetServingStatus(false);
+    auto& health = *parts->server->GetHealthCheckService();
+    health.SetServingStatus(false);
+    for (const auto& [name, service] : parts->services.entries()) {
+        health.SetServingStatus(name, false);  // from now on set_serving() changes it, too
+    }
     const std::string host = address.substr(0, address.rfind(':'));
     return std::unique_ptr<GrpcServer>(
         new GrpcServer(std::move(parts), host + ":" + std::to_string(port)));

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "core/result.h"
+#include "platform/machine_files.h"
 #include "reactor/reactor.h"
 
 namespace remora::control {
@@ -19,10 +20,11 @@ class ControlPlane;
 class GrpcServer {
   public:
     /// `address` is ADDR:PORT; port 0 = one is picked. Errors: FailedPrecondition when the address
-    /// cannot be listened on.
+    /// cannot be listened on. `machine` is what the inventory is read from.
     static core::Result<std::unique_ptr<GrpcServer>> start(const std::string& address,
                                                            reactor::Reactor& control,
-                                                           ControlPlane& plane);
+                                                           ControlPlane& plane,
+                                                           const platform::MachineFiles& machine);
     GrpcServer(const GrpcServer&) = delete;
     GrpcServer& operator=(const GrpcServer&) = delete;
     ~GrpcServer();

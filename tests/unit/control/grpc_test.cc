@@ -1,107 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gRPC server in front of a control plane over fakes, on a reactor of its own thread: health,
-// codes and sentences as a client gets them, reflection, and many clients at once.
-#include <latch>
+// The gRPC server: health, codes and sentences as a client gets them, reflection, and many clients
+// at once.
 #include <thread>
+#include <vector>
 
-#include <grpcpp/create_channel.h>
-#include <grpcpp/generic/generic_stub.h>
-#include <grpcpp/grpcpp.h>
-#include <gtest/gtest.h>
-
-#include "control/grpc_server.h"
-#include "reactor/linux/reactor_thread.h"
-#include "remora/v1/remora.grpc.pb.h"
-#include "tests/unit/control/plane_fixture.h"
+#include "tests/unit/control/grpc_fixture.h"
 
 namespace remora::test {
 
 namespace {
 
-class GrpcTest : public testing::Test {
-  public:
-    GrpcTest() : thread_(std::move(*reactor::ReactorThread::start({}))) {
-        network_.targets[kTarget] = {{kNqn, {{1, uuid_of(1)}, {2, uuid_of(2)}, {3, uuid_of(3)}}}};
-        on_reactor([this] {
-            plane_ = std::make_unique<control::ControlPlane>(store_, node_, host_, core::Prng(7),
-                                                             control::Options());
-        });
-        server_ =
-            std::move(*control::GrpcServer::start("127.0.0.1:0", thread_->reactor(), *plane_));
-        channel_ = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
-        stub_ = api::RemoraService::NewStub(channel_);
-    }
-    ~GrpcTest() override {
-        server_->stop();
-        await([this]() -> Task<> { EXPECT_TRUE(co_await plane_->stop(core::kNever)); });
-        on_reactor([this] { plane_.reset(); });
-    }
-
-    template <typename F>
-    void on_reactor(F body) {
-        std::latch done(1);
-        thread_->reactor().post_function([&] {
-            body();
-            done.count_down();
-        });
-        done.wait();
-    }
-    template <typename F>
-    void await(F body) {
-        std::latch done(1);
-        thread_->reactor().post_function([&] { run(body, done); });
-        done.wait();
-    }
-    void serve() {
-        await([this]() -> Task<> { EXPECT_TRUE(co_await plane_->start()); });
-        server_->set_serving(true);
-    }
-    grpc::Status attach(int volume, int function, api::Attachment& out) {
-        grpc::ClientContext context;
-        return stub_->AttachVolume(&context, PlaneFixture::attach_request(volume, function), &out);
-    }
-
-    std::unique_ptr<api::RemoraService::Stub> stub_;
-    std::shared_ptr<grpc::Channel> channel_;
-
-  private:
-    template <typename F>
-    static reactor::detail::Detached run(F& body, std::latch& done) {
-        co_await body();
-        done.count_down();
-    }
-
-    Steps steps_;
-    Network network_;
-    std::map<std::uint32_t, std::string> plugged_;
-    MemoryStore store_{steps_};
-    FakeNode node_{network_, steps_};
-    FakeHost host_{plugged_, steps_};
-    std::unique_ptr<reactor::ReactorThread> thread_;
-    std::unique_ptr<control::ControlPlane> plane_;
-    std::unique_ptr<control::GrpcServer> server_;
-};
+const std::vector<std::string> kServices{"opi_api.inventory.v1.InventoryService",
+                                         "opi_api.storage.v1.AioVolumeService",
+                                         "opi_api.storage.v1.FrontendNvmeService",
+                                         "opi_api.storage.v1.FrontendVirtioBlkService",
+                                         "opi_api.storage.v1.MallocVolumeService",
+                                         "opi_api.storage.v1.NullVolumeService",
+                                         "opi_api.storage.v1.NvmeRemoteControllerService",
+                                         "remora.v1.RemoraService"};
 
 /// grpc.health.v1.HealthCheckResponse holds one enum, field 1: 1 = SERVING, 2 = NOT_SERVING.
-int health(const std::shared_ptr<grpc::Channel>& channel) {
-    grpc::GenericStub stub(channel);
-    grpc::ClientContext context;
-    grpc::CompletionQueue queue;
-    const grpc::Slice nothing;
-    const grpc::ByteBuffer empty(&nothing, 1);
-    auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", empty, &queue);
-    call->StartCall();
-    grpc::ByteBuffer answer;
-    grpc::Status status;
-    call->Finish(&answer, &status, &stub);
-    void* tag = nullptr;
-    bool ok = false;
-    queue.Next(&tag, &ok);
-    grpc::Slice bytes;
-    if (!status.ok() || !answer.DumpToSingleSlice(&bytes).ok() || bytes.size() != 2) {
-        return -1;
+/// `service` empty: the whole server. -1: no answer; -2: it knows no such service.
+int health(const std::shared_ptr<grpc::Channel>& channel, const std::string& service = "") {
+    std::string request;
+    if (!service.empty()) {
+        request = std::string("\x0a") + static_cast<char>(service.size()) + service;
     }
-    return bytes.begin()[1];
+    const RawAnswer answer = raw_call(channel, "/grpc.health.v1.Health/Check", request);
+    if (answer.status.error_code() == grpc::StatusCode::NOT_FOUND) {
+        return -2;
+    }
+    return answer.status.ok() && answer.bytes.size() == 2 ? answer.bytes[1] : -1;
 }
 
 TEST_F(GrpcTest, Server_untilRebuilt_isNotServing) {
@@ -114,6 +43,19 @@ TEST_F(GrpcTest, Server_untilRebuilt_isNotServing) {
     EXPECT_EQ(health(channel_), 1);
     EXPECT_TRUE(attach(1, 0, disk).ok());
     EXPECT_EQ(disk.name(), "attachments/0");
+}
+
+TEST_F(GrpcTest, Health_ofEachService_followsTheServers) {
+    for (const std::string& service : kServices) {
+        EXPECT_EQ(health(channel_, service), 2) << service;
+    }
+
+    serve();
+
+    for (const std::string& service : kServices) {
+        EXPECT_EQ(health(channel_, service), 1) << service;
+    }
+    EXPECT_EQ(health(channel_, "opi_api.storage.v1.NoSuchService"), -2);
 }
 
 TEST_F(GrpcTest, Errors_haveTheRightCodeAndASentence) {
@@ -165,11 +107,7 @@ TEST_F(GrpcTest, Reflection_isThere) {
     grpc::Slice bytes;
     ASSERT_TRUE(answer.DumpToSingleSlice(&bytes).ok());
     const std::string text(bytes.begin(), bytes.end());
-    for (const char* service :
-         {"opi_api.storage.v1.MallocVolumeService", "opi_api.storage.v1.NullVolumeService",
-          "opi_api.storage.v1.AioVolumeService", "opi_api.storage.v1.FrontendNvmeService",
-          "opi_api.storage.v1.NvmeRemoteControllerService",
-          "opi_api.storage.v1.FrontendVirtioBlkService", "remora.v1.RemoraService"}) {
+    for (const std::string& service : kServices) {
         EXPECT_NE(text.find(service), std::string::npos) << service;
     }
     context.TryCancel();
