@@ -9,6 +9,7 @@
 #include "control/conditions.h"
 #include "control/context.h"
 #include "control/disks.h"
+#include "control/encrypted_volumes.h"
 #include "control/overview.h"
 #include "control/qos_volumes.h"
 #include "control/reconciler.h"
@@ -18,6 +19,7 @@
 #include "control/status.h"
 #include "control/subsystems.h"
 #include "control/virtio_blks.h"
+#include "control/virtio_scsis.h"
 #include "control/volumes.h"
 #include "control/watch.h"
 #include "reactor/gate.h"
@@ -59,6 +61,8 @@ class ControlPlane {
     Referrals referrals{context_};
     Remotes remotes{context_};
     VirtioBlks virtio_blks{context_, disks_};
+    VirtioScsis virtio_scsis{context_};
+    EncryptedVolumes encrypted_volumes{context_};
     Attachments attachments{context_, disks_};
     Status status{context_, disks_, attachments};
 

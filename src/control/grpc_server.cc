@@ -53,6 +53,9 @@ core::Result<std::unique_ptr<GrpcServer>> GrpcServer::start(const std::string& a
     auto parts = std::make_unique<Parts>(control, plane);
     add_backend_services(parts->dispatcher, parts->services);
     add_frontend_services(parts->dispatcher, parts->services);
+    add_virtio_scsi_service(parts->dispatcher, parts->services);
+    add_encryption_service(parts->dispatcher, parts->services);
+    add_qos_service(parts->dispatcher, parts->services);
     add_inventory_service(parts->dispatcher, parts->services, machine);
     add_remora_service(parts->dispatcher, parts->services);
 

@@ -39,6 +39,12 @@ class Services {
 void add_backend_services(Dispatcher& dispatcher, Services& services);
 /// FrontendNvme and FrontendVirtioBlk services.
 void add_frontend_services(Dispatcher& dispatcher, Services& services);
+/// FrontendVirtioScsi service.
+void add_virtio_scsi_service(Dispatcher& dispatcher, Services& services);
+/// MiddleendEncryption service.
+void add_encryption_service(Dispatcher& dispatcher, Services& services);
+/// MiddleendQosVolume service.
+void add_qos_service(Dispatcher& dispatcher, Services& services);
 /// opi_api.inventory.v1 InventoryService.
 void add_inventory_service(Dispatcher& dispatcher,
                            Services& services,

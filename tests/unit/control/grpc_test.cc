@@ -14,7 +14,10 @@ const std::vector<std::string> kServices{"opi_api.inventory.v1.InventoryService"
                                          "opi_api.storage.v1.AioVolumeService",
                                          "opi_api.storage.v1.FrontendNvmeService",
                                          "opi_api.storage.v1.FrontendVirtioBlkService",
+                                         "opi_api.storage.v1.FrontendVirtioScsiService",
                                          "opi_api.storage.v1.MallocVolumeService",
+                                         "opi_api.storage.v1.MiddleendEncryptionService",
+                                         "opi_api.storage.v1.MiddleendQosVolumeService",
                                          "opi_api.storage.v1.NullVolumeService",
                                          "opi_api.storage.v1.NvmeRemoteControllerService",
                                          "remora.v1.RemoraService"};
