@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -34,6 +35,12 @@ class Dispatcher {
                       Response& response,
                       Part ControlPlane::* part,
                       Task<core::Result<Response>> (Part::*method)(const Request&));
+
+    /// Gives `write(event)` each change until the client goes or it returns false. Keeps a thread
+    /// of the server for as long.
+    grpc::Status watch(const grpc::ServerContext& context,
+                       const api::WatchResourcesRequest& request,
+                       const std::function<bool(const api::ResourceEvent&)>& write);
 
     /// A call that needs nothing of the control plane: `answer()` gives a Result of the response,
     /// on the calling thread of the server.

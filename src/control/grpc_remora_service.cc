@@ -22,6 +22,28 @@ class Service final : public api::RemoraService::Service {
                &Attachments::list);
     REMORA_RPC(
         GetStatus, api::GetStatusRequest, api::GetStatusResponse, status, &Status::get_status);
+    REMORA_RPC(GetCapabilities,
+               api::GetCapabilitiesRequest,
+               api::Capabilities,
+               overview,
+               &Overview::capabilities);
+    REMORA_RPC(ListVolumes,
+               api::ListVolumesRequest,
+               api::ListVolumesResponse,
+               overview,
+               &Overview::volumes);
+    REMORA_RPC(ListConditions,
+               api::ListConditionsRequest,
+               api::ListConditionsResponse,
+               conditions,
+               &Conditions::list);
+    grpc::Status WatchResources(grpc::ServerContext* context,
+                                const api::WatchResourcesRequest* request,
+                                grpc::ServerWriter<api::ResourceEvent>* writer) override {
+        return dispatcher_.watch(*context, *request, [writer](const api::ResourceEvent& event) {
+            return writer->Write(event);
+        });
+    }
     REMORA_RPC(SetPathPolicy,
                api::SetPathPolicyRequest,
                api::PathPolicySetting,
