@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reservations in the store: what hosts want to survive a restart does, and nothing else.
-#include "tests/unit/control/plane_fixture.h"
+#include "tests/unit/control/namespace_fixture.h"
 
 namespace remora::test {
 namespace {
 
-using control::ControlPlane;
-using control::Subsystems;
 using nvme::ReservationRecord;
 using nvme::ReservationType;
-
-constexpr const char* kSubsystemNqn = "nqn.2024-01.org.example:s0";
-constexpr const char* kSpace = "nvmeSubsystems/s0/nvmeNamespaces/n0";
 
 nvme::HostId id_of(std::uint8_t number) {
     nvme::HostId id{};
@@ -27,28 +22,8 @@ ReservationRecord held_by_one() {
             .registrants = {{id_of(0xff), 0xffffffffffffffffU}, {id_of(2), 2}}};
 }
 
-class ReservationStoreTest : public PlaneFixture {
+class ReservationStoreTest : public NamespaceFixture {
   public:
-    void SetUp() override {
-        ASSERT_TRUE(create_malloc("m0"));
-        opi::CreateNvmeSubsystemRequest subsystem;
-        subsystem.set_nvme_subsystem_id("s0");
-        subsystem.mutable_nvme_subsystem()->mutable_spec()->set_nqn(kSubsystemNqn);
-        ASSERT_TRUE(call(&ControlPlane::subsystems, &Subsystems::create_subsystem, subsystem));
-        ASSERT_TRUE(create_namespace());
-    }
-    Result<opi::NvmeNamespace> create_namespace() {
-        opi::CreateNvmeNamespaceRequest request;
-        request.set_parent("nvmeSubsystems/s0");
-        request.set_nvme_namespace_id("n0");
-        request.mutable_nvme_namespace()->mutable_spec()->set_volume_name_ref("m0");
-        return call(&ControlPlane::subsystems, &Subsystems::create_namespace, request);
-    }
-    Result<google::protobuf::Empty> delete_namespace() {
-        opi::DeleteNvmeNamespaceRequest request;
-        request.set_name(kSpace);
-        return call(&ControlPlane::subsystems, &Subsystems::delete_namespace, request);
-    }
     Result<void> keep(const ReservationRecord& record,
                       const std::string& nqn = kSubsystemNqn,
                       std::uint32_t nsid = 1) {
@@ -56,8 +31,7 @@ class ReservationStoreTest : public PlaneFixture {
         run([&]() -> Task<> { result = co_await node->keeper->keep(nqn, nsid, record); });
         return result;
     }
-    /// What the data plane was given with the namespace.
-    ReservationRecord built() { return node->namespaces.at({kSubsystemNqn, 1}).reservation; }
+    ReservationRecord built() { return built_space().reservation; }
 };
 
 TEST_F(ReservationStoreTest, Kept_isThereAfterARestart_untilItIsTakenBack) {
@@ -119,18 +93,8 @@ TEST_F(ReservationStoreTest, Deletion_thatCannotBeStored_bringsTheReservationBac
 
 TEST_F(ReservationStoreTest, Record_thatIsDamaged_keepsItsNamespaceAway) {
     ASSERT_TRUE(keep(held_by_one()));
-    const auto bodies = store.load();
-    ASSERT_TRUE(bodies);
-    for (const control::StoredObject& object : *bodies) {
-        if (object.kind == control::Kind::NvmeNamespace) {
-            control::state::Record record;
-            ASSERT_TRUE(record.ParseFromString(object.body));
-            record.mutable_reservation()->set_holder("short");
-            const control::Change change{control::Change::Action::Put,
-                                         {object.kind, object.name, record.SerializeAsString()}};
-            ASSERT_TRUE(store.commit(std::span(&change, 1)));
-        }
-    }
+    damage(
+        [](control::state::Record& record) { record.mutable_reservation()->set_holder("short"); });
     restart_plane();
     EXPECT_TRUE(node->namespaces.empty()) << "hosts would find it without their reservation";
 }
