@@ -15,10 +15,10 @@ from vm import Vm
 BLOCK = 512
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 # ONCS bits, NVM Express Base Specification 2.0, Identify Controller.
-COMPARE, DSM, WRITE_ZEROES, VERIFY, COPY = 1 << 0, 1 << 2, 1 << 3, 1 << 7, 1 << 8
+COMPARE, WRITE_UNCOR, DSM, WRITE_ZEROES, VERIFY, COPY = (1 << bit for bit in (0, 1, 2, 3, 7, 8))
 # Commands by their opcodes, as the effects log names them, and whether they change what is stored.
-OPTIONAL = {COMPARE: ("IOCS_5", False), DSM: ("IOCS_9", True), WRITE_ZEROES: ("IOCS_8", True),
-            VERIFY: ("IOCS_12", False), COPY: ("IOCS_25", True)}
+OPTIONAL = {COMPARE: ("IOCS_5", False), WRITE_UNCOR: ("IOCS_4", True), DSM: ("IOCS_9", True),
+            WRITE_ZEROES: ("IOCS_8", True), VERIFY: ("IOCS_12", False), COPY: ("IOCS_25", True)}
 ALWAYS = {"IOCS_0": False, "IOCS_1": True, "IOCS_2": False}
 
 
@@ -35,7 +35,7 @@ def check_identify(cli: NvmeCli, volumes: list[Volume]) -> str:
     expect_fields("id-ctrl", about, {
         "subnqn": NQN, "cntrltype": 1, "sqes": 0x66, "cqes": 0x44, "iorcsz": 1, "icdoff": 0,
         "cmic": about["cmic"] | 3})
-    needed = COMPARE | DSM | WRITE_ZEROES | VERIFY | COPY
+    needed = COMPARE | WRITE_UNCOR | DSM | WRITE_ZEROES | VERIFY | COPY
     if about["oncs"] & needed != needed or about["ver"] < 0x10400 or not about["mn"].strip():
         raise LabError(f"id-ctrl: oncs {about['oncs']:#x}, ver {about['ver']:#x}, mn {about['mn']!r}")
     shown = {entry["DevicePath"]: entry for entry in cli.json("list")["Devices"]}
@@ -117,8 +117,10 @@ class BlockChecks:
         self._copy()
         self._zeroes()
         self._deallocate()
+        self._uncorrectable()
         self._beyond()
-        return "write, read, flush, compare, verify, copy, write-zeroes and dsm do what they should"
+        return ("write, read, flush, compare, verify, copy, write-zeroes, dsm and write-uncor do what they "
+                "should")
 
     def _range(self, block: int) -> str:
         return f"-s {block} -c {self.COUNT - 1} -z {self.COUNT * BLOCK}"
@@ -171,6 +173,20 @@ class BlockChecks:
             self._expect(512, "zeros")
         self._expect(8, "one")
 
+    def _uncorrectable(self) -> None:
+        """Marked blocks cannot be read, whatever the command, until they are written again."""
+        self._write(1024, "one")
+        self._cli.check(f"write-uncor {self._device} -s 1026 -c 1")
+        for command in (f"read {self._device} {self._range(1024)} -d /tmp/read",
+                        f"compare {self._device} {self._range(1024)} -d /tmp/one",
+                        f"verify {self._device} -s 1024 -c 7",
+                        f"copy {self._device} --sdlba=2048 --slbs=1024 --blocks=7"):
+            self._cli.refused(command, "Unrecovered Read Error")
+        self._cli.check(f"verify {self._device} -s 1024 -c 1")
+        self._cli.check(f"verify {self._device} -s 1028 -c 3")
+        self._write(1024, "two")
+        self._expect(1024, "two")
+
     def _beyond(self) -> None:
         """The last block is there and the one behind it is not, whatever the command."""
         self._cli.check(f"verify {self._device} -s {self._last} -c 0")
@@ -180,10 +196,10 @@ class BlockChecks:
                         f"compare {self._device} {self._range(beyond)} -d /tmp/one",
                         f"verify {self._device} -s {beyond} -c 7",
                         f"write-zeroes {self._device} -s {beyond} -c 7",
+                        f"write-uncor {self._device} -s {beyond} -c 7",
                         f"copy {self._device} --sdlba=0 --slbs={beyond} --blocks=7",
                         f"copy {self._device} --sdlba={beyond} --slbs=8 --blocks=7"):
             self._cli.refused(command, "LBA Out of Range")
-        self._cli.refused(f"write-uncor {self._device} -s 0 -c 0", "Invalid Command Opcode")
         self._expect(8, "one")
 
 

@@ -65,6 +65,7 @@ spec::CommandEffectsLog effects(bool discovery) {
         log.io[static_cast<std::uint8_t>(IoOpcode::Compare)] = spec::kEffectSupported;
         log.io[static_cast<std::uint8_t>(IoOpcode::Verify)] = spec::kEffectSupported;
         log.io[static_cast<std::uint8_t>(IoOpcode::Write)] = writes;
+        log.io[static_cast<std::uint8_t>(IoOpcode::WriteUncorrectable)] = writes;
         log.io[static_cast<std::uint8_t>(IoOpcode::WriteZeroes)] = writes;
         log.io[static_cast<std::uint8_t>(IoOpcode::DatasetManagement)] = writes;
         log.io[static_cast<std::uint8_t>(IoOpcode::Copy)] = writes;
@@ -219,8 +220,9 @@ void Controller::identify_controller(std::span<std::byte> data) const {
         out.nanagrpid = std::uint32_t{1};
         out.nn = identity.max_namespaces;
         out.mnan = identity.max_namespaces;
-        out.oncs = spec::kOncsCompare | spec::kOncsDatasetManagement | spec::kOncsWriteZeroes |
-                   spec::kOncsReservations | spec::kOncsVerify | spec::kOncsCopy;
+        out.oncs = spec::kOncsCompare | spec::kOncsWriteUncorrectable |
+                   spec::kOncsDatasetManagement | spec::kOncsWriteZeroes | spec::kOncsReservations |
+                   spec::kOncsVerify | spec::kOncsCopy;
         // ACWU stays 0: what a pair writes is whole after a power loss block by block. Without one
         // a pair of any length is isolated from other writes as one.
         out.fuses = spec::kFusesCompareAndWrite;

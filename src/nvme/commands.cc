@@ -20,7 +20,7 @@ std::unexpected<std::uint16_t> refuse(StatusCode code) {
     return std::unexpected(spec::status_field(code, true));
 }
 
-/// Range and write checks that Read, Write and Write Zeroes share.
+/// Range and write checks of all that name blocks by SLBA and NLB.
 Planned plan_range(const Command& command, const Geometry& geometry, IoPlan plan) {
     plan.lba = spec::starting_lba(command);
     plan.blocks = spec::block_count(command);
@@ -153,6 +153,10 @@ Planned decode_io(const Command& command,
             return plan_range(
                 command, geometry,
                 IoPlan{.opcode = block::Opcode::WriteZeroes, .force_unit_access = fua});
+        case IoOpcode::WriteUncorrectable:
+            // No data moves, so MDTS is no limit (and WUSL says that there is none).
+            return plan_range(command, geometry,
+                              IoPlan{.opcode = block::Opcode::Write, .action = Action::Mark});
         case IoOpcode::DatasetManagement:
             return plan_dataset_management(command, geometry);
         case IoOpcode::Compare:

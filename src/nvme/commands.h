@@ -25,6 +25,8 @@ enum class Action : std::uint8_t {
     Verify,       ///< Reads, piece by piece.
     Fused,        ///< Compare or Write of a fused pair.
     Copy,         ///< Reads and writes, piece by piece of each range of the list.
+    Mark,         ///< Nothing of the volume: its blocks are marked uncorrectable.
+    Rewrite,      ///< Of no command at first: a Request that turned out to clear marks.
     Reservation,  ///< Nothing of the volume: the control reactor does it.
 };
 

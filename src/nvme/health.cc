@@ -45,6 +45,7 @@ bool has_lba(const Command& command) {
         case IoOpcode::Write:
         case IoOpcode::Compare:
         case IoOpcode::WriteZeroes:
+        case IoOpcode::WriteUncorrectable:
         case IoOpcode::Verify:
         case IoOpcode::Copy:
             return true;

@@ -12,6 +12,7 @@
 #include "core/uuid.h"
 #include "nvme/reservation.h"
 #include "nvme/spec/identify.h"
+#include "nvme/uncorrectable.h"
 
 namespace remora::nvme {
 
@@ -24,6 +25,7 @@ struct Namespace {
     bool can_persist = false;               ///< Reservations may be made to survive a restart.
     bool persist = false;                   ///< They do.
     ReservationAccess access{};             ///< Who may use it.
+    UncorrectableBlocks uncorrectable;      ///< Reads of these fail.
 };
 
 /// What one Copy may ask for, in bytes: of one source range, and of all.

@@ -110,7 +110,7 @@ class Script {
     }
 
     Command io_command() {
-        static constexpr std::uint8_t kOpcodes[] = {0, 1, 2, 8, 9, 2, 0x05, 0x0c, 0x19};
+        static constexpr std::uint8_t kOpcodes[] = {0, 1, 2, 8, 9, 2, 0x05, 0x0c, 0x19, 0x04};
         const std::uint8_t opcode = kOpcodes[input_.below(std::size(kOpcodes))];
         const std::uint8_t lba = input_.u8();
         const std::uint32_t blocks = input_.below(65) + 1;

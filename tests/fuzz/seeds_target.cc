@@ -88,6 +88,42 @@ void write_streams(SeedWriter& writer) {
     writer.write(target, "term", Bytes().u8(0).u8(3).add(make_ic_req(0, 0)).add(end));
 }
 
+/// Blocks 8 to 23 are marked, met by every command, and written again piece by piece: while the
+/// volume fails, while it stalls, by the destination of a Copy, and amid the end of the namespace.
+void write_marks(SeedWriter& writer, const std::string& target) {
+    Bytes marks;
+    marks.u8(0).u8(0);
+    const auto say = [&marks](unsigned op, unsigned opcode, unsigned lba, unsigned blocks) {
+        marks.u8(op).u8(1).u8(opcode).u8(lba).u8(blocks - 1).u8(1).u8(0).u8(0).u8(0);
+    };
+    constexpr unsigned kWrite = 1, kRead = 2, kZeroes = 3, kCompare = 6, kVerify = 7, kCopy = 8;
+    constexpr unsigned kMark = 9, kSettled = 0x81, kAtOnce = 0x01;
+    say(kSettled, kMark, 8, 16);
+    say(kSettled, kRead, 0, 32);
+    say(kSettled, kCompare, 8, 1);
+    say(kSettled, kVerify, 0, 64);
+    say(kSettled, kWrite, 10, 2);
+    say(kSettled, kCopy, 20, 8);
+    marks.u8(0x88).u8(1);  // the volume and the store fail
+    say(kSettled, kZeroes, 8, 1);
+    say(kSettled, kMark, 100, 1);
+    marks.u8(0x88).u8(0);
+    say(kSettled, kZeroes, 8, 1);
+    marks.u8(0x88).u8(0x40);  // the volume stalls
+    for (unsigned lba = 14; lba < 20; ++lba) {
+        say(kAtOnce, kWrite, lba, 1);
+        say(kAtOnce, kMark, lba + 1, 1);
+    }
+    marks.u8(0x87).u8(1).u8(0x88).u8(0);
+    for (unsigned lba = 14; lba < 20; ++lba) {
+        say(kAtOnce, kWrite, lba, 1);
+        say(kAtOnce, kMark, lba + 1, 1);
+    }
+    marks.u8(0x8c).u8(1).u8(0x8c).u8(0);
+    say(kSettled, kRead, 0, 32);
+    writer.write(target, "marks", marks);
+}
+
 }  // namespace
 
 void write_target_seeds(SeedWriter& writer) {
@@ -95,7 +131,7 @@ void write_target_seeds(SeedWriter& writer) {
     const std::string target = "nvme_target_commands";
     Bytes all;
     all.u8(3).u8(2);
-    for (unsigned opcode = 0; opcode < 9; ++opcode) {
+    for (unsigned opcode = 0; opcode < 10; ++opcode) {
         // Queue 1, opcode, address, blocks, in capsule or not; no patch, no lie, no data given.
         all.u8(0x81).u8(1).u8(opcode).u8(opcode).u8(opcode * 9).u8(opcode & 1U);
         all.u8(0).u8(0).u8(0);
@@ -141,6 +177,7 @@ void write_target_seeds(SeedWriter& writer) {
     reservations.u8(0x83).u8(0).u8(0).u8(0x80).u16(15).u16(0).u8(0).u8(0).u8(0);
     reservations.u8(0x87).u8(1).u8(0x8b).u8(3).u8(1).u8(0x88).u8(0).u8(0x8c).u8(1);
     writer.write(target, "reservations", reservations);
+    write_marks(writer, target);
 }
 
 }  // namespace remora::fuzz

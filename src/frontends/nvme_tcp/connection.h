@@ -13,8 +13,9 @@
 // is closed. Everything the peer sends is checked; what is wrong ends this connection alone.
 //
 // Files: connection.cc life cycle; receive.cc PDUs in; execute.cc commands; connect.cc Connect;
-// fused.cc Compare and Write; shard_reservations.cc reservation commands; census.cc what all
-// reactors are asked; answer.cc PDUs out. NVMe/TCP Transport Specification 1.0 §3.
+// fused.cc Compare and Write; uncorrectable.cc Write Uncorrectable; shard_reservations.cc
+// reservation commands; census.cc what all reactors are asked; answer.cc PDUs out. NVMe/TCP
+// Transport Specification 1.0 §3.
 #pragma once
 
 #include <array>
@@ -24,6 +25,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "block/request.h"
 #include "core/crc32c.h"
@@ -34,6 +36,7 @@
 #include "nvme/health.h"
 #include "nvme/spec/fabrics.h"
 #include "nvme/tcp/decoder.h"
+#include "nvme/uncorrectable.h"
 #include "reactor/io.h"
 #include "reactor/reactor.h"
 
@@ -220,6 +223,19 @@ class Connection final : public core::ListHook<>,
     Task<std::uint16_t> perform(Slot& slot);
     bool held_back(Slot& slot, const OpenNamespace& target);
 
+    // uncorrectable.cc
+    void begin_mark(Slot& slot);
+    Task<> run_mark(Slot* slot);
+    Task<std::uint16_t> mark_blocks(Slot& slot, const std::vector<OpenNamespace*>& fenced);
+    bool meets_marks(Slot& slot, const OpenNamespace& target);
+    void begin_rewrite(Slot& slot);
+    Task<> run_rewrite(Slot* slot);
+    Task<std::uint16_t> rewrite_blocks(Slot& slot, const std::vector<OpenNamespace*>& fenced);
+    void end_rewrite(Slot& slot, std::uint16_t status);
+    Task<std::uint16_t> store_marks(Slot& slot,
+                                    nvme::UncorrectableBlocks marks,
+                                    const std::vector<OpenNamespace*>& fenced);
+
     // shard_reservations.cc
     /// A reservation command, or Set Features, on its way over the control reactor.
     struct ReservationJob {
@@ -302,7 +318,8 @@ class Connection final : public core::ListHook<>,
     std::size_t read_bytes_ = 0;     // of these: reads, until the socket has taken them
     std::size_t awaited_bytes_ = 0;  // of these: writes whose data the host owes
     core::Queue<Slot> waiting_;      // for a buffer, in order
-    core::Queue<Slot> fenced_;       // for the end of a pair's fence, in order
+    core::Queue<Slot> fenced_;       // for the end of somebody's fence, in order
+    bool rewriting_ = false;         // a write clears marks; others of its kind wait in fenced_
     bool second_expected_ = false;   // the last capsule was the first of a pair
     Slot* fused_first_ = nullptr;    // that one, unless it has failed
     std::uint32_t fused_since_ = 0;  // look of the watch after which it came

@@ -293,6 +293,8 @@ void Connection::execute_io(Slot& slot) {
     if (slot.plan.action != nvme::Action::Request) {
         if (slot.plan.action == nvme::Action::Fused) {
             pair_ready(slot);
+        } else if (slot.plan.action == nvme::Action::Mark) {
+            begin_mark(slot);
         } else {
             begin_pieces(slot, *target);
         }
@@ -395,7 +397,7 @@ void Connection::request_done(Slot& slot) {
     if (slot.plan.action == nvme::Action::Request && accepts_input()) [[likely]] {
         count_request(slot);
         answer(slot, nvme::to_nvme(slot));
-    } else if (slot.plan.action == nvme::Action::Fused) {
+    } else if (slot.done != nullptr) {
         slot.done->notify();
     } else if (!accepts_input()) {
         REMORA_COVER("target: an answer has no connection any more");

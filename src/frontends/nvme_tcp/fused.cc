@@ -220,7 +220,8 @@ Task<std::uint16_t> Connection::write_second(Slot& slot) {
     co_return status;
 }
 
-/// One request of a pair, behind its fences; everything is looked at again before it goes.
+/// One request, behind fences on every reactor; everything is looked at again before it goes. A
+/// pair that could read its blocks finds none of them marked when it writes.
 Task<std::uint16_t> Connection::perform(Slot& slot) {
     OpenNamespace* target = target_of(slot);
     if (!accepts_input()) {
@@ -235,6 +236,11 @@ Task<std::uint16_t> Connection::perform(Slot& slot) {
     const block::Status valid = block::validate(slot, target->geometry);
     if (valid != block::Status::Ok) {
         co_return nvme::to_nvme(valid, slot.opcode != block::Opcode::Read);
+    }
+    if (slot.opcode == block::Opcode::Read &&
+        target->uncorrectable.overlaps({slot.lba, slot.block_count})) {
+        replica_->io.add_failure(nvme::kMarkedUncorrectable);
+        co_return nvme::kMarkedUncorrectable;
     }
     reactor::Signal done;
     slot.done = &done;
@@ -261,7 +267,7 @@ bool Connection::held_back(Slot& slot, const OpenNamespace& target) {
         return true;
     }
     if (!changes(slot) || !target.fence.overlaps({slot.lba, slot.block_count})) {
-        return false;
+        return meets_marks(slot, target);
     }
     slot.state = SlotState::Fenced;
     fenced_.push_back(slot);

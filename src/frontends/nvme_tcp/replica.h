@@ -15,20 +15,13 @@
 #include "nvme/health.h"
 #include "nvme/namespace.h"
 #include "nvme/subsystem.h"
+#include "nvme/uncorrectable.h"
 #include "reactor/endpoint.h"
 #include "reactor/signal.h"
 
 namespace remora::frontends::nvme_tcp {
 
-/// Blocks of a volume; none at first.
-struct BlockRange {
-    std::uint64_t lba = 0;
-    std::uint64_t blocks = 0;
-
-    [[nodiscard]] bool overlaps(const BlockRange& other) const {
-        return blocks > 0 && lba < other.lba + other.blocks && other.lba < lba + blocks;
-    }
-};
+using nvme::BlockRange;
 
 /// A namespace and this reactor's channel to its volume.
 struct OpenNamespace : nvme::Namespace {
@@ -38,12 +31,14 @@ struct OpenNamespace : nvme::Namespace {
     std::unique_ptr<block::Channel> channel;
     std::uint32_t in_flight = 0;  ///< Requests inside the block layer.
     reactor::Signal idle;         ///< Told when in_flight becomes 0.
-    BlockRange fence;             ///< No write is begun here: a fused pair has these blocks.
-    Turnstile pair_turn;          ///< One pair at a time.
-    std::uint32_t pairs = 0;      ///< With the turn or waiting for it.
+    BlockRange fence;             ///< No write is begun here: somebody has these blocks.
+    Turnstile fence_turn;         ///< One fence at a time.
+    std::uint32_t fences = 0;     ///< With the turn or waiting for it.
     bool guarded = false;         ///< Not every command may go to the volume as it comes.
 
-    void update_guard() { guarded = access.reserved() || fence.blocks > 0; }
+    void update_guard() {
+        guarded = access.reserved() || fence.blocks > 0 || !uncorrectable.empty();
+    }
 
     void enter() { ++in_flight; }
     void leave() {

@@ -23,6 +23,7 @@
 #include "frontends/nvme_tcp/reservations.h"
 #include "frontends/nvme_tcp/target.h"
 #include "nvme/discovery.h"
+#include "nvme/uncorrectable_keeper.h"
 #include "reactor/gate.h"
 #include "reactor/signal.h"
 
@@ -41,6 +42,19 @@ struct AttachRequest {
 struct AttachReply {
     std::uint16_t status = 0;
     std::uint32_t dw0 = 0;
+};
+
+/// Who makes the marks of Write Uncorrectable survive a restart, on the control reactor. Null:
+/// nobody; they last as long as the target.
+struct MarkStore {
+    explicit MarkStore(reactor::Reactor& at) : control(at) {}
+
+    reactor::Reactor& control;
+    nvme::UncorrectableKeeper* keeper = nullptr;
+
+    bool failing = false;  ///< The last one could not be stored: that is logged already.
+
+    Task<Result<void>> keep(NamespacePlace place, nvme::UncorrectableBlocks marks);
 };
 
 class Shard final : private reactor::Runnable, private reactor::TimerHandler {
@@ -64,6 +78,8 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     void set_reservations(Reservations& reservations) { reservations_ = &reservations; }
     /// Used on its own reactor, by call_on().
     Reservations& reservations() { return *reservations_; }
+    /// The same.
+    void set_mark_store(MarkStore& store) { mark_store_ = &store; }
     Shard& peer(std::uint32_t index) { return *peers_[index]; }
     [[nodiscard]] std::uint32_t home_of(std::uint16_t cntlid) const {
         return (cntlid - 1U) % shard_count_;
@@ -120,9 +136,9 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     /// deadline.
     Task<bool> wait_departed(const HostKey& host, Nanos deadline);
 
-    // --- For fused pairs, any reactor's ---
-    /// Gives a pair these blocks: other writes to them wait from here on, and have ended when this
-    /// returns. The namespace stays until unfence(). The error is a status field.
+    // --- For fused pairs and changes of marks, any reactor's ---
+    /// Gives somebody these blocks: other writes to them wait from here on, and have ended when
+    /// this returns. The namespace stays until unfence(). The error is a status field.
     Task<std::expected<OpenNamespace*, std::uint16_t>> fence(NamespacePlace place,
                                                              BlockRange range,
                                                              Nanos deadline);
@@ -135,6 +151,12 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
                                          BlockRange range,
                                          std::vector<OpenNamespace*>& fenced);
     Task<> unfence_everywhere(const std::vector<OpenNamespace*>& fenced);
+    /// Makes the marks of a namespace durable, then shows them on every reactor. Only who has a
+    /// fence of it on all of them changes them, so all are the same and all are the truth. Returns
+    /// a status field; after an error nothing is changed.
+    Task<std::uint16_t> set_uncorrectable(const NamespacePlace& place,
+                                          nvme::UncorrectableBlocks marks,
+                                          const std::vector<OpenNamespace*>& fenced);
     [[nodiscard]] const nvme::Directory& directory() const { return directory_; }
     /// Null when there is none, or it is being deleted.
     [[nodiscard]] Replica* find_replica(std::string_view nqn) const;
@@ -185,6 +207,7 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     TargetLimits limits_;
     std::vector<Shard*> peers_;
     Reservations* reservations_ = nullptr;
+    MarkStore* mark_store_ = nullptr;
     std::map<std::string, std::unique_ptr<Replica>, std::less<>> replicas_;
     nvme::Directory directory_;
     std::map<std::uint16_t, std::unique_ptr<Association>> associations_;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shard: the blocks that a fused pair (fused.cc) has for itself. A pair puts up its fence on one
-// reactor after the other, always in the same order, so that two pairs never wait for each other:
+// Shard: the blocks that a fused pair (fused.cc), or who changes marks (uncorrectable.cc), has for
+// itself. They put up their fence on one reactor after the other, always in the same order, so that
+// two never wait for each other:
 //
 //   fence:    turn of the namespace ─► other writes to the blocks wait here ─► those under way end
-//   unfence:  ◄─ all reactors ─ compare ─ write ─┘      what waited goes on, then the next pair
+//   unfence:  ◄─ all reactors ─ compare ─ write ─┘      what waited goes on, then the next fence
 //
 // A fence counts as a request of its namespace, which therefore stays until it has fallen.
 #include <algorithm>
@@ -19,8 +20,8 @@ using nvme::spec::StatusCode;
 
 namespace {
 
-/// Pairs of one namespace that wait for their turn.
-constexpr std::uint32_t kMostPairs = 128;
+/// Of one namespace, with those that wait for their turn.
+constexpr std::uint32_t kMostFences = 128;
 /// As for reservations: writes end without telling whoever waits for them, so they are looked at.
 constexpr Nanos kDrainLook = std::chrono::milliseconds(1);
 
@@ -37,12 +38,12 @@ Task<std::expected<OpenNamespace*, std::uint16_t>> Shard::fence(NamespacePlace p
     if (target == nullptr) {
         co_return refuse(StatusCode::InvalidNamespace, true);
     }
-    if (target->pairs == kMostPairs) {
+    if (target->fences == kMostFences) {
         co_return refuse(StatusCode::CommandInterrupted, false);
     }
-    ++target->pairs;
+    ++target->fences;
     target->enter();
-    co_await target->pair_turn.enter();
+    co_await target->fence_turn.enter();
     target->fence = range;
     target->update_guard();
     while (has_writes_inside(*target)) {
@@ -65,9 +66,9 @@ void Shard::unfence(OpenNamespace& target) {
     for (const auto& [id, connection] : connections_) {
         connection->resume_fenced();
     }
-    CHECK(target.pairs > 0);
-    --target.pairs;
-    target.pair_turn.leave();
+    CHECK(target.fences > 0);
+    --target.fences;
+    target.fence_turn.leave();
     target.leave();
 }
 

@@ -51,7 +51,7 @@ enum class SlotState : std::uint8_t {
     R2tQueued,      ///< Its R2T is in the out queue: the host cannot know it yet.
     AwaitingData,   ///< The R2T is sent; H2CData PDUs fill the buffer.
     Paired,         ///< Of a fused pair, with its data here: the other one is missing.
-    Fenced,         ///< A write that waits for the end of a pair's time with its blocks.
+    Fenced,         ///< A write that waits for the end of somebody's time with its blocks.
     Executing,      ///< In the block layer, or a Connect under way.
     Held,           ///< An Asynchronous Event Request that waits for an event.
     Answering,      ///< Its answer is in the out queue.
@@ -81,7 +81,7 @@ struct Slot : block::Request, OutPdu, core::QueueHook<Slot> {
     std::uint32_t received = 0;       ///< Bytes of H2CData.
     std::size_t range_index = 0;      ///< Discard, Copy: next range.
     Slot* partner = nullptr;          ///< The other one of a fused pair that has not ended.
-    reactor::Signal* done = nullptr;  ///< Of a pair under way: told when its request has ended.
+    reactor::Signal* done = nullptr;  ///< A coroutine waits: told when the request has ended.
     // Of commands that are carried out piece by piece (execute_pieces.cc).
     std::span<std::byte> scratch;   ///< Of the pool: what is read.
     std::uint64_t piece_lba = 0;    ///< Copy: where the next piece goes.

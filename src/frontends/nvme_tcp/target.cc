@@ -80,9 +80,11 @@ Target::Target(std::span<const block::ReactorContext> reactors,
         peers.push_back(shards_.back().get());
     }
     reservations_ = std::make_unique<Reservations>(control_, shards_, limits_.drain);
+    mark_store_ = std::make_unique<MarkStore>(control_);
     for (const auto& shard : shards_) {
         shard->set_peers(peers);
         shard->set_reservations(*reservations_);
+        shard->set_mark_store(*mark_store_);
     }
 }
 
@@ -92,6 +94,10 @@ Target::~Target() {
 
 void Target::set_reservation_keeper(nvme::ReservationKeeper* keeper) {
     reservations_->set_keeper(keeper);
+}
+
+void Target::set_uncorrectable_keeper(nvme::UncorrectableKeeper* keeper) {
+    mark_store_->keeper = keeper;
 }
 
 void Target::accepted(reactor::Handle connection, const Endpoint& at) {

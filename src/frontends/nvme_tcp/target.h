@@ -37,6 +37,8 @@
 #include "nvme/reservation_keeper.h"
 #include "nvme/spec/ana.h"
 #include "nvme/spec/fabrics.h"
+#include "nvme/uncorrectable.h"
+#include "nvme/uncorrectable_keeper.h"
 #include "reactor/endpoint.h"
 #include "reactor/io.h"
 #include "reactor/task.h"
@@ -97,6 +99,8 @@ struct NamespaceOptions {
     std::uint64_t eui64 = 0;                ///< 0: none.
     /// As a ReservationKeeper was given it before a restart; empty: none.
     nvme::ReservationRecord reservation;
+    /// As an UncorrectableKeeper was given them; empty: none.
+    nvme::UncorrectableBlocks uncorrectable;
 };
 
 /// Plain counters of one connection.
@@ -130,6 +134,7 @@ class Shard;
 class Listener;
 class Reservations;
 class Turnstile;
+struct MarkStore;
 
 class Target {
   public:
@@ -147,6 +152,8 @@ class Target {
     /// Who makes reservations survive a restart (PTPL); without one hosts cannot ask for it. Called
     /// before the first namespace is added. The keeper is used until stop() has ended.
     void set_reservation_keeper(nvme::ReservationKeeper* keeper);
+    /// The same for the marks of Write Uncorrectable; without one they end with the target.
+    void set_uncorrectable_keeper(nvme::UncorrectableKeeper* keeper);
 
     /// Errors: InvalidArgument (NQN, serial, model), AlreadyExists, ResourceExhausted.
     Task<Result<void>> create_subsystem(SubsystemOptions options);
@@ -220,6 +227,7 @@ class Target {
     std::vector<Referral> referrals_;
     std::vector<std::unique_ptr<Shard>> shards_;
     std::unique_ptr<Reservations> reservations_;
+    std::unique_ptr<MarkStore> mark_store_;
     std::map<std::string, std::unique_ptr<Subsystem>> subsystems_;
     std::map<Endpoint, std::unique_ptr<Listener>> listeners_;
     std::uint16_t next_port_id_ = 1;

@@ -72,7 +72,8 @@ Task<Result<std::uint32_t>> Target::do_add_namespace(std::string nqn, NamespaceO
                          .eui64 = options.eui64,
                          .can_persist = reservations_->can_persist(),
                          .persist = options.reservation.persist,
-                         .access = nvme::ReservationAccess(options.reservation)};
+                         .access = nvme::ReservationAccess(options.reservation),
+                         .uncorrectable = std::move(options.uncorrectable)};
     const std::uint64_t incarnation = next_incarnation_++;
     reservations_->add({nqn, *nsid, incarnation}, std::move(options.reservation));
     for (std::size_t i = 0; i < shards_.size(); ++i) {

@@ -28,6 +28,7 @@ enum class IoOpcode : std::uint8_t {
     Flush = 0x00,
     Write = 0x01,
     Read = 0x02,
+    WriteUncorrectable = 0x04,
     Compare = 0x05,
     WriteZeroes = 0x08,
     DatasetManagement = 0x09,
@@ -103,8 +104,9 @@ static_assert(offsetof(Completion, cid) == 12);
 static_assert(offsetof(Completion, status_and_phase) == 14);
 static_assert(std::is_trivially_copyable_v<Completion>);
 
-// NVM Command Set Specification 1.0: Read, Write, Compare, Verify and Write Zeroes share these
-// fields. The starting LBA is in CDW10 (low) and CDW11 (high), the 0's based count in CDW12 15:0.
+// NVM Command Set Specification 1.0: Read, Write, Compare, Verify, Write Zeroes and Write
+// Uncorrectable share these fields. The starting LBA is in CDW10 (low) and CDW11 (high), the 0's
+// based count in CDW12 15:0.
 constexpr std::uint32_t kCdw12ForceUnitAccess = 1U << 30U;
 constexpr std::uint32_t kCdw12Deallocate = 1U << 25U;  ///< Write Zeroes only.
 constexpr std::uint32_t kCdw12ProtectionMask = 0xfU << 26U;

@@ -161,6 +161,7 @@ constexpr std::uint32_t kEventAnaChange = 1U << 11U;
 constexpr std::uint32_t kEventDiscoveryLog = 1U << 31U;
 /// ONCS bits.
 constexpr std::uint16_t kOncsCompare = 1U << 0U;
+constexpr std::uint16_t kOncsWriteUncorrectable = 1U << 1U;
 constexpr std::uint16_t kOncsDatasetManagement = 1U << 2U;
 constexpr std::uint16_t kOncsWriteZeroes = 1U << 3U;
 constexpr std::uint16_t kOncsReservations = 1U << 5U;

@@ -281,6 +281,7 @@ void Link::on_io(const Command& command, std::span<const std::byte> data) {
             std::ranges::fill(place, std::byte{0});
             break;
         case nvme::spec::IoOpcode::Flush:
+        case nvme::spec::IoOpcode::WriteUncorrectable:
         case nvme::spec::IoOpcode::DatasetManagement:
         case nvme::spec::IoOpcode::Compare:
         case nvme::spec::IoOpcode::Verify:

@@ -169,6 +169,7 @@ TargetWorld::TargetWorld(TargetLimits limits) {
         const block::ReactorContext context{world.reactor, World::pool()};
         target = std::make_unique<Target>(std::span(&context, 1), world.reactor, limits);
         target->set_reservation_keeper(&keeper);
+        target->set_uncorrectable_keeper(&mark_keeper);
         SubsystemOptions subsystem;
         subsystem.nqn = kSubsystemNqn;
         const auto made = co_await target->create_subsystem(subsystem);

@@ -13,6 +13,7 @@
 #include "nvme/reservation_keeper.h"
 #include "nvme/spec/fabrics.h"
 #include "nvme/tcp/pdu.h"
+#include "nvme/uncorrectable_keeper.h"
 #include "tests/fuzz/support/input.h"
 #include "tests/fuzz/support/pdu_stream.h"
 #include "tests/fuzz/support/world.h"
@@ -91,6 +92,24 @@ class FuzzKeeper final : public nvme::ReservationKeeper {
     const test::MemoryDevice& device_;
 };
 
+/// The same for marks.
+class FuzzMarkKeeper final : public nvme::UncorrectableKeeper {
+  public:
+    explicit FuzzMarkKeeper(const test::MemoryDevice& device) : device_(device) {}
+    reactor::Task<core::Result<void>> keep(std::string /*nqn*/,
+                                           std::uint32_t /*nsid*/,
+                                           nvme::UncorrectableBlocks marks) override {
+        CHECK(nvme::UncorrectableBlocks::from(marks.ranges()) == marks);
+        if (device_.fail_with != block::Status::Ok) {
+            co_return core::fail(core::ErrorKind::Internal, "not now");
+        }
+        co_return core::Result<void>();
+    }
+
+  private:
+    const test::MemoryDevice& device_;
+};
+
 class TargetWorld {
   public:
     explicit TargetWorld(frontends::nvme_tcp::TargetLimits limits = small_limits());
@@ -112,6 +131,7 @@ class TargetWorld {
     World world;
     test::MemoryDevice device{"disk", 128};
     FuzzKeeper keeper{device};
+    FuzzMarkKeeper mark_keeper{device};
     std::unique_ptr<frontends::nvme_tcp::Target> target;
     reactor::Endpoint at;
 };

@@ -103,6 +103,23 @@ TEST(Decode_io, what_the_volume_cannot_is_refused) {
     expect_refused(decode_io(discard, target, kMaxBytes), StatusCode::NamespaceWriteProtected);
 }
 
+TEST(Decode_io, write_uncorrectable_names_any_blocks_of_the_volume_and_moves_none) {
+    Namespace target = make_namespace();
+    const auto plan = decode_io(make_io(spec::IoOpcode::WriteUncorrectable, 0, 1000), target, 4096);
+    ASSERT_TRUE(plan.has_value());
+    EXPECT_EQ(plan->action, Action::Mark);
+    EXPECT_EQ(group_of(*plan), CommandGroup::Write);
+    EXPECT_EQ(plan->transfer, Transfer::None);
+    EXPECT_EQ(plan->bytes, 0U);
+    EXPECT_EQ(plan->lba, 0U);
+    EXPECT_EQ(plan->blocks, 1000U);
+    expect_refused(decode_io(make_io(spec::IoOpcode::WriteUncorrectable, 1, 1000), target, 4096),
+                   StatusCode::LbaOutOfRange);
+    target.geometry.read_only = true;
+    expect_refused(decode_io(make_io(spec::IoOpcode::WriteUncorrectable, 0, 1), target, 4096),
+                   StatusCode::NamespaceWriteProtected);
+}
+
 TEST(Decode_io, fused_is_compare_then_write_and_nothing_else) {
     const Namespace target = make_namespace();
     for (unsigned fuse = 0; fuse < 4; ++fuse) {

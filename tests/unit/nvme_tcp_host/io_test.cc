@@ -224,18 +224,27 @@ TEST_F(HostCommandsTest, BadRequests_areRefusedHere) {
     });
 }
 
-TEST_F(HostCommandsTest, Status_ofTheTarget_comesThrough) {
-    target.on_io = [](FakeConnection& connection, const nvme::spec::Command& command,
-                      std::span<const std::byte>) {
-        connection.respond(command.cid, kMedia);
+// Also of blocks that a host has marked (Write Uncorrectable), which say Do Not Retry.
+TEST_F(HostCommandsTest, Status_ofTheTarget_comesThroughAtOnce) {
+    std::uint16_t said = kMedia;
+    int asked = 0;
+    target.on_io = [&](FakeConnection& connection, const nvme::spec::Command& command,
+                       std::span<const std::byte>) {
+        ++asked;
+        connection.respond(command.cid, said);
         return true;
     };
-    with_volume(options(), [](BlockClient& client) -> Task<> {
-        OwnedRequest read(Opcode::Read, 0, 1, std::vector<std::byte>(512));
-        client.start(read.request);
-        const Status status = co_await BlockClient::finish(read.request);
-        EXPECT_EQ(status, Status::IoError);
-        EXPECT_EQ(read.request.nvme_status, kMedia);
+    with_volume(options(), [&](BlockClient& client) -> Task<> {
+        for (const std::uint16_t flag : {std::uint16_t{0}, nvme::spec::kDoNotRetry}) {
+            said = kMedia | flag;
+            asked = 0;
+            OwnedRequest read(Opcode::Read, 0, 1, std::vector<std::byte>(512));
+            client.start(read.request);
+            const Status status = co_await BlockClient::finish(read.request);
+            EXPECT_EQ(status, Status::IoError);
+            EXPECT_EQ(read.request.nvme_status, said);
+            EXPECT_EQ(asked, 1);
+        }
     });
 }
 

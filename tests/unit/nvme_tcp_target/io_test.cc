@@ -213,8 +213,7 @@ TEST_F(TargetIo, BadCommands_getTheirStatusAndNothingElseHappens) {
             EXPECT_EQ(static_cast<int>(outcome.code()), static_cast<int>(code));
         };
         co_await expect(make_command(0x55, 1, 0, false), StatusCode::InvalidOpcode);
-        co_await expect(make_command(0x04, 1, 0, false),
-                        StatusCode::InvalidOpcode);  // Write Uncorrectable
+        co_await expect(make_command(0x06, 1, 0, false), StatusCode::InvalidOpcode);
         co_await expect(make_rw(IoOpcode::Read, 0, 1, false, 2), StatusCode::InvalidNamespace);
         co_await expect(make_rw(IoOpcode::Read, 0, 1, false, 0), StatusCode::InvalidNamespace);
         co_await expect(make_rw(IoOpcode::Read, 0, 1, false, 0xffffffff),
