@@ -18,6 +18,7 @@
 #include "control/reservations.h"
 #include "control/status.h"
 #include "control/subsystems.h"
+#include "control/uncorrectable.h"
 #include "control/virtio_blks.h"
 #include "control/virtio_scsis.h"
 #include "control/volumes.h"
@@ -49,6 +50,7 @@ class ControlPlane {
     Context context_;
     Disks disks_{context_};
     Reservations reservations_{context_};
+    Uncorrectable uncorrectable_{context_};
     reactor::Gate gate_;
 
   public:

@@ -10,6 +10,7 @@
 #include "control/remotes.h"
 #include "control/reservations.h"
 #include "control/subsystems.h"
+#include "control/uncorrectable.h"
 #include "control/validate_nvme.h"
 #include "control/validate_volume.h"
 
@@ -174,6 +175,12 @@ Task<Result<std::uint32_t>> Subsystems::build_namespace(const Object<Namespace>&
         co_return std::unexpected(reservation.error());
     }
     wanted.reservation = std::move(*reservation);
+    // The same: what they know to be bad would read as good.
+    auto uncorrectable = read_uncorrectable(object.known);
+    if (!uncorrectable) {
+        co_return std::unexpected(uncorrectable.error());
+    }
+    wanted.uncorrectable = std::move(*uncorrectable);
     co_return co_await context_.node.add_namespace(wanted);
 }
 
@@ -284,7 +291,7 @@ Task<Result<Empty>> Subsystems::delete_namespace(const opi::DeleteNvmeNamespaceR
         transaction.put(retire(*parent, static_cast<std::uint32_t>(spec.host_nsid()), spec.uuid()));
     }
     if (auto stored = transaction.commit(); !stored) {
-        // As it is now: hosts may have changed its reservation while this waited.
+        // As it is now: hosts may have changed its reservation, or marks, while this waited.
         if (const auto* now = context_.model.find_same(before)) {
             const Object<Namespace> again = *now;
             (void)co_await build_namespace(again, nqn);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "control/child_calls.h"
+
 namespace remora::control {
 
 using core::ErrorKind;
@@ -316,6 +318,20 @@ std::vector<std::string> users_of_remote(const Model& model, const std::string& 
         }
     }
     return names;
+}
+
+Result<const Object<opi::NvmeNamespace>*> find_namespace(const Model& model,
+                                                         const std::string& nqn,
+                                                         std::uint32_t nsid) {
+    for (const auto& [name, object] : model.table<opi::NvmeNamespace>()) {
+        const auto* subsystem = model.find<opi::NvmeSubsystem>(parent_of(name));
+        if (subsystem != nullptr && subsystem->resource.spec().nqn() == nqn &&
+            static_cast<std::uint32_t>(object.resource.spec().host_nsid()) == nsid) {
+            return &object;
+        }
+    }
+    return fail(ErrorKind::NotFound,
+                "namespace " + std::to_string(nsid) + " of " + nqn + " is not in the store (yet)");
 }
 
 std::uint32_t function_of(const opi::VirtioBlk& disk) {

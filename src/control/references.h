@@ -59,6 +59,12 @@ std::optional<std::pair<std::string, std::uint32_t>> split_remote_volume(const s
 const Object<opi::VirtioBlk>* disk_on_function(const Model& model, std::uint32_t function);
 std::uint32_t function_of(const opi::VirtioBlk& disk);
 
+/// The namespace that hosts see under this identifier. Errors: NotFound, also while the call that
+/// makes it has not stored it.
+core::Result<const Object<opi::NvmeNamespace>*> find_namespace(const Model& model,
+                                                               const std::string& nqn,
+                                                               std::uint32_t nsid);
+
 /// Children of a parent resource, by name.
 template <typename M>
 std::vector<std::string> children_of(const Model& model, const std::string& parent) {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "control/child_calls.h"
+#include "control/references.h"
 
 namespace remora::control {
 
@@ -82,20 +82,15 @@ Result<nvme::ReservationRecord> read_reservation(const state::Record& known) {
 reactor::Task<Result<void>> Reservations::keep(std::string nqn,
                                                std::uint32_t nsid,
                                                nvme::ReservationRecord record) {
-    for (const auto& [name, object] : context_.model.table<opi::NvmeNamespace>()) {
-        const auto* subsystem = context_.model.find<opi::NvmeSubsystem>(parent_of(name));
-        if (subsystem == nullptr || subsystem->resource.spec().nqn() != nqn ||
-            static_cast<std::uint32_t>(object.resource.spec().host_nsid()) != nsid) {
-            continue;
-        }
-        Object<opi::NvmeNamespace> changed = object;
-        write_reservation(record, changed.known);
-        Transaction transaction(context_.model);
-        transaction.put(std::move(changed));
-        co_return transaction.commit();
+    const auto found = find_namespace(context_.model, nqn, nsid);
+    if (!found) {
+        co_return std::unexpected(found.error());
     }
-    co_return fail(ErrorKind::NotFound, "namespace " + std::to_string(nsid) + " of " + nqn +
-                                            " is not in the store (yet)");
+    Object<opi::NvmeNamespace> changed = **found;
+    write_reservation(record, changed.known);
+    Transaction transaction(context_.model);
+    transaction.put(std::move(changed));
+    co_return transaction.commit();
 }
 
 }  // namespace remora::control

@@ -230,6 +230,7 @@ Task<Result<std::uint32_t>> LocalNode::add_namespace(NamespaceSpec spec) {
     options.nguid = spec.nguid;
     options.eui64 = spec.eui64;
     options.reservation = std::move(spec.reservation);
+    options.uncorrectable = std::move(spec.uncorrectable);
     const auto nsid = co_await target_.add_namespace(spec.nqn, options);
     if (!nsid) {
         volumes_.release(spec.volume, namespace_user(spec.nqn));

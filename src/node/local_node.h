@@ -50,6 +50,9 @@ class LocalNode : public Node {
     void set_reservation_keeper(nvme::ReservationKeeper& keeper) override {
         target_.set_reservation_keeper(&keeper);
     }
+    void set_uncorrectable_keeper(nvme::UncorrectableKeeper& keeper) override {
+        target_.set_uncorrectable_keeper(&keeper);
+    }
     Task<Result<std::uint32_t>> add_namespace(NamespaceSpec spec) override;
     Task<Result<void>> remove_namespace(std::string nqn, std::uint32_t nsid) override;
 

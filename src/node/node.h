@@ -21,6 +21,8 @@
 #include "nvme/reservation.h"
 #include "nvme/reservation_keeper.h"
 #include "nvme/spec/ana.h"
+#include "nvme/uncorrectable.h"
+#include "nvme/uncorrectable_keeper.h"
 #include "reactor/endpoint.h"
 #include "reactor/task.h"
 #include "services/qos/rates.h"
@@ -80,10 +82,11 @@ struct NamespaceSpec {
     std::string nqn;         ///< Of the subsystem.
     std::uint32_t nsid = 0;  ///< 0: the lowest free one.
     std::string volume;
-    core::Uuid uuid;                        ///< Nil: the volume's.
-    std::array<unsigned char, 16> nguid{};  ///< All zero: none.
-    std::uint64_t eui64 = 0;                ///< 0: none.
-    nvme::ReservationRecord reservation;    ///< As the keeper last had it.
+    core::Uuid uuid;                          ///< Nil: the volume's.
+    std::array<unsigned char, 16> nguid{};    ///< All zero: none.
+    std::uint64_t eui64 = 0;                  ///< 0: none.
+    nvme::ReservationRecord reservation;      ///< As the keeper last had it.
+    nvme::UncorrectableBlocks uncorrectable;  ///< The same.
 };
 
 /// A namespace of a remote controller that is known from before (a restart): its device exists at
@@ -232,6 +235,8 @@ class Node {
     /// Who is given what hosts want to survive a restart; without one they cannot want it. Once,
     /// before the first namespace; it is used until stop() has ended.
     virtual void set_reservation_keeper(nvme::ReservationKeeper& keeper) = 0;
+    /// The same for the blocks that hosts mark uncorrectable.
+    virtual void set_uncorrectable_keeper(nvme::UncorrectableKeeper& keeper) = 0;
     /// Returns the nsid.
     virtual Task<Result<std::uint32_t>> add_namespace(NamespaceSpec spec) = 0;
     virtual Task<Result<void>> remove_namespace(std::string nqn, std::uint32_t nsid) = 0;

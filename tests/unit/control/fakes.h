@@ -102,6 +102,7 @@ class FakeNode final : public node::Node {
     std::map<std::string, node::Rates> volume_rates;
     std::uint16_t next_port = 40000;
     nvme::ReservationKeeper* keeper = nullptr;
+    nvme::UncorrectableKeeper* mark_keeper = nullptr;
     bool refuses_vhosts = false;
     bool remotes_are_busy = false;  ///< delete_remote says that something reads a volume.
 
@@ -204,6 +205,7 @@ class FakeNode final : public node::Node {
         co_return listeners.erase(nqn + " " + at.text()) == 1 ? Result<void>() : missing(nqn);
     }
     void set_reservation_keeper(nvme::ReservationKeeper& to) override { keeper = &to; }
+    void set_uncorrectable_keeper(nvme::UncorrectableKeeper& to) override { mark_keeper = &to; }
     Task<Result<std::uint32_t>> add_namespace(node::NamespaceSpec spec) override {
         if (auto step = steps_.take("add_namespace"); !step) {
             co_return std::unexpected(step.error());
