@@ -39,6 +39,7 @@ THIRD_PARTY = [
     (re.compile(r"^liburing"), "liburing", {"reactor/linux"}),
     (re.compile(r"^sqlite3\.h$"), "SQLite", {"control", "tests/sim/oracle"}),
     (re.compile(r"^isa-l"), "ISA-L", {"core"}),
+    (re.compile(r"^openssl/"), "OpenSSL", {"services/crypto", "control", "tests/unit/crypto", "bench"}),
 ]
 
 # Headers that open a door to the world. Only reactor/linux has doors; the rest is named here.
