@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// CryptDevice: encryption at rest. A volume whose every byte below is AES-XTS ciphertext, with no
+// header and at the same place, so that Linux opens what lies below as
+//
+//   cryptsetup open --type plain --cipher aes-xts-plain64 --key-size 256|512 --sector-size N
+//              [--iv-large-sectors] --key-file KEY DEVICE NAME
+//
+// (--key-size counts both halves of the key; --iv-large-sectors is SectorNumbers::Sectors.)
+//
+// What differs from the device below:
+//  - What was never written, was discarded or came by growing reads as noise: the decryption of
+//    zeros. So it has no write-zeroes, which would tell anyone below where zeros are, and no
+//    discard unless it is allowed, as in dm-crypt (`allow_discards`). With it, those below learn
+//    which blocks are unused, and Opcode::Discard's "reads as zeros" does not hold here.
+//  - No holes: a block of zeros below is none above.
+//
+// XTS keeps content secret, not intact: who can write below can turn any 16 bytes into noise, and
+// put back what a sector was once.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "block/device.h"
+#include "block/reactor_context.h"
+#include "services/crypto/aes_xts.h"
+
+namespace remora::services::crypto {
+
+struct CryptOptions {
+    std::string name;
+    core::Uuid uuid;
+    /// What has a tweak of its own: 512, 1024, 2048 or 4096, at most the block size below.
+    std::uint32_t sector_size = 512;
+    SectorNumbers numbers = SectorNumbers::Sectors;
+    bool allow_discards = false;
+};
+
+class CryptDevice final : public block::Device {
+  public:
+    /// `lower` outlives it. Writes are encrypted into the buffers of `reactors`; one that is not
+    /// among them has only its channels' own.
+    /// Errors: InvalidArgument for a sector size that is none or is larger than a block below.
+    static core::Result<std::unique_ptr<CryptDevice>> create(
+        block::Device& lower,
+        CryptOptions options,
+        std::unique_ptr<const XtsKey> key,
+        std::span<const block::ReactorContext> reactors);
+
+    [[nodiscard]] block::Geometry geometry() const override;
+    /// Errors: ResourceExhausted, those of the device below, and Internal (OpenSSL).
+    core::Result<std::unique_ptr<block::Channel>> open_channel() override;
+    core::Result<void> grow(std::uint64_t block_count) override { return lower_.grow(block_count); }
+    void show_growth() override { lower_.show_growth(); }
+    void add_listener(block::DeviceListener& listener) override { lower_.add_listener(listener); }
+    void remove_listener(block::DeviceListener& listener) override {
+        lower_.remove_listener(listener);
+    }
+    reactor::Task<> stop() override;
+
+    [[nodiscard]] block::Device& lower() const { return lower_; }
+    [[nodiscard]] std::uint32_t sector_size() const { return sector_size_; }
+
+  private:
+    CryptDevice(block::Device& lower,
+                const CryptOptions& options,
+                std::unique_ptr<const XtsKey> key,
+                std::span<const block::ReactorContext> reactors);
+
+    block::Device& lower_;
+    std::uint32_t sector_size_;
+    SectorNumbers numbers_;
+    bool allow_discards_;
+    std::unique_ptr<const XtsKey> key_;
+    std::vector<block::ReactorContext> reactors_;
+};
+
+}  // namespace remora::services::crypto
