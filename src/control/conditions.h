@@ -15,6 +15,8 @@
 
 namespace remora::control {
 
+using reactor::Task;
+
 class Conditions {
   public:
     Conditions(Context& context, WatchHub& watchers) : context_(context), watchers_(watchers) {}
