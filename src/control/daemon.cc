@@ -193,6 +193,14 @@ const std::string& Daemon::grpc_address() const {
     return parts_->server->address();
 }
 
+const std::vector<std::string>& Daemon::services() const {
+    return parts_->server->services();
+}
+
+std::shared_ptr<grpc::Channel> Daemon::channel() const {
+    return parts_->server->channel();
+}
+
 bool Daemon::stop() {
     Parts& all = *parts_;
     all.stopped = true;

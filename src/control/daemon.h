@@ -10,6 +10,10 @@
 #include "core/result.h"
 #include "core/units.h"
 
+namespace grpc {
+class Channel;
+}
+
 namespace remora::control {
 
 struct DaemonOptions {
@@ -34,6 +38,10 @@ class Daemon {
 
     /// ADDR:PORT with the port that was picked.
     [[nodiscard]] const std::string& grpc_address() const;
+    /// What another front of the same calls needs: which services there are, and a way to them. The
+    /// channel must be gone before stop().
+    [[nodiscard]] const std::vector<std::string>& services() const;
+    [[nodiscard]] std::shared_ptr<grpc::Channel> channel() const;
     /// Takes no more calls, ends the data plane. Disks stay plugged into the host, whose I/O waits
     /// for the next remorad. False: guests' requests still wait for a path, so the process must
     /// end without destroying the daemon, as a crash would; nothing is lost by that. Once.

@@ -9,6 +9,9 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/server_builder_option.h>
+#include <grpcpp/impl/server_builder_plugin.h>
+#include <grpcpp/impl/server_initializer.h>
 
 #include "control/grpc_services.h"
 #include "core/log.h"
@@ -26,6 +29,33 @@ void quiet_grpc(gpr_log_func_args* said) {
     log::debug("grpc", log::kv("text", said->message));
 }
 
+/// Asks the server, once it is built, which services it has.
+class ServiceList final : public grpc::ServerBuilderPlugin {
+  public:
+    explicit ServiceList(std::vector<std::string>& names) : names_(names) {}
+
+    std::string name() override { return "service list"; }
+    void InitServer(grpc::ServerInitializer* /*made*/) override {}
+    void Finish(grpc::ServerInitializer* made) override { names_ = *made->GetServiceList(); }
+    void ChangeArguments(const std::string& /*name*/, void* /*value*/) override {}
+
+  private:
+    std::vector<std::string>& names_;
+};
+
+class ListServices final : public grpc::ServerBuilderOption {
+  public:
+    explicit ListServices(std::vector<std::string>& names) : names_(names) {}
+
+    void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}
+    void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+        plugins->push_back(std::make_unique<ServiceList>(names_));
+    }
+
+  private:
+    std::vector<std::string>& names_;
+};
+
 }  // namespace
 
 struct GrpcServer::Parts {
@@ -33,6 +63,7 @@ struct GrpcServer::Parts {
 
     Dispatcher dispatcher;
     Services services;
+    std::vector<std::string> names;
     std::unique_ptr<grpc::Server> server;
 };
 
@@ -60,6 +91,7 @@ core::Result<std::unique_ptr<GrpcServer>> GrpcServer::start(const std::string& a
     add_remora_service(parts->dispatcher, parts->services);
 
     grpc::ServerBuilder builder;
+    builder.SetOption(std::make_unique<ListServices>(parts->names));
     // Without this two daemons could listen on one port and share its clients at random.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     grpc::ResourceQuota quota("remorad");
@@ -84,6 +116,14 @@ core::Result<std::unique_ptr<GrpcServer>> GrpcServer::start(const std::string& a
     const std::string host = address.substr(0, address.rfind(':'));
     return std::unique_ptr<GrpcServer>(
         new GrpcServer(std::move(parts), host + ":" + std::to_string(port)));
+}
+
+const std::vector<std::string>& GrpcServer::services() const {
+    return parts_->names;
+}
+
+std::shared_ptr<grpc::Channel> GrpcServer::channel() const {
+    return parts_->server->InProcessChannel(grpc::ChannelArguments());
 }
 
 void GrpcServer::set_serving(bool serving) {

@@ -8,10 +8,15 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/result.h"
 #include "platform/machine_files.h"
 #include "reactor/reactor.h"
+
+namespace grpc {
+class Channel;
+}
 
 namespace remora::control {
 
@@ -31,6 +36,11 @@ class GrpcServer {
 
     /// ADDR:PORT with the port that was picked.
     [[nodiscard]] const std::string& address() const { return address_; }
+    /// Full names of the services that are answered, in the order of their registration.
+    [[nodiscard]] const std::vector<std::string>& services() const;
+    /// A way in from this process that needs no socket; calls are handled as any other. It must be
+    /// gone before the server.
+    [[nodiscard]] std::shared_ptr<grpc::Channel> channel() const;
     void set_serving(bool serving);
     /// Takes no further calls, gives those under way a few seconds, ends the threads.
     void stop();
