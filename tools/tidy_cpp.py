@@ -20,7 +20,7 @@ RANKS = {
     "nvme": 3, "virtio": 3, "vfio_user": 3,
     "backends": 4, "services": 4, "frontends": 4,
     "node": 5, "platform": 5,
-    "control": 6, "cli": 6, "csi": 6,
+    "control": 6, "rest": 6, "cli": 6, "csi": 6,
     "apps": 7,
 }
 SPLIT = {"backends", "services", "frontends"}
@@ -32,9 +32,10 @@ LINUX_USERS = {LINUX, "node", "apps", "tests", "bench"}
 # Where third-party headers may be included: folders, files, or the tests of a folder.
 THIRD_PARTY = [
     (re.compile(r"^(grpc|grpcpp|google)/|\.pb\.h$"), "gRPC and protobuf",
-     {"control", "cli", "csi", "apps", "tests/unit/api", "tests/fuzz/validation.cc"}),
+     {"control", "rest", "cli", "csi", "apps", "tests/unit/api", "tests/fuzz/validation.cc"}),
     (re.compile(r"^(spdlog|fmt)/"), "the logging library", {"core/log.cc"}),
-    (re.compile(r"^nlohmann/"), "nlohmann-json", {"platform", "control", "cli", "tests/unit/api", "tests/sim/host"}),
+    (re.compile(r"^nlohmann/"), "nlohmann-json", {"platform", "control", "rest", "cli", "tests/unit/api", "tests/sim/host"}),
+    (re.compile(r"^httplib\.h$"), "cpp-httplib", {"rest"}),
     (re.compile(r"^CLI/"), "CLI11", {"cli", "tests/sim/runner", "apps", "bench"}),
     (re.compile(r"^liburing"), "liburing", {"reactor/linux"}),
     (re.compile(r"^sqlite3\.h$"), "SQLite", {"control", "tests/sim/oracle"}),
@@ -56,6 +57,9 @@ ALLOWED_HEADERS = [
     (r"control/daemon\.cc", r"filesystem", "makes the state folder at start"),
     (r"control/.*", r"mutex|condition_variable|future|atomic|semaphore|latch", "gRPC's threads"),
     (r"platform/machine_files\.cc", r"fstream|filesystem", "what the kernel tells of the machine, on gRPC's threads"),
+    (r"rest/connection\.(cc|h)", r"atomic|netinet/tcp\.h|poll\.h|sys/socket\.h|unistd\.h", "HTTP clients' sockets"),
+    (r"rest/http_server\.(cc|h)", r"sys/socket\.h|mutex|condition_variable|future|semaphore", "the HTTP library's threads and listener"),
+    (r"rest/caller\.h", r"mutex", "calls of several threads"),
     (r"cli/.*", r"unistd\.h|sys/ioctl\.h|fstream|filesystem|csignal|atomic", "a terminal, and files named by its user"),
     (r"apps/.*", r"csignal|signal\.h|unistd\.h|atomic|filesystem|sys/prctl\.h", "a program's signals"),
 ]
@@ -77,6 +81,7 @@ BANNED_CALLS = [
 ]
 CALL_EXCEPTIONS = [
     (r"control/sqlite_store\.cc", {"system-call"}),
+    (r"rest/connection\.cc", {"system-call"}),
     (r"apps/.*", {"system-call"}),
     (r"cli/.*", {"system-call", "clock"}),  # gRPC's deadlines are wall clock times
 ]
