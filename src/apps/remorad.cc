@@ -2,8 +2,10 @@
 // remorad: the daemon. Parses the command line, starts, says so on one line, waits for a signal.
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <signal.h>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -11,6 +13,7 @@
 #include "control/daemon.h"
 #include "core/log.h"
 #include "core/units.h"
+#include "rest/server.h"
 
 namespace {
 
@@ -29,6 +32,27 @@ sigset_t block_end_signals() {
     return signals;
 }
 
+/// Says that it is ready, also over HTTP unless `rest_address` is "none", until a signal comes.
+remora::core::Result<void> serve(remora::control::Daemon& daemon,
+                                 const std::string& rest_address,
+                                 const sigset_t& signals) {
+    std::unique_ptr<remora::rest::Server> rest;
+    if (rest_address != "none") {
+        auto started =
+            remora::rest::Server::start(rest_address, daemon.channel(), daemon.services());
+        if (!started) {
+            return remora::core::fail("--rest-listen", started.error());
+        }
+        rest = std::move(*started);
+    }
+    const std::string rest_text = rest == nullptr ? "" : " rest=" + rest->address();
+    std::printf("remorad ready: grpc=%s%s\n", daemon.grpc_address().c_str(), rest_text.c_str());
+    std::fflush(stdout);
+    int signal_number = 0;
+    sigwait(&signals, &signal_number);
+    return {};  // REST ends here: first the callers, then what they call.
+}
+
 }  // namespace
 
 // NOLINTNEXTLINE(bugprone-exception-escape): what still throws here ends the program, as it should
@@ -36,6 +60,7 @@ int main(int argc, char** argv) {
     remora::control::DaemonOptions options;
     std::string memory = "64M";
     std::string level_text = "info";
+    std::string rest_address = "127.0.0.1:8082";
     unsigned poll_us = 100;
     unsigned path_timeout_s = 30;
     CLI::App app("remorad: reaches block volumes over the network and shows them to hosts",
@@ -46,6 +71,9 @@ int main(int argc, char** argv) {
     app.add_option("--state", options.state_directory, "durable state; made if missing")
         ->required();
     app.add_option("--grpc", options.grpc_address, "where gRPC listens; port 0 picks one")
+        ->capture_default_str();
+    app.add_option("--rest-listen", rest_address,
+                   "where REST listens; port 0 picks one, none turns it off")
         ->capture_default_str();
     app.add_option("--cores", options.cores, "one pinned reactor a core, e.g. 0,1")->delimiter(',');
     app.add_option("--socket-dir", options.socket_directory,
@@ -86,10 +114,9 @@ int main(int argc, char** argv) {
     if (!daemon) {
         return refuse(daemon.error().message, 1);
     }
-    std::printf("remorad ready: grpc=%s\n", (*daemon)->grpc_address().c_str());
-    std::fflush(stdout);
-    int signal_number = 0;
-    sigwait(&signals, &signal_number);
+    if (auto served = serve(**daemon, rest_address, signals); !served) {
+        return refuse(served.error().message, 1);
+    }
     if (!(*daemon)->stop()) {
         remora::log::warn(
             "stopped with work under way; guests' requests go on with the next remorad");
