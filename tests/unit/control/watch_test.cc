@@ -197,7 +197,12 @@ void fill(google::protobuf::Message& message, int depth = 0) {
             case FieldDescriptor::CPPTYPE_MESSAGE:
                 fill(*reflection->MutableMessage(&message, field), depth + 1);
                 break;
-            default:
+            case FieldDescriptor::CPPTYPE_UINT64:
+                reflection->SetUInt64(&message, field, 1);
+                break;
+            case FieldDescriptor::CPPTYPE_BOOL:
+            case FieldDescriptor::CPPTYPE_DOUBLE:
+            case FieldDescriptor::CPPTYPE_FLOAT:
                 break;
         }
     }
