@@ -4,6 +4,7 @@
 
 #include <google/protobuf/descriptor.h>
 
+#include "google/api/field_behavior.pb.h"
 #include "tests/unit/control/grpc_fixture.h"
 
 namespace remora::test {
@@ -166,13 +167,23 @@ TEST_F(GrpcTest, Watch_streams_untilTheClientGoes) {
 
 // --- Capabilities ---
 
+bool is_required(const google::protobuf::FieldDescriptor& field) {
+    const auto& options = field.options();
+    for (int i = 0; i < options.ExtensionSize(google::api::field_behavior); ++i) {
+        if (options.GetExtension(google::api::field_behavior, i) == google::api::REQUIRED) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /// Something in each required field.
 void fill(google::protobuf::Message& message, int depth = 0) {
     using google::protobuf::FieldDescriptor;
     const auto* reflection = message.GetReflection();
     for (int i = 0; i < message.GetDescriptor()->field_count() && depth < 4; ++i) {
         const FieldDescriptor* field = message.GetDescriptor()->field(i);
-        if (field->is_repeated() || field->real_containing_oneof() != nullptr) {
+        if (field->is_repeated() || !(is_required(*field) || field->name() == "name")) {
             continue;
         }
         switch (field->cpp_type()) {
@@ -191,9 +202,12 @@ void fill(google::protobuf::Message& message, int depth = 0) {
             case FieldDescriptor::CPPTYPE_UINT32:
                 reflection->SetUInt32(&message, field, 1);
                 break;
-            case FieldDescriptor::CPPTYPE_ENUM:
-                reflection->SetEnumValue(&message, field, field->enum_type()->value(1)->number());
+            case FieldDescriptor::CPPTYPE_ENUM: {
+                const auto* tcp = field->enum_type()->FindValueByName("NVME_TRANSPORT_TYPE_TCP");
+                const auto* first = field->enum_type()->value(1);
+                reflection->SetEnumValue(&message, field, (tcp != nullptr ? tcp : first)->number());
                 break;
+            }
             case FieldDescriptor::CPPTYPE_MESSAGE:
                 fill(*reflection->MutableMessage(&message, field), depth + 1);
                 break;
