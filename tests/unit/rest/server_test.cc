@@ -79,9 +79,11 @@ class RestTest : public testing::Test {
         EXPECT_EQ(result->get_header_value("Content-Type"), kJson);
         return json::parse(result->body);
     }
-    /// No call ends before the latch is released.
-    void block_until(std::latch& release) {
-        thread_->reactor().post_function([&release] { release.wait(); });
+    /// No call ends before the latch is counted down, which the reactor holds as well.
+    std::shared_ptr<std::latch> block() {
+        auto release = std::make_shared<std::latch>(1);
+        thread_->reactor().post_function([release] { release->wait(); });
+        return release;
     }
     json create_volume(const std::string& id) {
         return post("/v1/mallocVolumes?malloc_volume_id=" + id,
@@ -290,10 +292,9 @@ TEST_F(RestTest, Errors_haveStatusCodeAndASentence) {
 
 TEST_F(RestTest, Deadline_ofACallThatDoesNotEnd_is504) {
     serve();
-    std::latch release(1);
-    block_until(release);
+    const auto release = block();
     const auto answer = client_->Get("/v1/status", httplib::Headers{{"Grpc-Timeout", "100m"}});
-    release.count_down();
+    release->count_down();
     EXPECT_EQ(read(answer, 504).at("code"), 4);
     EXPECT_TRUE(get("/v1/status").at("ready").get<bool>());
 }
@@ -428,8 +429,7 @@ TEST_F(RestTest, Stop_withRequestsUnderWay_endsInTime) {
     slow.send("GET /v1/sta");
     EXPECT_TRUE(get("/v1/status").at("ready").get<bool>());
 
-    std::latch release(1);
-    block_until(release);
+    const auto release = block();
     RawClient waiting(port_);
     waiting.send("GET /v1/status HTTP/1.1\r\nHost: h\r\n\r\n");
 
@@ -437,7 +437,7 @@ TEST_F(RestTest, Stop_withRequestsUnderWay_endsInTime) {
     rest_->stop();
     const auto took = std::chrono::steady_clock::now() - start;
 
-    release.count_down();
+    release->count_down();
     EXPECT_LT(took, std::chrono::seconds(10));
     // Cancelled, or not taken any more when it came too late.
     EXPECT_THAT(waiting.receive_all(true), testing::AnyOf(StartsWith("HTTP/1.1 499 "), ""));
