@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/assess.h"
 
+#include <map>
+#include <optional>
+
 #include "control/references.h"
 #include "control/remotes.h"
 
@@ -50,6 +53,23 @@ void assess_limits(const Context& context, std::vector<Assessment>& out) {
     }
 }
 
+/// The data plane's word on each remote controller, asked once: many disks may be of one.
+using Remotes = std::map<std::string, std::optional<node::RemoteStatus>, std::less<>>;
+
+Remotes ask_remotes(const Context& context) {
+    Remotes out;
+    for (const auto& [name, object] : context.model.table<opi::NvmeRemoteController>()) {
+        const std::string id(last_segment(name));
+        out.emplace(id, context.node.remote_status(id));
+    }
+    return out;
+}
+
+const node::RemoteStatus* status_of(const Remotes& remotes, std::string_view id) {
+    const auto found = remotes.find(id);
+    return found == remotes.end() || !found->second ? nullptr : &*found->second;
+}
+
 /// How many of a remote controller's paths are live, of how many.
 struct PathCount {
     std::size_t all = 0;
@@ -58,16 +78,17 @@ struct PathCount {
 };
 
 PathCount assess_paths(const Context& context,
+                       const Remotes& remotes,
                        const std::string& controller,
                        std::vector<Assessment>& out) {
     PathCount count;
-    const auto status = context.node.remote_status(std::string(last_segment(controller)));
+    const node::RemoteStatus* status = status_of(remotes, last_segment(controller));
     for (const auto* path : paths_of(context.model, controller)) {
         ++count.all;
         Assessment one = about(*path);
         one.ready = ready(false, "NotStarted", "it is not connected yet");
-        for (const node::RemotePathStatus& shown :
-             status ? status->paths : std::vector<node::RemotePathStatus>()) {
+        for (std::size_t i = 0; status != nullptr && i < status->paths.size(); ++i) {
+            const node::RemotePathStatus& shown = status->paths[i];
             if (shown.id != last_segment(path->resource.name())) {
                 continue;
             }
@@ -87,9 +108,9 @@ PathCount assess_paths(const Context& context,
     return count;
 }
 
-void assess_remotes(const Context& context, std::vector<Assessment>& out) {
+void assess_remotes(const Context& context, const Remotes& remotes, std::vector<Assessment>& out) {
     for (const auto& [name, object] : context.model.table<opi::NvmeRemoteController>()) {
-        const PathCount paths = assess_paths(context, name, out);
+        const PathCount paths = assess_paths(context, remotes, name, out);
         Assessment one = about(object);
         one.ready = paths.live > 0   ? ready(true, "Connected")
                     : paths.all == 0 ? ready(false, "NoPath", "create a path for it")
@@ -105,7 +126,9 @@ void assess_remotes(const Context& context, std::vector<Assessment>& out) {
 }
 
 /// Of the host disk, from the host's function down.
-Assessment assess_disk(const Context& context, const Object<opi::VirtioBlk>& disk) {
+Assessment assess_disk(const Context& context,
+                       const Remotes& remotes,
+                       const Object<opi::VirtioBlk>& disk) {
     Assessment one = about(disk);
     const std::string& volume = disk.known.volume();
     const auto parts = split_remote_volume(volume);
@@ -125,10 +148,11 @@ Assessment assess_disk(const Context& context, const Object<opi::VirtioBlk>& dis
     } else if (!context.node.find_volume(volume)) {
         one.ready = ready(false, "NoVolume", "the volume " + volume + " is not there");
     } else if (remote && live == 0) {
-        one.ready = ready(false, "NoPathLive",
-                          "no way to its volume: the host's requests wait" +
-                              (status && !status->last_error.empty() ? "; " + status->last_error
-                                                                     : std::string()));
+        one.ready =
+            ready(false, "NoPathLive",
+                  "no way to its volume: the host's requests wait" +
+                      (status != nullptr && !status->last_error.empty() ? "; " + status->last_error
+                                                                        : std::string()));
     } else if (context.host.can_plug() && !plugged) {
         one.ready =
             ready(false, "NotPlugged", "the host has not got it: " + context.host.trouble());
@@ -141,9 +165,9 @@ Assessment assess_disk(const Context& context, const Object<opi::VirtioBlk>& dis
     return one;
 }
 
-void assess_disks(const Context& context, std::vector<Assessment>& out) {
+void assess_disks(const Context& context, const Remotes& remotes, std::vector<Assessment>& out) {
     for (const auto& [name, disk] : context.model.table<opi::VirtioBlk>()) {
-        Assessment one = assess_disk(context, disk);
+        Assessment one = assess_disk(context, remotes, disk);
         const auto* attachment = context.model.find<api::Attachment>(disk.known.attachment());
         if (attachment != nullptr) {
             Assessment whole = one;
@@ -163,8 +187,9 @@ std::vector<Assessment> assess_all(const Context& context) {
     assess_volumes<opi::NullVolume>(context, out);
     assess_volumes<opi::AioVolume>(context, out);
     assess_limits(context, out);
-    assess_remotes(context, out);
-    assess_disks(context, out);
+    const Remotes remotes = ask_remotes(context);
+    assess_remotes(context, remotes, out);
+    assess_disks(context, remotes, out);
     return out;
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Overview: volumes of all kinds.
+#include <functional>
+#include <iterator>
 #include <map>
+#include <type_traits>
 
 #include "control/overview.h"
 #include "control/references.h"
@@ -14,8 +17,9 @@ namespace {
 
 constexpr std::string_view kList = "all volumes";
 
-/// By name; names of different kinds differ.
-using Volumes = std::map<std::string, api::VolumeOverview, NaturalLess>;
+/// How to describe each volume, by its name; names of different kinds differ. Only what a page
+/// shows is described: who uses a volume is asked of all there is.
+using Volumes = std::map<std::string, std::function<void(api::VolumeOverview&)>, NaturalLess>;
 
 void describe(const Context& context, const std::string& volume, api::VolumeOverview& out) {
     out.set_name(volume);
@@ -37,17 +41,19 @@ void describe(const Context& context, const std::string& volume, api::VolumeOver
 template <typename M>
 void add_own(const Context& context, const char* kind, Volumes& out) {
     for (const auto& [name, object] : context.model.table<M>()) {
+        const M& resource = object.resource;
         const std::string volume = node_volume_name<M>(name);
-        api::VolumeOverview& one = out[volume];
-        one.set_kind(kind);
-        describe(context, volume, one);
-        if (!one.ready()) {
-            one.set_uuid(object.resource.uuid());
-            one.set_reason("its back end could not be opened; the log says why");
-        }
-        if constexpr (std::is_same_v<M, opi::AioVolume>) {
-            one.add_chain(object.resource.filename());
-        }
+        out[volume] = [&context, &resource, kind, volume](api::VolumeOverview& one) {
+            one.set_kind(kind);
+            describe(context, volume, one);
+            if (!one.ready()) {
+                one.set_uuid(resource.uuid());
+                one.set_reason("its back end could not be opened; the log says why");
+            }
+            if constexpr (std::is_same_v<M, opi::AioVolume>) {
+                one.add_chain(resource.filename());
+            }
+        };
     }
 }
 
@@ -57,19 +63,21 @@ void add_remote(const Context& context, Volumes& out) {
         if (!status) {
             continue;
         }
+        const bool live = status->state == node::PathState::Live;
+        const std::string reason =
+            status->last_error.empty() ? "no path is connected" : status->last_error;
         for (const node::RemoteNamespace& space : status->namespaces) {
-            api::VolumeOverview& one = out[space.volume];
-            one.set_kind("remote");
-            describe(context, space.volume, one);
-            one.set_ready(one.ready() && status->state == node::PathState::Live);
-            if (!one.ready()) {
-                one.set_reason(status->last_error.empty() ? "no path is connected"
-                                                          : status->last_error);
-            }
-            one.add_chain(name);
-            for (const auto* path : paths_of(context.model, name)) {
-                one.add_chain(path->resource.name());
-            }
+            out[space.volume] = [&context, live, reason, controller = name,
+                                 volume = space.volume](api::VolumeOverview& one) {
+                one.set_kind("remote");
+                describe(context, volume, one);
+                one.set_ready(one.ready() && live);
+                one.set_reason(one.ready() ? "" : reason);
+                one.add_chain(controller);
+                for (const auto* path : paths_of(context.model, controller)) {
+                    one.add_chain(path->resource.name());
+                }
+            };
         }
     }
 }
@@ -92,7 +100,7 @@ Task<Result<api::ListVolumesResponse>> Overview::volumes(const api::ListVolumesR
             out.set_next_page_token(page_token(kList, std::prev(at)->first));
             break;
         }
-        *out.add_volumes() = std::move(at->second);
+        at->second(*out.add_volumes());
     }
     co_return out;
 }

@@ -140,8 +140,9 @@ void WatchHub::publish_conditions(const std::string& kind, const api::ResourceCo
 void WatchHub::publish(api::ResourceEvent event) {
     event.set_revision(revision_);
     const auto shared = std::make_shared<const api::ResourceEvent>(std::move(event));
+    forget_closed();
     std::erase_if(watchers_, [&shared](const std::shared_ptr<Watcher>& watcher) {
-        return watcher->wants(shared->kind()) ? !watcher->push(shared) : watcher.use_count() == 1;
+        return watcher->wants(shared->kind()) && !watcher->push(shared);
     });
 }
 
