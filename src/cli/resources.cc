@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/resources.h"
 
-#include <memory>
 #include <utility>
 #include <vector>
 
 #include <google/protobuf/descriptor.h>
-#include <google/protobuf/field_mask.pb.h>
 
+#include "cli/calls.h"
 #include "cli/limits.h"
 #include "cli/output.h"
 #include "core/check.h"
@@ -20,49 +19,6 @@ namespace remora::cli {
 namespace {
 
 namespace api = remora::v1;
-namespace pb = google::protobuf;
-using MessagePtr = std::unique_ptr<Message>;
-
-MessagePtr make(const pb::Descriptor* type) {
-    return MessagePtr(pb::MessageFactory::generated_factory()->GetPrototype(type)->New());
-}
-
-/// One call of a kind's service, with its messages.
-struct Call {
-    std::string_view service;
-    const pb::MethodDescriptor* method = nullptr;
-    MessagePtr request;
-    MessagePtr response;
-
-    /// The method must exist: kinds are constant data that a test walks.
-    Call(const Kind& kind, const std::string& name) : service(kind.service) {
-        const auto* found =
-            pb::DescriptorPool::generated_pool()->FindServiceByName(std::string(kind.service));
-        CHECK(found != nullptr);
-        method = found->FindMethodByName(name);
-        CHECK(method != nullptr);
-        request = make(method->input_type());
-        response = make(method->output_type());
-    }
-
-    void set(const std::string& field, const std::string& value) const {
-        const auto* found = request->GetDescriptor()->FindFieldByName(field);
-        CHECK(found != nullptr);
-        request->GetReflection()->SetString(request.get(), found, value);
-    }
-
-    void run(Client& client) const { client.call(service, method->name(), *request, *response); }
-};
-
-std::string of(std::string_view verb, const Kind& kind, std::string_view suffix = {}) {
-    return std::string(verb) + std::string(kind.message) + std::string(suffix);
-}
-
-std::string name_of(const Message& resource) {
-    const auto* field = resource.GetDescriptor()->FindFieldByName("name");
-    CHECK(field != nullptr);
-    return resource.GetReflection()->GetString(resource, field);
-}
 
 void print_table(const Session& session, const Kind& kind, const std::vector<MessagePtr>& all) {
     std::vector<std::string> titles{"NAME"};
@@ -105,40 +61,6 @@ void print_all(const Session& session, const Kind& kind, const std::vector<Messa
     session.out << (all.empty() ? "]\n" : "\n]\n");
 }
 
-/// The field that holds the resources of a list's answer.
-const pb::FieldDescriptor* items_field(const pb::Descriptor& response) {
-    const pb::FieldDescriptor* items = nullptr;
-    for (int i = 0; i < response.field_count(); ++i) {
-        if (response.field(i)->is_repeated()) {
-            items = response.field(i);
-        }
-    }
-    CHECK(items != nullptr);
-    return items;
-}
-
-/// Takes one page's resources; returns the token of the next page, "" after the last.
-std::string take_page(Message& response, std::vector<MessagePtr>& all) {
-    const auto* items = items_field(*response.GetDescriptor());
-    const auto* reflection = response.GetReflection();
-    for (int i = 0; i < reflection->FieldSize(response, items); ++i) {
-        MessagePtr resource = make(items->message_type());
-        resource->CopyFrom(reflection->GetRepeatedMessage(response, items, i));
-        all.push_back(std::move(resource));
-    }
-    const auto* token = response.GetDescriptor()->FindFieldByName("next_page_token");
-    return token == nullptr ? "" : reflection->GetString(response, token);
-}
-
-std::string parent_name(const Kind& kind, const std::string& typed) {
-    if (typed.empty() && kind.list_needs_parent) {
-        refuse_argument("say whose: remora list " + std::string(kind.name) + " PARENT");
-    }
-    // "-" in place of an id stands for all parents (AIP-159).
-    const std::string id = typed.empty() ? "-" : typed;
-    return id.find('/') == std::string::npos ? std::string(kind.parent) + "/" + id : id;
-}
-
 std::string volume_reference(const Kind& kind, const std::string& typed) {
     if (kind.parent.empty() && typed.find('/') == std::string::npos) {
         return std::string(kind.pattern) + "/" + typed;
@@ -161,17 +83,6 @@ void print_opi_stats(const Session& session, const opi_api::storage::v1::VolumeS
     table.print(session.out);
 }
 
-/// The field of a Create or Update request that holds the resource.
-const pb::FieldDescriptor& resource_field(const Call& call) {
-    const auto* type = call.request->GetDescriptor();
-    for (int i = 0; i < type->field_count(); ++i) {
-        if (type->field(i)->message_type() == call.method->output_type()) {
-            return *type->field(i);
-        }
-    }
-    CHECK(false);
-}
-
 /// Asks for the object, has it changed, and sends what lies under `path`.
 template <typename Change>
 void update(const Session& session,
@@ -180,21 +91,10 @@ void update(const Session& session,
             std::string_view path,
             Change change) {
     Client client(session);
-    Call before(kind, of("Get", kind));
-    before.set("name", full_name(kind, typed));
-    before.run(client);
-    Call call(kind, of("Update", kind));
-    const auto* type = call.request->GetDescriptor();
-    const auto* reflection = call.request->GetReflection();
-    Message& resource = *reflection->MutableMessage(call.request.get(), &resource_field(call));
-    resource.CopyFrom(*before.response);
-    change(resource);
-    const auto* mask = type->FindFieldByName("update_mask");
-    CHECK(mask != nullptr);
-    as<pb::FieldMask>(*reflection->MutableMessage(call.request.get(), mask))
-        .add_paths(std::string(path));
-    call.run(client);
-    print_one(session, kind, std::move(call.response));
+    const MessagePtr resource = get_resource(client, kind, typed);
+    change(*resource);
+    const std::string mask(path);
+    print_one(session, kind, update_resource(client, kind, *resource, {&mask, 1}));
 }
 
 }  // namespace
@@ -203,49 +103,20 @@ void create(const Session& session,
             const Kind& kind,
             const std::string& typed,
             const Values& values) {
-    Call call(kind, of("Create", kind));
-    const pb::FieldDescriptor& resource = resource_field(call);
-    std::string id = typed;
-    if (!kind.parent.empty()) {
-        const auto [parent, child_id] = split_child(kind, typed);
-        call.set("parent", parent);
-        id = child_id;
-    }
-    call.set(resource.name() + "_id", id);
-    kind.build(values,
-               *call.request->GetReflection()->MutableMessage(call.request.get(), &resource));
+    const MessagePtr resource = new_resource(kind);
+    kind.build(values, *resource);
     Client client(session);
-    call.run(client);
-    print_one(session, kind, std::move(call.response));
+    print_one(session, kind, create_resource(client, kind, typed, *resource));
 }
 
 void get(const Session& session, const Kind& kind, const std::string& typed) {
-    Call call(kind, of("Get", kind));
-    call.set("name", full_name(kind, typed));
     Client client(session);
-    call.run(client);
-    print_one(session, kind, std::move(call.response));
+    print_one(session, kind, get_resource(client, kind, typed));
 }
 
 void list(const Session& session, const Kind& kind, const std::string& parent) {
     Client client(session);
-    std::vector<MessagePtr> all;
-    std::string token;
-    do {
-        Call call(kind, of("List", kind, "s"));
-        if (!kind.parent.empty()) {
-            call.set("parent", parent_name(kind, parent));
-        }
-        call.set("page_token", token);
-        call.run(client);
-        std::string next = take_page(*call.response, all);
-        if (!next.empty() && next == token) {
-            throw Refused(grpc::StatusCode::INTERNAL,
-                          "the daemon's list does not go on: its page token leads to itself");
-        }
-        token = std::move(next);
-    } while (!token.empty());
-    print_all(session, kind, all);
+    print_all(session, kind, list_resources(client, kind, parent));
 }
 
 void remove(const Session& session,
@@ -253,16 +124,7 @@ void remove(const Session& session,
             const std::string& typed,
             bool allow_missing) {
     Client client(session);
-    if (kind.remove != nullptr) {
-        kind.remove(client, typed, allow_missing);
-    } else {
-        Call call(kind, of("Delete", kind));
-        call.set("name", full_name(kind, typed));
-        const auto* field = call.request->GetDescriptor()->FindFieldByName("allow_missing");
-        CHECK(field != nullptr);
-        call.request->GetReflection()->SetBool(call.request.get(), field, allow_missing);
-        call.run(client);
-    }
+    delete_resource(client, kind, typed, allow_missing);
     if (session.json()) {
         session.out << "{}\n";
     } else {
@@ -304,13 +166,11 @@ void stats(const Session& session, const Kind& kind, const std::string& typed) {
         volume_stats(session, volume_reference(kind, typed));
         return;
     }
-    Call call(kind, of("Stats", kind));
-    call.set("name", full_name(kind, typed));
     Client client(session);
-    call.run(client);
-    const auto* field = call.response->GetDescriptor()->FindFieldByName("stats");
+    const MessagePtr answer = get_stats(client, kind, typed);
+    const auto* field = answer->GetDescriptor()->FindFieldByName("stats");
     CHECK(field != nullptr);
-    const Message& counters = call.response->GetReflection()->GetMessage(*call.response, field);
+    const Message& counters = answer->GetReflection()->GetMessage(*answer, field);
     if (session.json()) {
         session.out << to_json(counters);
     } else {

@@ -8,6 +8,7 @@
 #include "storage/backend_malloc.pb.h"
 #include "storage/backend_nvme.pb.h"
 #include "storage/frontend_nvme.pb.h"
+#include "storage/middleend_qos_volume.pb.h"
 #include "tests/unit/cli/fake_daemon.h"
 
 namespace remora::cli {
@@ -88,6 +89,14 @@ TEST(List, Nothing_is_an_empty_json_list) {
     const Ran ran = run_at(daemon, {"-o", "json", "list", "attachment"});
 
     EXPECT_EQ(ran.out, "[]\n");
+}
+
+TEST(List, Qos_volumes_are_asked_for_under_opis_parent) {
+    FakeDaemon daemon;
+
+    run_at(daemon, {"list", "qos"});
+
+    EXPECT_EQ(daemon.request<opi::ListQosVolumesRequest>().parent(), "volumes");
 }
 
 TEST(List, Token_that_leads_to_itself_is_an_error) {
