@@ -37,6 +37,7 @@ THIRD_PARTY = [
     (re.compile(r"^nlohmann/"), "nlohmann-json", {"platform", "control", "rest", "cli", "tests/unit/api", "tests/sim/host"}),
     (re.compile(r"^httplib\.h$"), "cpp-httplib", {"rest"}),
     (re.compile(r"^CLI/"), "CLI11", {"cli", "tests/sim/runner", "apps", "bench"}),
+    (re.compile(r"^yaml-cpp/"), "yaml-cpp", {"cli"}),
     (re.compile(r"^liburing"), "liburing", {"reactor/linux"}),
     (re.compile(r"^sqlite3\.h$"), "SQLite", {"control", "tests/sim/oracle"}),
     (re.compile(r"^isa-l"), "ISA-L", {"core"}),

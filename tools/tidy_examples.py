@@ -76,6 +76,7 @@ EXAMPLES: list[tuple[str, dict[str, str], dict[str, str]]] = [
     ("third-party", {"src/core/log.cc": source("#include <spdlog/spdlog.h>\n")}, {"src/core/a.cc": source("#include <spdlog/spdlog.h>\n")}),
     ("third-party", {"src/platform/a.cc": source("#include <nlohmann/json.hpp>\n")}, {"src/nvme/a.cc": source("#include <nlohmann/json.hpp>\n")}),
     ("third-party", {"src/cli/a.cc": source("#include <CLI/CLI.hpp>\n")}, {"src/control/a.cc": source("#include <CLI/CLI.hpp>\n")}),
+    ("third-party", {"src/cli/a.cc": source("#include <yaml-cpp/parser.h>\n")}, {"src/control/a.cc": source("#include <yaml-cpp/parser.h>\n")}),
     ("third-party", {"src/reactor/linux/a.cc": source("#include <liburing.h>\n")}, {"src/reactor/a.cc": source("#include <liburing.h>\n")}),
     ("third-party", {"src/control/a.cc": source("#include <sqlite3.h>\n")}, {"tests/unit/node/a.cc": source("#include <sqlite3.h>\n")}),
     ("world", {"src/reactor/linux/a.cc": source("#include <sys/socket.h>\n")}, {"src/nvme/a.cc": source("#include <sys/socket.h>\n")}),

@@ -50,6 +50,15 @@ std::span<const Kind> kinds() {
     return kAll;
 }
 
+const Kind* find_kind(std::string_view name) {
+    for (const Kind& kind : kinds()) {
+        if (name == kind.name || name == kind.plural) {
+            return &kind;
+        }
+    }
+    return nullptr;
+}
+
 std::pair<std::string, std::string> split_child(const Kind& kind, const std::string& typed) {
     const std::size_t slash = typed.find('/');
     if (slash == std::string::npos || slash == 0 || slash + 1 == typed.size() ||

@@ -92,9 +92,23 @@ struct Kind {
     /// Where its limits of rate are, which its Update call changes under `limits_path`; null: none.
     opi_api::storage::v1::QosLimit* (*limits)(Message&) = nullptr;
     std::string_view limits_path = {};
+    /// Paths that its Update call changes; all else is as it was made.
+    std::span<const std::string_view> changeable = {};
+    /// Paths that the daemon chooses although a request may have them: not compared, not exported.
+    std::span<const std::string_view> chosen = {};
+    /// Instead of the Create call.
+    void (*create)(Client&, const Message& resource, const std::string& typed) = nullptr;
     /// Instead of the Delete call.
     void (*remove)(Client&, const std::string& typed, bool allow_missing) = nullptr;
 };
+
+/// Whether one can be made, and declared in a site's file.
+inline bool can_create(const Kind& kind) {
+    return kind.build != nullptr || kind.create != nullptr;
+}
+
+/// The kind that is called so, in the singular or the plural; null when there is none.
+const Kind* find_kind(std::string_view name);
 
 /// All kinds, in the order of the chain from a volume to a host's disk.
 std::span<const Kind> kinds();

@@ -2,6 +2,7 @@
 // Disks of the local host: virtio-blk functions, and what `remora attach` makes.
 #include <array>
 #include <charconv>
+#include <optional>
 
 #include <google/protobuf/empty.pb.h>
 
@@ -37,6 +38,34 @@ void build_virtio(const Values& values, Message& resource) {
     set_limits(values, *disk.mutable_max_limit());
 }
 
+/// Digits of a host's function.
+std::optional<std::int32_t> read_function(std::string_view digits) {
+    std::int32_t function = 0;
+    const auto [end, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), function);
+    if (error != std::errc{} || end != digits.data() + digits.size() || function < 0) {
+        return std::nullopt;
+    }
+    return function;
+}
+
+/// `remora attach`, at the function that is its name.
+void create_attachment(Client& client, const Message& resource, const std::string& typed) {
+    const auto& wanted = as<api::Attachment>(resource);
+    api::AttachVolumeRequest request;
+    *request.mutable_discovery() = wanted.discovery();
+    request.set_volume_uuid(wanted.volume_uuid());
+    request.set_hostnqn(wanted.hostnqn());
+    const auto function = read_function(typed);
+    if (!function || (wanted.host_function() != 0 && wanted.host_function() != *function)) {
+        refuse_argument("an attachment is called by its host function, such as 3: '" + typed +
+                        "' will not do");
+    }
+    request.set_host_function(*function);
+    api::Attachment made;
+    client.call("remora.v1.RemoraService", "AttachVolume", request, made);
+}
+
 /// An attachment is detached: by its function ("3", "attachments/3") or its volume's UUID.
 void remove_attachment(Client& client, const std::string& typed, bool allow_missing) {
     api::DetachVolumeRequest request;
@@ -44,11 +73,8 @@ void remove_attachment(Client& client, const std::string& typed, bool allow_miss
     constexpr std::string_view kCollection = "attachments/";
     const std::string_view digits =
         typed.starts_with(kCollection) ? std::string_view(typed).substr(kCollection.size()) : typed;
-    std::int32_t function = 0;
-    const auto [end, error] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), function);
-    if (error == std::errc{} && end == digits.data() + digits.size()) {
-        request.set_host_function(function);
+    if (const auto function = read_function(digits)) {
+        request.set_host_function(*function);
     } else {
         request.set_volume_uuid(std::string(digits));
     }
@@ -87,6 +113,8 @@ constexpr std::array kAttachmentColumns{
                return format_endpoint(from.traddr(), from.trsvcid());
            }}};
 
+constexpr std::array kChangeable{std::string_view("max_limit")};
+
 constexpr std::array kDisks{
     Kind{.name = "virtio-blk",
          .plural = "virtio-blks",
@@ -102,7 +130,8 @@ constexpr std::array kDisks{
          .counters = Counters::Opi,
          .pattern = "virtioBlks",
          .limits = [](Message& m) { return as<opi::VirtioBlk>(m).mutable_max_limit(); },
-         .limits_path = "max_limit"},
+         .limits_path = "max_limit",
+         .changeable = kChangeable},
     Kind{.name = "attachment",
          .plural = "attachments",
          .what = "a remote volume that is a disk of the host",
@@ -112,6 +141,7 @@ constexpr std::array kDisks{
          .example = "3",
          .columns = kAttachmentColumns,
          .uuid_is_name = true,
+         .create = create_attachment,
          .remove = remove_attachment}};
 
 }  // namespace

@@ -185,6 +185,15 @@ constexpr std::string_view kBackend = "opi_api.storage.v1.NvmeRemoteControllerSe
 
 constexpr std::string_view kRemora = "remora.v1.RemoraService";
 
+constexpr std::array kControllerChangeable{
+    std::string_view("spec.max_nsq"), std::string_view("spec.max_ncq"),
+    std::string_view("spec.sqes"), std::string_view("spec.cqes"),
+    std::string_view("spec.max_namespaces")};
+constexpr std::array kControllerChosen{std::string_view("spec.nvme_controller_id")};
+constexpr std::array kRemoteChangeable{std::string_view("multipath"),
+                                       std::string_view("io_queues_count"),
+                                       std::string_view("queue_size"), std::string_view("tcp")};
+
 constexpr std::array kNvme{
     Kind{.name = "subsystem",
          .plural = "subsystems",
@@ -210,7 +219,9 @@ constexpr std::array kNvme{
          .columns = kControllerColumns,
          .flags = kControllerFlags,
          .build = build_controller,
-         .counters = Counters::Opi},
+         .counters = Counters::Opi,
+         .changeable = kControllerChangeable,
+         .chosen = kControllerChosen},
     Kind{.name = "namespace",
          .plural = "namespaces",
          .what = "a volume shown in a subsystem",
@@ -246,7 +257,8 @@ constexpr std::array kNvme{
          .columns = kRemoteColumns,
          .flags = kRemoteFlags,
          .build = build_remote,
-         .counters = Counters::Opi},
+         .counters = Counters::Opi,
+         .changeable = kRemoteChangeable},
     Kind{.name = "path",
          .plural = "paths",
          .what = "a way to a remote controller's subsystem",

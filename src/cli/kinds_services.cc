@@ -46,6 +46,8 @@ constexpr std::array kQosColumns{
     Column{"LIMITS",
            [](const Message& m) { return limits_text(as<opi::QosVolume>(m).limits().max()); }}};
 
+constexpr std::array kChangeable{std::string_view("limits")};
+
 constexpr std::array kServices{
     Kind{.name = "qos",
          .plural = "qos-volumes",
@@ -61,7 +63,8 @@ constexpr std::array kServices{
          .counters = Counters::Volume,
          .pattern = "qosVolumes",
          .limits = [](Message& m) { return as<opi::QosVolume>(m).mutable_limits()->mutable_max(); },
-         .limits_path = "limits"}};
+         .limits_path = "limits",
+         .changeable = kChangeable}};
 
 }  // namespace
 

@@ -92,6 +92,8 @@ constexpr std::array kFileColumns{
     Column{"UUID", uuid_text<opi::AioVolume>},
     Column{"FILE", [](const Message& m) { return as<opi::AioVolume>(m).filename(); }}};
 
+constexpr std::array kChangeable{std::string_view("blocks_count")};
+
 constexpr std::array kVolumes{Kind{.name = "malloc",
                                    .plural = "mallocs",
                                    .what = "a volume in the daemon's memory",
@@ -105,7 +107,8 @@ constexpr std::array kVolumes{Kind{.name = "malloc",
                                    .build = build_sized<opi::MallocVolume>,
                                    .counters = Counters::Volume,
                                    .pattern = "mallocVolumes",
-                                   .can_resize = true},
+                                   .can_resize = true,
+                                   .changeable = kChangeable},
                               Kind{.name = "null",
                                    .plural = "nulls",
                                    .what = "a volume that keeps nothing",
@@ -119,7 +122,8 @@ constexpr std::array kVolumes{Kind{.name = "malloc",
                                    .build = build_sized<opi::NullVolume>,
                                    .counters = Counters::Volume,
                                    .pattern = "nullVolumes",
-                                   .can_resize = true},
+                                   .can_resize = true,
+                                   .changeable = kChangeable},
                               Kind{.name = "aio",
                                    .plural = "aios",
                                    .what = "a volume in a file",
@@ -133,7 +137,8 @@ constexpr std::array kVolumes{Kind{.name = "malloc",
                                    .build = build_file,
                                    .counters = Counters::Volume,
                                    .pattern = "aioVolumes",
-                                   .can_resize = true}};
+                                   .can_resize = true,
+                                   .changeable = kChangeable}};
 
 }  // namespace
 
