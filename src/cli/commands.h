@@ -27,4 +27,7 @@ void add_resource_commands(CLI::App& root, Action& action);
 /// attach, detach, status, bench.
 void add_daemon_commands(CLI::App& root, Action& action);
 
+/// apply, diff, export.
+void add_site_commands(CLI::App& root, Action& action);
+
 }  // namespace remora::cli

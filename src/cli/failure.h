@@ -13,16 +13,30 @@
 
 namespace remora::cli {
 
-/// Ends the command with exit code 1. what() is the sentence, without its code.
+inline constexpr int kDone = 0;
+inline constexpr int kRefused = 1;
+inline constexpr int kUsage = 2;
+/// Of `diff`, as of the tool of that name.
+inline constexpr int kDiffers = 1;
+inline constexpr int kCannotTell = 2;
+
+/// Ends the command with an exit code. what() is the sentence, without the status code.
 class Refused : public std::runtime_error {
   public:
-    Refused(grpc::StatusCode code, const std::string& sentence)
-        : std::runtime_error(sentence), code_(code) {}
+    Refused(grpc::StatusCode code, const std::string& sentence, int exit_code = kRefused)
+        : std::runtime_error(sentence), code_(code), exit_code_(exit_code) {}
 
     [[nodiscard]] grpc::StatusCode code() const { return code_; }
+    [[nodiscard]] int exit_code() const { return exit_code_; }
 
   private:
     grpc::StatusCode code_;
+    int exit_code_;
+};
+
+/// Ends a command that has said all there is to say.
+struct EndWith {
+    int exit_code = kDone;
 };
 
 /// "NOT_FOUND" and the like, as gRPC's documents spell them.

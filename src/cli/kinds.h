@@ -94,6 +94,8 @@ struct Kind {
     std::string_view limits_path = {};
     /// Paths that its Update call changes; all else is as it was made.
     std::span<const std::string_view> changeable = {};
+    /// They change only while it has no child.
+    bool changes_childless = false;
     /// Paths that the daemon chooses although a request may have them: not compared, not exported.
     std::span<const std::string_view> chosen = {};
     /// Instead of the Create call.

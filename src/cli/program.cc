@@ -20,6 +20,7 @@ constexpr const char* kExamples =
     "  remora status\n"
     "  remora create malloc disk0 --size 64M\n"
     "  remora -o json list attachment\n"
+    "  remora apply -f site.yaml\n"
     "  remora --server 192.0.2.7:50051 --timeout 5 detach --function 0";
 
 void add_globals(CLI::App& root, Session& session) {
@@ -117,6 +118,7 @@ std::unique_ptr<CLI::App> make_commands(Session& session, Action& action) {
     add_globals(*root, session);
     add_resource_commands(*root, action);
     add_daemon_commands(*root, action);
+    add_site_commands(*root, action);
     add_completion(*root, action);
     root->footer(kExamples);
     return root;
@@ -145,7 +147,10 @@ int run(std::span<const std::string> arguments, std::ostream& out, std::ostream&
         return kUsage;
     } catch (const Refused& refused) {
         err << "remora: " << refused.what() << " (" << code_name(refused.code()) << ")\n";
-        return kRefused;
+        return refused.exit_code();
+    } catch (const EndWith& end) {
+        out.flush();
+        return end.exit_code;
     }
 }
 

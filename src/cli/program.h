@@ -3,7 +3,7 @@
 //
 // Reading the command line only chooses an action; the action runs afterwards, so a usage error
 // never leaves half a command done. Exit codes: 0 done, 1 refused (by the daemon, or a value that
-// cannot work), 2 not a command line.
+// cannot work), 2 not a command line. Only `diff` differs: 1 is a difference, 2 an error.
 #pragma once
 
 #include <functional>
@@ -17,10 +17,6 @@
 #include "cli/client.h"
 
 namespace remora::cli {
-
-inline constexpr int kDone = 0;
-inline constexpr int kRefused = 1;
-inline constexpr int kUsage = 2;
 
 /// What the command line asked for; takes the session once all flags are read.
 using Action = std::function<void(const Session&)>;

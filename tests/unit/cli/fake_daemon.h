@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -26,6 +27,13 @@ namespace remora::cli {
 
 class FakeDaemon : private grpc::CallbackGenericService {
   public:
+    struct Answer {
+        grpc::Status status;
+        std::string bytes;
+    };
+    /// Answers "/package.Service/Method", given the request's bytes.
+    using Handler = std::function<Answer(const std::string& method, const std::string& request)>;
+
     FakeDaemon() {
         grpc::ServerBuilder builder;
         builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
@@ -45,6 +53,8 @@ class FakeDaemon : private grpc::CallbackGenericService {
     void refuse(const std::string& method, grpc::StatusCode code, const std::string& sentence) {
         script_[method].push(Answer{grpc::Status(code, sentence), ""});
     }
+    /// Answers what has no script. One call at a time.
+    void handle(Handler handler) { handler_ = std::move(handler); }
     /// The method never answers.
     void hang(const std::string& method) { script_[method].push(std::nullopt); }
 
@@ -70,11 +80,6 @@ class FakeDaemon : private grpc::CallbackGenericService {
     }
 
   private:
-    struct Answer {
-        grpc::Status status;
-        std::string bytes;
-    };
-
     /// One call: reads the request, writes the answer. Deletes itself.
     class Call : public grpc::ServerGenericBidiReactor {
       public:
@@ -135,7 +140,7 @@ class FakeDaemon : private grpc::CallbackGenericService {
         asked_.emplace_back(method, request);
         const auto found = script_.find(method.substr(method.rfind('/') + 1));
         if (found == script_.end()) {
-            return Answer{grpc::Status::OK, ""};
+            return handler_ ? handler_(method, request) : Answer{grpc::Status::OK, ""};
         }
         auto& answers = found->second;
         std::optional<Answer> answer = answers.front();
@@ -146,6 +151,7 @@ class FakeDaemon : private grpc::CallbackGenericService {
     }
 
     int port_ = 0;
+    Handler handler_;
     std::mutex mutex_;
     std::map<std::string, std::queue<std::optional<Answer>>> script_;
     std::vector<std::pair<std::string, std::string>> asked_;

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// `remora export`: the opposite of reading a site's file.
+#include <algorithm>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/apply.h"
+#include "cli/yaml.h"
+
+namespace remora::cli {
+
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr const char* kHeader =
+    "# What a Remora daemon holds, written by `remora export` for `remora apply -f`.\n"
+    "# Keys, the content of volumes, and what attachments made are not in it.\n";
+
+bool is_chosen(const Kind& kind, const FieldPath& path) {
+    return std::ranges::find(kind.chosen, path_text(path)) != kind.chosen.end();
+}
+
+ordered_json spec_of(const Kind& kind, const Message& message) {
+    ordered_json spec = ordered_json::object();
+    const Field* root = spec_field(*message.GetDescriptor());
+    for (const FieldPath& path : set_leaves(message)) {
+        if (is_secret(*path.back()) || is_chosen(kind, path)) {
+            continue;
+        }
+        ordered_json* place = &spec;
+        for (const Field* field : path) {
+            if (field != root) {
+                place = &(*place)[field->name()];
+            }
+        }
+        *place = value_of(message, path);
+    }
+    return spec;
+}
+
+}  // namespace
+
+void export_site(const Session& session) {
+    const Holdings holdings = ask_holdings(session);
+    std::vector<Item> items;
+    for (const Held& held : holdings.all()) {
+        if (!held.of_attachment) {
+            items.push_back(held.item());
+        }
+    }
+    ordered_json all = ordered_json::array();
+    for (const std::size_t index : creation_order(items)) {
+        const Item& item = items[index];
+        all.push_back({{"kind", item.kind->name},
+                       {"name", short_name(item.name)},
+                       {"spec", spec_of(*item.kind, *item.message)}});
+    }
+    if (session.json()) {
+        session.out << all.dump(1, ' ', false, ordered_json::error_handler_t::replace) << '\n';
+    } else {
+        session.out << kHeader << write_yaml(all);
+    }
+}
+
+}  // namespace remora::cli
