@@ -54,10 +54,10 @@ void assess_limits(const Context& context, std::vector<Assessment>& out) {
 }
 
 /// The data plane's word on each remote controller, asked once: many disks may be of one.
-using Remotes = std::map<std::string, std::optional<node::RemoteStatus>, std::less<>>;
+using RemoteStatuses = std::map<std::string, std::optional<node::RemoteStatus>, std::less<>>;
 
-Remotes ask_remotes(const Context& context) {
-    Remotes out;
+RemoteStatuses ask_remotes(const Context& context) {
+    RemoteStatuses out;
     for (const auto& [name, object] : context.model.table<opi::NvmeRemoteController>()) {
         const std::string id(last_segment(name));
         out.emplace(id, context.node.remote_status(id));
@@ -65,7 +65,7 @@ Remotes ask_remotes(const Context& context) {
     return out;
 }
 
-const node::RemoteStatus* status_of(const Remotes& remotes, std::string_view id) {
+const node::RemoteStatus* status_of(const RemoteStatuses& remotes, std::string_view id) {
     const auto found = remotes.find(id);
     return found == remotes.end() || !found->second ? nullptr : &*found->second;
 }
@@ -78,7 +78,7 @@ struct PathCount {
 };
 
 PathCount assess_paths(const Context& context,
-                       const Remotes& remotes,
+                       const RemoteStatuses& remotes,
                        const std::string& controller,
                        std::vector<Assessment>& out) {
     PathCount count;
@@ -108,7 +108,9 @@ PathCount assess_paths(const Context& context,
     return count;
 }
 
-void assess_remotes(const Context& context, const Remotes& remotes, std::vector<Assessment>& out) {
+void assess_remotes(const Context& context,
+                    const RemoteStatuses& remotes,
+                    std::vector<Assessment>& out) {
     for (const auto& [name, object] : context.model.table<opi::NvmeRemoteController>()) {
         const PathCount paths = assess_paths(context, remotes, name, out);
         Assessment one = about(object);
@@ -127,18 +129,16 @@ void assess_remotes(const Context& context, const Remotes& remotes, std::vector<
 
 /// Of the host disk, from the host's function down.
 Assessment assess_disk(const Context& context,
-                       const Remotes& remotes,
+                       const RemoteStatuses& remotes,
                        const Object<opi::VirtioBlk>& disk) {
     Assessment one = about(disk);
     const std::string& volume = disk.known.volume();
     const auto parts = split_remote_volume(volume);
     const bool remote = parts && volume.find('/') == std::string::npos;
-    const auto status =
-        remote ? context.node.remote_status(parts->first) : std::optional<node::RemoteStatus>();
+    const node::RemoteStatus* status = remote ? status_of(remotes, parts->first) : nullptr;
     std::size_t live = 0;
-    for (const node::RemotePathStatus& path :
-         status ? status->paths : std::vector<node::RemotePathStatus>()) {
-        live += path.state == node::PathState::Live ? 1U : 0U;
+    for (std::size_t i = 0; status != nullptr && i < status->paths.size(); ++i) {
+        live += status->paths[i].state == node::PathState::Live ? 1U : 0U;
     }
     const bool plugged = context.pci_addresses.contains(function_of(disk.resource));
     if (disk.known.intent() != state::INTENT_READY) {
@@ -165,7 +165,9 @@ Assessment assess_disk(const Context& context,
     return one;
 }
 
-void assess_disks(const Context& context, const Remotes& remotes, std::vector<Assessment>& out) {
+void assess_disks(const Context& context,
+                  const RemoteStatuses& remotes,
+                  std::vector<Assessment>& out) {
     for (const auto& [name, disk] : context.model.table<opi::VirtioBlk>()) {
         Assessment one = assess_disk(context, remotes, disk);
         const auto* attachment = context.model.find<api::Attachment>(disk.known.attachment());
@@ -187,7 +189,7 @@ std::vector<Assessment> assess_all(const Context& context) {
     assess_volumes<opi::NullVolume>(context, out);
     assess_volumes<opi::AioVolume>(context, out);
     assess_limits(context, out);
-    const Remotes remotes = ask_remotes(context);
+    const RemoteStatuses remotes = ask_remotes(context);
     assess_remotes(context, remotes, out);
     assess_disks(context, remotes, out);
     return out;
