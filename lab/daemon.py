@@ -68,7 +68,7 @@ class Daemon:
         if self.running():
             raise LabError(f"the {self.name} runs already")
         command = [str(program("remorad")), "--state", str(self.folder / "state"),
-                   "--grpc", self.server, "--rest-listen", "none", *self._arguments]
+                   "--grpc", self.server, "--rest", "none", *self._arguments]
         self._child = Child(f"the {self.name}'s remorad", command, self.log, capture_stdout=True)
         self._killed = False
         line = self._child.read_line(START_SECONDS)

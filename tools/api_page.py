@@ -248,8 +248,8 @@ def by_remora(call: Call) -> str:
 def write(api: Api) -> str:
     lines = ["# The API", "",
              "Every call, with an example by `grpcurl`, `curl` and `remora`. Written by `tools/api_page.py` from the",
-             "`.proto` files under `api/`, which say what each field means. The daemon answers gRPC at `--listen`", "(with"
-             " reflection and health), and REST by the annotated routes at `--rest-listen`; `GET /openapi.json`",
+             "`.proto` files under `api/`, which say what each field means. The daemon answers gRPC at `--grpc`", "(with"
+             " reflection and health), and REST by the annotated routes at `--rest`; `GET /openapi.json`",
              "describes those. `GetCapabilities` says which of the calls this build and platform can do.", ""]
     services: dict[str, list[Call]] = {}
     for call in api.calls:

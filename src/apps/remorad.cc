@@ -41,7 +41,7 @@ remora::core::Result<void> serve(remora::control::Daemon& daemon,
         auto started =
             remora::rest::Server::start(rest_address, daemon.channel(), daemon.services());
         if (!started) {
-            return remora::core::fail("--rest-listen", started.error());
+            return remora::core::fail("--rest", started.error());
         }
         rest = std::move(*started);
     }
@@ -72,7 +72,7 @@ int main(int argc, char** argv) {
         ->required();
     app.add_option("--grpc", options.grpc_address, "where gRPC listens; port 0 picks one")
         ->capture_default_str();
-    app.add_option("--rest-listen", rest_address,
+    app.add_option("--rest", rest_address,
                    "where REST listens; port 0 picks one, none turns it off")
         ->capture_default_str();
     app.add_option("--cores", options.cores, "one pinned reactor a core, e.g. 0,1")->delimiter(',');
