@@ -85,8 +85,8 @@ Result<node::BenchmarkSpec> read(const api::RunBenchmarkRequest& request) {
     return spec;
 }
 
-template <unsigned kStepBits, unsigned kPowers>
-api::LatencyNanos to_api(const core::BasicHistogram<kStepBits, kPowers>& latency) {
+template <unsigned StepBits, unsigned Powers>
+api::LatencyNanos to_api(const core::BasicHistogram<StepBits, Powers>& latency) {
     api::LatencyNanos out;
     out.set_p50(latency.percentile(0.50));
     out.set_p90(latency.percentile(0.90));

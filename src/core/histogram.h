@@ -10,10 +10,10 @@
 
 namespace remora::core {
 
-template <unsigned kStepBits, unsigned kPowers>
+template <unsigned StepBits, unsigned Powers>
 class BasicHistogram {
   public:
-    static constexpr std::size_t kBuckets = std::size_t{kPowers} << kStepBits;
+    static constexpr std::size_t kBuckets = std::size_t{Powers} << StepBits;
 
     void record(std::uint64_t value) {
         ++counts_[index_of(value)];
@@ -49,22 +49,22 @@ class BasicHistogram {
   private:
     /// The last bucket also has what is beyond it.
     static std::size_t index_of(std::uint64_t value) {
-        constexpr std::uint64_t kLinear = std::uint64_t{1} << kStepBits;
+        constexpr std::uint64_t kLinear = std::uint64_t{1} << StepBits;
         if (value < kLinear) {
             return value;
         }
         const auto log2 = static_cast<unsigned>(std::bit_width(value)) - 1;
-        const std::uint64_t step = (value >> (log2 - kStepBits)) & (kLinear - 1);
+        const std::uint64_t step = (value >> (log2 - StepBits)) & (kLinear - 1);
         const std::size_t index =
-            ((static_cast<std::size_t>(log2) - kStepBits + 1) << kStepBits) + step;
+            ((static_cast<std::size_t>(log2) - StepBits + 1) << StepBits) + step;
         return index < kBuckets ? index : kBuckets - 1;
     }
     static std::uint64_t upper_edge(std::size_t index) {
-        constexpr std::uint64_t kLinear = std::uint64_t{1} << kStepBits;
+        constexpr std::uint64_t kLinear = std::uint64_t{1} << StepBits;
         if (index < kLinear) {
             return index;
         }
-        const auto shift = static_cast<unsigned>((index >> kStepBits) - 1);
+        const auto shift = static_cast<unsigned>((index >> StepBits) - 1);
         return ((kLinear + (index & (kLinear - 1)) + 1) << shift) - 1;
     }
 

@@ -66,19 +66,24 @@ bool is_in_path(const Route& route, const std::string& field_path) {
     });
 }
 
+/// Where in the request a message lies: what goes before the names of its fields.
+struct Place {
+    std::string proto_prefix;
+    std::string json_prefix;
+    int depth = 0;
+};
+
 /// Query parameters for each leaf that neither path nor body carries.
 void add_query(const Route& route,
                const Descriptor& message,
-               const std::string& proto_prefix,
-               const std::string& json_prefix,
-               int depth,
+               const Place& place,
                Schemas& schemas,
                ordered_json& parameters) {
     for (int i = 0; i < message.field_count(); ++i) {
         const FieldDescriptor& field = *message.field(i);
-        const std::string proto_path = proto_prefix + field.name();
-        const std::string name = json_prefix + field.json_name();
-        if ((depth == 0 && &field == route.body_field) || is_in_path(route, proto_path)) {
+        const std::string proto_path = place.proto_prefix + field.name();
+        const std::string name = place.json_prefix + field.json_name();
+        if ((place.depth == 0 && &field == route.body_field) || is_in_path(route, proto_path)) {
             continue;
         }
         const auto* inner = field.message_type();
@@ -86,8 +91,9 @@ void add_query(const Route& route,
             parameters.push_back(parameter(name, "query",
                                            has_behavior(field, google::api::REQUIRED),
                                            schemas.of_field(field)));
-        } else if (!field.is_repeated() && depth < kDeepestParameter) {
-            add_query(route, *inner, proto_path + ".", name + ".", depth + 1, schemas, parameters);
+        } else if (!field.is_repeated() && place.depth < kDeepestParameter) {
+            add_query(route, *inner, {proto_path + ".", name + ".", place.depth + 1}, schemas,
+                      parameters);
         }
     }
 }
@@ -117,7 +123,7 @@ ordered_json operation(const Route& route, Schemas& schemas) {
         parameters.push_back(parameter(name, "path", true, {{"type", "string"}}));
     }
     if (route.body != Route::Body::Whole) {
-        add_query(route, *route.method->input_type(), "", "", 0, schemas, parameters);
+        add_query(route, *route.method->input_type(), {}, schemas, parameters);
     }
     if (!parameters.empty()) {
         made["parameters"] = std::move(parameters);

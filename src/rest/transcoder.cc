@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <memory>
 #include <utility>
 
 #include <google/protobuf/dynamic_message.h>
@@ -76,10 +77,11 @@ Result<std::string> response_json(const Route& route, const Message& response) {
 
 Result<core::Nanos> parse_timeout(std::string_view header) {
     std::int64_t count = 0;
-    const char* end = header.data() + header.size();
-    const auto [unit, trouble] = std::from_chars(header.data(), end, count);
+    const char* begin = std::to_address(header.begin());
+    const char* end = std::to_address(header.end());
+    const auto [unit, trouble] = std::from_chars(begin, end, count);
     // gRPC over HTTP2, "Requests": at most 8 digits, so nothing overflows below.
-    if (trouble != std::errc() || unit + 1 != end || unit - header.data() > 8 || count <= 0) {
+    if (trouble != std::errc() || unit + 1 != end || unit - begin > 8 || count <= 0) {
         return fail(ErrorKind::InvalidArgument,
                     "Grpc-Timeout is 1 to 8 digits and a unit: H, M, S, m, u or n");
     }
