@@ -222,7 +222,7 @@ def by_curl(call: Call, request: dict) -> str:
         rest = {}
     query = "&".join(f"{key}={value}" for key, value in rest.items()
                      if key not in ("name", "parent") and not isinstance(value, (dict, list)))
-    words = ["curl", *(["-N"] if call.streams else []), *(["-X", call.verb] if call.verb != "GET" else [])]
+    words = ["curl", *(["-X", call.verb] if call.verb != "GET" else [])]
     words.append(shlex.quote("http://127.0.0.1:8082" + route + ("?" + query if query else "")))
     if body is not None:
         body = {key: value for key, value in body.items() if not (key == "name" and call.verb == "PATCH")}
@@ -260,10 +260,12 @@ def write(api: Api) -> str:
             request = complete(api, call)
             sent = f" -d {shlex.quote(json.dumps(request))}" if request else ""
             lines += [f"### {call.name}", "", f"`{call.verb} {call.route}`"
-                      + (": a stream" if call.streams else "") + f", answers `{call.response}`.", ""]
+                      + (" (not by REST: a stream)" if call.streams else "") + f", answers `{call.response}`.", ""]
             if call.comment:
                 lines += [call.comment, ""]
-            lines += ["```", f"grpcurl -plaintext{sent} 127.0.0.1:50051 {call.service}/{call.name}", by_curl(call, request)]
+            lines += ["```", f"grpcurl -plaintext{sent} 127.0.0.1:50051 {call.service}/{call.name}"]
+            if not call.streams:
+                lines.append(by_curl(call, request))
             if command := by_remora(call):
                 lines.append(command)
             lines += ["```", ""]
