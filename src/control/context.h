@@ -92,6 +92,20 @@ core::Result<const Object<M>*> lookup(const Model& model, const std::string& raw
     return object;
 }
 
+/// What a Get call answers, where it is what is stored. Errors: those of check_required() and
+/// lookup().
+template <typename M, typename Request>
+core::Result<M> get_resource(const Model& model, const Request& request) {
+    if (auto complete = check_required(request); !complete) {
+        return std::unexpected(complete.error());
+    }
+    const auto found = lookup<M>(model, request.name());
+    if (!found) {
+        return std::unexpected(found.error());
+    }
+    return (*found)->resource;
+}
+
 /// One page of a table into the response: `add(object)` for each object that `wanted` lets by.
 /// Returns the next page's token, empty at the end.
 template <typename M, typename Wanted, typename Add>

@@ -198,14 +198,7 @@ Task<Result<opi::ListNvmeControllersResponse>> Subsystems::list_controllers(
 }
 
 Task<Result<Controller>> Subsystems::get_controller(const opi::GetNvmeControllerRequest& request) {
-    if (auto complete = check_required(request); !complete) {
-        co_return std::unexpected(complete.error());
-    }
-    const auto found = lookup<Controller>(context_.model, request.name());
-    if (!found) {
-        co_return std::unexpected(found.error());
-    }
-    co_return (*found)->resource;
+    co_return get_resource<Controller>(context_.model, request);
 }
 
 Task<Result<opi::StatsNvmeControllerResponse>> Subsystems::stats_controller(

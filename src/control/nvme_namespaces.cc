@@ -343,14 +343,7 @@ Task<Result<opi::ListNvmeNamespacesResponse>> Subsystems::list_namespaces(
 }
 
 Task<Result<Namespace>> Subsystems::get_namespace(const opi::GetNvmeNamespaceRequest& request) {
-    if (auto complete = check_required(request); !complete) {
-        co_return std::unexpected(complete.error());
-    }
-    const auto found = lookup<Namespace>(context_.model, request.name());
-    if (!found) {
-        co_return std::unexpected(found.error());
-    }
-    co_return (*found)->resource;
+    co_return get_resource<Namespace>(context_.model, request);
 }
 
 Task<Result<opi::StatsNvmeNamespaceResponse>> Subsystems::stats_namespace(

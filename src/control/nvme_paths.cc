@@ -262,14 +262,7 @@ Task<Result<opi::ListNvmePathsResponse>> Remotes::list_paths(
 }
 
 Task<Result<Path>> Remotes::get_path(const opi::GetNvmePathRequest& request) {
-    if (auto complete = check_required(request); !complete) {
-        co_return std::unexpected(complete.error());
-    }
-    const auto found = lookup<Path>(context_.model, request.name());
-    if (!found) {
-        co_return std::unexpected(found.error());
-    }
-    co_return (*found)->resource;
+    co_return get_resource<Path>(context_.model, request);
 }
 
 Task<Result<opi::StatsNvmePathResponse>> Remotes::stats_path(

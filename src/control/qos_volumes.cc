@@ -196,14 +196,7 @@ Task<Result<opi::ListQosVolumesResponse>> QosVolumes::list(
 }
 
 Task<Result<Qos>> QosVolumes::get(const opi::GetQosVolumeRequest& request) {
-    if (auto complete = check_required(request); !complete) {
-        co_return std::unexpected(complete.error());
-    }
-    const auto found = lookup<Qos>(context_.model, request.name());
-    if (!found) {
-        co_return std::unexpected(found.error());
-    }
-    co_return (*found)->resource;
+    co_return get_resource<Qos>(context_.model, request);
 }
 
 Task<Result<opi::StatsQosVolumeResponse>> QosVolumes::stats(

@@ -115,14 +115,7 @@ Task<Result<Empty>> Referrals::remove(const api::DeleteDiscoveryReferralRequest&
 }
 
 Task<Result<Referral>> Referrals::get(const api::GetDiscoveryReferralRequest& request) {
-    if (auto complete = check_required(request); !complete) {
-        co_return std::unexpected(complete.error());
-    }
-    const auto found = lookup<Referral>(context_.model, request.name());
-    if (!found) {
-        co_return std::unexpected(found.error());
-    }
-    co_return (*found)->resource;
+    co_return get_resource<Referral>(context_.model, request);
 }
 
 Task<Result<api::ListDiscoveryReferralsResponse>> Referrals::list(

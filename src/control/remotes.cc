@@ -226,14 +226,7 @@ Task<Result<opi::ListNvmeRemoteControllersResponse>> Remotes::list_controllers(
 
 Task<Result<Controller>> Remotes::get_controller(
     const opi::GetNvmeRemoteControllerRequest& request) {
-    if (auto complete = check_required(request); !complete) {
-        co_return std::unexpected(complete.error());
-    }
-    const auto found = lookup<Controller>(context_.model, request.name());
-    if (!found) {
-        co_return std::unexpected(found.error());
-    }
-    co_return (*found)->resource;
+    co_return get_resource<Controller>(context_.model, request);
 }
 
 Task<Result<Empty>> Remotes::reset_controller(

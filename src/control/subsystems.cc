@@ -175,14 +175,7 @@ Task<Result<opi::ListNvmeSubsystemsResponse>> Subsystems::list_subsystems(
 }
 
 Task<Result<Subsystem>> Subsystems::get_subsystem(const opi::GetNvmeSubsystemRequest& request) {
-    if (auto complete = check_required(request); !complete) {
-        co_return std::unexpected(complete.error());
-    }
-    const auto found = lookup<Subsystem>(context_.model, request.name());
-    if (!found) {
-        co_return std::unexpected(found.error());
-    }
-    co_return (*found)->resource;
+    co_return get_resource<Subsystem>(context_.model, request);
 }
 
 Task<Result<opi::VolumeStats>> Subsystems::sum_of_namespaces(std::string subsystem) {

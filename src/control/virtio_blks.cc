@@ -224,7 +224,8 @@ Task<Result<Disk>> VirtioBlks::update(const opi::UpdateVirtioBlkRequest& request
         co_return std::unexpected(stored.error());
     }
     const std::string id(last_segment(name));
-    if (auto set = co_await context_.node.set_vhost_blk_rates(id, *rates); !set) {
+    auto set = co_await context_.node.set_vhost_blk_rates(id, *rates);
+    if (!set && set.error().kind != ErrorKind::NotFound) {  // not served now: later with these
         co_return std::unexpected(set.error());
     }
     co_return updated.resource;
@@ -245,14 +246,7 @@ Task<Result<opi::ListVirtioBlksResponse>> VirtioBlks::list(
 }
 
 Task<Result<Disk>> VirtioBlks::get(const opi::GetVirtioBlkRequest& request) {
-    if (auto complete = check_required(request); !complete) {
-        co_return std::unexpected(complete.error());
-    }
-    const auto found = lookup<Disk>(context_.model, request.name());
-    if (!found) {
-        co_return std::unexpected(found.error());
-    }
-    co_return (*found)->resource;
+    co_return get_resource<Disk>(context_.model, request);
 }
 
 Task<Result<opi::StatsVirtioBlkResponse>> VirtioBlks::stats(

@@ -383,14 +383,7 @@ Task<> Volumes::rebuild() {
         co_return response;                                                                       \
     }                                                                                             \
     Task<Result<opi::Message>> Volumes::get_##kind(const opi::Get##Message##Request& request) {   \
-        if (auto complete = check_required(request); !complete) {                                 \
-            co_return std::unexpected(complete.error());                                          \
-        }                                                                                         \
-        const auto found = lookup<opi::Message>(context_.model, request.name());                  \
-        if (!found) {                                                                             \
-            co_return std::unexpected(found.error());                                             \
-        }                                                                                         \
-        co_return (*found)->resource;                                                             \
+        co_return get_resource<opi::Message>(context_.model, request);                            \
     }                                                                                             \
     Task<Result<opi::Stats##Message##Response>> Volumes::stats_##kind(                            \
         const opi::Stats##Message##Request& request) {                                            \

@@ -35,12 +35,13 @@ void Limiter::set(const Rates& rates) {
         lines_[i].end.store(0, std::memory_order_relaxed);
         lines_[i].per_second.store(wanted[i], std::memory_order_relaxed);
     }
-}
-
-bool Limiter::is_limited(Way way) const {
-    return std::ranges::any_of(lines_of(way), [this](Index index) {
-        return lines_[index].per_second.load(std::memory_order_relaxed) != 0;
-    });
+    unsigned limited = 0;
+    for (const Way way : {Way::Read, Way::Write}) {
+        const bool any = std::ranges::any_of(lines_of(way),
+                                             [&wanted](Index index) { return wanted[index] != 0; });
+        limited |= any ? bit(way) : 0U;
+    }
+    limited_.store(limited, std::memory_order_relaxed);
 }
 
 Nanos Limiter::time_of(Way way, const Amount& amount) const {

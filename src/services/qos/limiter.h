@@ -34,7 +34,10 @@ class Limiter {
 
     /// New rates, without debts or credit from before. One thread at a time.
     void set(const Rates& rates);
-    [[nodiscard]] bool is_limited(Way way) const;
+    [[nodiscard]] bool is_limited(Way way) const {
+        return (limited_.load(std::memory_order_relaxed) & bit(way)) != 0;
+    }
+    [[nodiscard]] bool is_limited() const { return limited_.load(std::memory_order_relaxed) != 0; }
     /// How long the slowest of the way's rates takes for so much.
     [[nodiscard]] Nanos time_of(Way way, const Amount& amount) const;
     /// Charges it and returns when it may begin, which may be in the past. Any reactor.
@@ -51,6 +54,9 @@ class Limiter {
     static std::array<Index, 4> lines_of(Way way);
     static Nanos charge(Line& line, std::uint64_t amount, Nanos now);
 
+    static constexpr unsigned bit(Way way) { return 1U << static_cast<unsigned>(way); }
+
+    std::atomic<unsigned> limited_{0};  // ways; what every batch looks at
     std::array<Line, kLines> lines_;
 };
 

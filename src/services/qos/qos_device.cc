@@ -39,12 +39,12 @@ class QosChannel final : public block::Channel,
     QosChannel(const QosChannel&) = delete;
     QosChannel& operator=(const QosChannel&) = delete;
     ~QosChannel() override {
-        CHECK(lanes_[0].waiting.empty() && lanes_[1].waiting.empty());
+        CHECK(!anybody_waits());
         unlink();
     }
 
     void submit(RequestBatch& batch) override {
-        if (!read_lane().holds(limiter_) && !write_lane().holds(limiter_)) [[likely]] {
+        if (!limiter_.is_limited() && !anybody_waits()) [[likely]] {
             lower_->submit(batch);
             return;
         }
@@ -85,6 +85,9 @@ class QosChannel final : public block::Channel,
         }
     };
 
+    [[nodiscard]] bool anybody_waits() const {
+        return !lanes_[0].waiting.empty() || !lanes_[1].waiting.empty();
+    }
     Lane& read_lane() { return lanes_[0]; }
     Lane& write_lane() { return lanes_[1]; }
 

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,8 +19,10 @@ namespace remora::sim {
 
 namespace {
 
-// A seed takes some 30 ms; sanitizers and a loaded machine make it seconds.
+// A seed takes some 30 ms of the processor; sanitizers make it seconds. How long that is by the
+// clock is the machine's affair, but for a run that waits for ever.
 constexpr unsigned kSecondsEach = 120;
+constexpr unsigned kSecondsByTheClock = 3600;
 constexpr unsigned kMostJobs = 64;
 
 /// What a child leaves for its parent.
@@ -59,7 +62,9 @@ void count_mark(const core::probe::Mark& mark) {
 #endif
 
 [[noreturn]] void run_child(const RunOptions& options, Slot& slot) {
-    alarm(kSecondsEach);
+    const rlimit most{kSecondsEach, kSecondsEach + 1};
+    CHECK(setrlimit(RLIMIT_CPU, &most) == 0);
+    alarm(kSecondsByTheClock);
 #ifdef REMORA_PROBES
     core::probe::hooks.covered = &count_mark;
 #endif
@@ -92,8 +97,11 @@ SeedOutcome outcome_of(std::uint64_t seed, const Slot& slot, int status) {
             outcome.struck.push_back(static_cast<Fault>(i));
         }
     }
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
-        outcome.failure = "took more than " + std::to_string(kSecondsEach) + " s: it hangs";
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU) {
+        outcome.failure = "took more than " + std::to_string(kSecondsEach) +
+                          " s of the processor: it goes round in circles";
+    } else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
+        outcome.failure = "took more than " + std::to_string(kSecondsByTheClock) + " s: it hangs";
     } else if (WIFSIGNALED(status)) {
         outcome.failure = std::string("crashed: ") + strsignal(WTERMSIG(status)) +
                           (slot.failure[0] != 0 ? std::string("; ") + slot.failure : "");

@@ -124,6 +124,8 @@ class GrpcTest : public testing::Test {
         return raw.status;
     }
     [[nodiscard]] const ScratchFolder& machine() const { return machine_; }
+    control::GrpcServer& server() { return *server_; }
+    reactor::Reactor& control_reactor() { return thread_->reactor(); }
 
     std::unique_ptr<api::RemoraService::Stub> stub_;
     std::shared_ptr<grpc::Channel> channel_;

@@ -16,10 +16,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "control/grpc_server.h"
-#include "reactor/linux/reactor_thread.h"
 #include "rest/head.h"
-#include "tests/unit/control/plane_fixture.h"
+#include "tests/unit/control/grpc_fixture.h"
 
 namespace remora::test {
 
@@ -31,32 +29,14 @@ using testing::StartsWith;
 
 constexpr const char* kJson = "application/json";
 
-class RestTest : public testing::Test {
+class RestTest : public GrpcTest {
   public:
-    RestTest() : thread_(std::move(*reactor::ReactorThread::start({}))) {
-        network_.targets[kTarget] = {{kNqn, {{1, uuid_of(1)}, {2, uuid_of(2)}}}};
-        on_reactor([this] {
-            plane_ = std::make_unique<control::ControlPlane>(store_, node_, host_, core::Prng(7),
-                                                             control::Options());
-        });
-        grpc_ = std::move(*control::GrpcServer::start("127.0.0.1:0", thread_->reactor(), *plane_,
-                                                      platform::MachineFiles("/nowhere")));
-        rest_ = std::move(*rest::Server::start("127.0.0.1:0", grpc_->channel(), grpc_->services()));
+    RestTest() {
+        rest_ =
+            std::move(*rest::Server::start("127.0.0.1:0", server().channel(), server().services()));
         port_ = std::stoi(rest_->address().substr(rest_->address().rfind(':') + 1));
         client_ = std::make_unique<httplib::Client>("127.0.0.1", port_);
         client_->set_keep_alive(true);
-    }
-    ~RestTest() override {
-        client_.reset();
-        rest_.reset();
-        grpc_->stop();
-        await([this]() -> Task<> { EXPECT_TRUE(co_await plane_->stop(core::kNever)); });
-        on_reactor([this] { plane_.reset(); });
-    }
-
-    void serve() {
-        await([this]() -> Task<> { EXPECT_TRUE(co_await plane_->start()); });
-        grpc_->set_serving(true);
     }
 
     /// The answer's JSON; the status must be the one that is wanted.
@@ -82,7 +62,7 @@ class RestTest : public testing::Test {
     /// No call ends before the latch is counted down, which the reactor holds as well.
     std::shared_ptr<std::latch> block() {
         auto release = std::make_shared<std::latch>(1);
-        thread_->reactor().post_function([release] { release->wait(); });
+        control_reactor().post_function([release] { release->wait(); });
         return release;
     }
     json create_volume(const std::string& id) {
@@ -90,41 +70,9 @@ class RestTest : public testing::Test {
                     {{"blockSize", "512"}, {"blocksCount", 1024}});
     }
 
-    std::unique_ptr<control::GrpcServer> grpc_;
     std::unique_ptr<rest::Server> rest_;
     std::unique_ptr<httplib::Client> client_;
     int port_ = 0;
-
-  private:
-    template <typename F>
-    void on_reactor(F body) {
-        std::latch done(1);
-        thread_->reactor().post_function([&] {
-            body();
-            done.count_down();
-        });
-        done.wait();
-    }
-    template <typename F>
-    void await(F body) {
-        std::latch done(1);
-        thread_->reactor().post_function([&] { run(body, done); });
-        done.wait();
-    }
-    template <typename F>
-    static reactor::detail::Detached run(F& body, std::latch& done) {
-        co_await body();
-        done.count_down();
-    }
-
-    Steps steps_;
-    Network network_;
-    std::map<std::uint32_t, std::string> plugged_;
-    MemoryStore store_{steps_};
-    FakeNode node_{network_, steps_};
-    FakeHost host_{plugged_, steps_};
-    std::unique_ptr<reactor::ReactorThread> thread_;
-    std::unique_ptr<control::ControlPlane> plane_;
 };
 
 /// A client that sends what it likes.
@@ -452,13 +400,13 @@ TEST_F(RestTest, Start_badAddresses_areRefused) {
          {std::string("nowhere"), std::string(""), std::string(":"), std::string(":80"),
           std::string("127.0.0.1:"), std::string("127.0.0.1:x"), std::string("127.0.0.1:65536"),
           std::string("127.0.0.1:-1"), std::string("::1:80")}) {
-        EXPECT_KIND(rest::Server::start(address, grpc_->channel(), grpc_->services()),
+        EXPECT_KIND(rest::Server::start(address, server().channel(), server().services()),
                     InvalidArgument);
     }
     // Taken by the server of this test, and no address of this machine.
-    EXPECT_KIND(rest::Server::start(rest_->address(), grpc_->channel(), grpc_->services()),
+    EXPECT_KIND(rest::Server::start(rest_->address(), server().channel(), server().services()),
                 FailedPrecondition);
-    EXPECT_KIND(rest::Server::start("192.0.2.1:0", grpc_->channel(), grpc_->services()),
+    EXPECT_KIND(rest::Server::start("192.0.2.1:0", server().channel(), server().services()),
                 FailedPrecondition);
 }
 
