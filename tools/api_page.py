@@ -48,6 +48,12 @@ OWN_COMMANDS = {
     "GetVolumeStats": "remora stats volume disk0",
     "SetAnaState": "remora ana lab/tcp --set inaccessible",
     "GetAnaState": "remora ana lab/tcp",
+    "GetInventory": "remora inventory",
+    "GetCapabilities": "remora capabilities",
+    "ListVolumes": "remora volumes",
+    "ListConditions": "remora conditions",
+    "WatchResources": "remora watch",
+    "ResetNvmeRemoteController": "remora reset array",
     "RunBenchmark": "remora bench --volume disk0 --rw read --bs 4096 --qd 32 --time 5",
 }
 UPDATES = {

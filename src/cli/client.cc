@@ -72,6 +72,58 @@ void Client::call(std::string_view service,
     }
 }
 
+Client::Ended Client::stream(std::string_view service,
+                             std::string_view method,
+                             const Message& request,
+                             Message& response,
+                             const std::function<bool()>& take,
+                             const std::function<bool()>& stop) {
+    constexpr auto kStep = std::chrono::milliseconds(100);
+    const std::string path = "/" + std::string(service) + "/" + std::string(method);
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    grpc::TemplatedGenericStub<Message, Message> stub(channel_);
+    bool stopped = false;
+    // Waits for the one operation under way, and cancels the call when the user wants its end.
+    const auto done = [&] {
+        void* tag = nullptr;
+        bool good = false;
+        while (queue.AsyncNext(&tag, &good, std::chrono::system_clock::now() + kStep) ==
+               grpc::CompletionQueue::TIMEOUT) {
+            if (!stopped && stop()) {
+                stopped = true;
+                context.TryCancel();
+            }
+        }
+        return good;
+    };
+    const auto call = stub.PrepareCall(&context, path, &queue);
+    call->StartCall(this);
+    if (done()) {
+        call->WriteLast(request, grpc::WriteOptions(), this);
+        bool going = done();
+        while (going) {
+            call->Read(&response, this);
+            going = done();
+            if (going && !stopped && (stop() || !take())) {
+                stopped = true;
+                context.TryCancel();
+            }
+        }
+    }
+    grpc::Status status;
+    call->Finish(&status, this);
+    done();
+    queue.Shutdown();
+    if (stopped) {
+        return Ended::ByUs;
+    }
+    if (status.error_code() == grpc::StatusCode::OUT_OF_RANGE) {
+        return Ended::FellBehind;
+    }
+    refuse(status);
+}
+
 void Client::refuse(const grpc::Status& status) const {
     const grpc::StatusCode code = status.error_code();
     // A daemon may say UNAVAILABLE about others; it is about itself only without a connection.

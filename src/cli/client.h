@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -44,6 +45,21 @@ class Client {
               std::string_view method,
               const Message& request,
               Message& response);
+
+    enum class Ended {
+        ByUs,        ///< `take` or `stop` said so.
+        FellBehind,  ///< OUT_OF_RANGE: the daemon kept no more for us.
+    };
+
+    /// A call whose answers have no end: each is read into `response`, and then `take` is called,
+    /// which says whether there shall be another. `stop` is asked a few times a second. No time
+    /// limit. Throws as call() does when the daemon ends it.
+    Ended stream(std::string_view service,
+                 std::string_view method,
+                 const Message& request,
+                 Message& response,
+                 const std::function<bool()>& take,
+                 const std::function<bool()>& stop);
 
   private:
     [[noreturn]] void refuse(const grpc::Status& status) const;

@@ -27,6 +27,9 @@ void add_resource_commands(CLI::App& root, Action& action);
 /// attach, detach, status, bench.
 void add_daemon_commands(CLI::App& root, Action& action);
 
+/// inventory, volumes, conditions, watch, capabilities, reset.
+void add_overview_commands(CLI::App& root, Action& action);
+
 /// apply, diff, export.
 void add_site_commands(CLI::App& root, Action& action);
 

@@ -30,6 +30,9 @@ class FakeDaemon : private grpc::CallbackGenericService {
     struct Answer {
         grpc::Status status;
         std::string bytes;
+        /// In place of `bytes`, several answers one after the other, then the status, or no end.
+        std::optional<std::vector<std::string>> events = std::nullopt;
+        bool has_end = true;
     };
     /// Answers "/package.Service/Method", given the request's bytes.
     using Handler = std::function<Answer(const std::string& method, const std::string& request)>;
@@ -52,6 +55,18 @@ class FakeDaemon : private grpc::CallbackGenericService {
     }
     void refuse(const std::string& method, grpc::StatusCode code, const std::string& sentence) {
         script_[method].push(Answer{grpc::Status(code, sentence), ""});
+    }
+    /// A stream of answers; it ends with `status`, or when the caller goes.
+    template <typename Event>
+    void stream(const std::string& method,
+                const std::vector<Event>& events,
+                std::optional<grpc::Status> status = std::nullopt) {
+        Answer answer{status.value_or(grpc::Status::OK), "", std::vector<std::string>(),
+                      status.has_value()};
+        for (const Event& event : events) {
+            answer.events->push_back(event.SerializeAsString());
+        }
+        script_[method].push(std::move(answer));
     }
     /// Answers what has no script. One call at a time.
     void handle(Handler handler) { handler_ = std::move(handler); }
@@ -90,9 +105,13 @@ class FakeDaemon : private grpc::CallbackGenericService {
             if (!ok) {
                 return finish({grpc::StatusCode::INTERNAL, "no request"});
             }
-            const std::optional<Answer> answer = daemon_.next(method_, bytes_of(request_));
+            std::optional<Answer> answer = daemon_.next(method_, bytes_of(request_));
             if (!answer) {
                 return;  // Until the caller gives up.
+            }
+            if (answer->events) {
+                stream_ = std::move(*answer);
+                return write_next();
             }
             if (!answer->status.ok()) {
                 return finish(answer->status);
@@ -103,6 +122,11 @@ class FakeDaemon : private grpc::CallbackGenericService {
                 StartWriteAndFinish(&reply_, grpc::WriteOptions(), grpc::Status::OK);
             }
         }
+        void OnWriteDone(bool ok) override {
+            if (ok) {
+                write_next();
+            }
+        }
         void OnCancel() override { finish(grpc::Status::CANCELLED); }
         void OnDone() override { delete this; }
 
@@ -110,6 +134,15 @@ class FakeDaemon : private grpc::CallbackGenericService {
         void finish(const grpc::Status& status) {
             if (!finished_.exchange(true)) {
                 Finish(status);
+            }
+        }
+        void write_next() {
+            if (written_ < stream_.events->size()) {
+                const grpc::Slice slice((*stream_.events)[written_++]);
+                reply_ = grpc::ByteBuffer(&slice, 1);
+                StartWrite(&reply_);
+            } else if (stream_.has_end) {
+                finish(stream_.status);
             }
         }
         static std::string bytes_of(const grpc::ByteBuffer& buffer) {
@@ -127,6 +160,8 @@ class FakeDaemon : private grpc::CallbackGenericService {
         std::string method_;
         grpc::ByteBuffer request_;
         grpc::ByteBuffer reply_;
+        Answer stream_;
+        std::size_t written_ = 0;
         std::atomic<bool> finished_{false};
     };
 
