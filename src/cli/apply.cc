@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/output.h"
+#include "cli/settings.h"
 #include "core/check.h"
 
 namespace remora::cli {
@@ -120,6 +121,14 @@ void create_step(Client& client, const Step& step) {
 
 /// What the daemon has, with the fields that differ: a request has to be complete.
 void change_step(Client& client, const Step& step) {
+    if (is_setting(*step.kind)) {
+        Changed changed;
+        for (const FieldChange& change : step.changes) {
+            changed.push_back(path_text(change.path));
+        }
+        set_setting(client, *step.kind, step.wanted->name, *step.wanted->message, changed);
+        return;
+    }
     const MessagePtr resource(step.held->message->New());
     resource->CopyFrom(*step.held->message);
     std::vector<std::string> mask;
@@ -128,6 +137,17 @@ void change_step(Client& client, const Step& step) {
         mask.push_back(path_text(change.path));
     }
     update_resource(client, *step.kind, *resource, mask);
+}
+
+/// Those that the site has something of; each costs a call for each resource that has it.
+std::vector<const Kind*> settings_in(const Site& site) {
+    std::vector<const Kind*> found;
+    for (const Kind& kind : setting_kinds()) {
+        if (std::ranges::find(site.resources, &kind, &Declared::kind) != site.resources.end()) {
+            found.push_back(&kind);
+        }
+    }
+    return found;
 }
 
 /// What was done, in the past tense; "" when there was nothing to do.
@@ -183,7 +203,7 @@ void carry_out_all(const Session& session, const Plan& plan) {
 
 void diff_or_throw(const Session& session, const ApplyFlags& flags) {
     Site site = load_site(flags.file);
-    const Holdings holdings = ask_holdings(session);
+    const Holdings holdings = ask_holdings(session, settings_in(site));
     const Plan plan = make_plan(site, holdings, flags.plan);
     print_plan(session, plan);
     if (plan.differs()) {
@@ -199,7 +219,7 @@ void apply(const Session& session, const ApplyFlags& flags) {
         return;
     }
     Site site = load_site(flags.file);
-    const Holdings holdings = ask_holdings(session);
+    const Holdings holdings = ask_holdings(session, settings_in(site));
     const Plan plan = make_plan(site, holdings, flags.plan);
     print_plan(session, plan);
     session.out.flush();

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/apply.h"
+#include "cli/settings.h"
 #include "cli/yaml.h"
 
 namespace remora::cli {
@@ -22,11 +23,17 @@ bool is_chosen(const Kind& kind, const FieldPath& path) {
     return std::ranges::find(kind.chosen, path_text(path)) != kind.chosen.end();
 }
 
+/// A setting that nobody has made.
+bool is_default(const Kind& kind, const Message& message, const FieldPath& path) {
+    return is_setting(kind) && same_value(message, *default_setting(kind), path);
+}
+
 ordered_json spec_of(const Kind& kind, const Message& message) {
     ordered_json spec = ordered_json::object();
     const Field* root = spec_field(*message.GetDescriptor());
     for (const FieldPath& path : set_leaves(message)) {
-        if (is_secret(*path.back()) || is_chosen(kind, path)) {
+        if (is_secret(*path.back()) || is_chosen(kind, path) ||
+            path_text(path) == kind.name_field || is_default(kind, message, path)) {
             continue;
         }
         ordered_json* place = &spec;
@@ -43,11 +50,20 @@ ordered_json spec_of(const Kind& kind, const Message& message) {
 }  // namespace
 
 void export_site(const Session& session) {
-    const Holdings holdings = ask_holdings(session);
+    std::vector<const Kind*> settings;
+    for (const Kind& kind : setting_kinds()) {
+        settings.push_back(&kind);
+    }
+    const Holdings holdings = ask_holdings(session, settings);
     std::vector<Item> items;
     for (const Held& held : holdings.all()) {
         if (!held.of_attachment) {
             items.push_back(held.item());
+        }
+    }
+    for (const Held& setting : holdings.settings()) {
+        if (!setting.of_attachment && !spec_of(*setting.kind, *setting.message).empty()) {
+            items.push_back(setting.item());
         }
     }
     ordered_json all = ordered_json::array();

@@ -8,6 +8,7 @@
 
 #include <google/protobuf/descriptor.h>
 
+#include "cli/settings.h"
 #include "cli/site.h"
 #include "core/uuid.h"
 #include "remora/v1/remora.pb.h"
@@ -77,7 +78,8 @@ bool is_remote(const Kind& kind) {
 
 /// Kinds that are on no volume first, then those that are, then attachments.
 std::pair<int, std::size_t> rank_of(const Item& item) {
-    const auto index = static_cast<std::size_t>(item.kind - kinds().data());
+    const Kind* kind = is_setting(*item.kind) ? find_kind(item.kind->setting_of) : item.kind;
+    const auto index = static_cast<std::size_t>(kind - kinds().data());
     const bool on_volume = reference_field(*item.message->GetDescriptor()) != nullptr;
     return {item.kind->uuid_is_name ? 2 : on_volume ? 1 : 0, index};
 }
@@ -101,7 +103,8 @@ void place(std::size_t index,
 
 }  // namespace
 
-Holdings::Holdings(std::vector<Held> all) : all_(std::move(all)) {
+Holdings::Holdings(std::vector<Held> all, std::vector<Held> settings)
+    : all_(std::move(all)), settings_(std::move(settings)) {
     mark_attachments();
 }
 
@@ -120,15 +123,19 @@ void Holdings::mark_attachments() {
             held.name.substr(0, held.name.find('/', held.name.find('/') + 1));
         held.of_attachment = !other_volume && (made.contains(held.name) || made.contains(parent));
     }
+    for (Held& setting : settings_) {
+        setting.of_attachment = made.contains(setting.name);
+    }
 }
 
 const Held* Holdings::find(const Kind& kind, const std::string& name) const {
+    const std::vector<Held>& among = is_setting(kind) ? settings_ : all_;
     const auto found = std::ranges::find_if(
-        all_, [&](const Held& held) { return held.kind == &kind && held.name == name; });
-    return found == all_.end() ? nullptr : &*found;
+        among, [&](const Held& held) { return held.kind == &kind && held.name == name; });
+    return found == among.end() ? nullptr : &*found;
 }
 
-Holdings ask_holdings(const Session& session) {
+Holdings ask_holdings(const Session& session, const std::vector<const Kind*>& settings) {
     Client client(session);
     std::vector<Held> all;
     for (const Kind& kind : kinds()) {
@@ -146,7 +153,19 @@ Holdings ask_holdings(const Session& session) {
             }
         }
     }
-    return Holdings(std::move(all));
+    std::vector<Held> set;
+    for (const Kind* kind : settings) {
+        std::vector<std::string> names;
+        for (const Held& held : all) {
+            if (held.kind->name == kind->setting_of) {
+                names.push_back(held.name);
+            }
+        }
+        for (Setting& setting : ask_settings(client, *kind, names)) {
+            set.push_back({kind, std::move(setting.name), std::move(setting.message)});
+        }
+    }
+    return Holdings(std::move(all), std::move(set));
 }
 
 bool needs(const Item& user, const Item& used) {
@@ -156,6 +175,9 @@ bool needs(const Item& user, const Item& used) {
     if (!user.kind->parent.empty() && used.kind->collection == user.kind->parent &&
         user.name.starts_with(used.name + "/")) {
         return true;
+    }
+    if (is_setting(*user.kind)) {
+        return used.kind->name == user.kind->setting_of && used.name == user.name;
     }
     const std::string reference = reference_of(*user.message);
     if (reference.empty()) {

@@ -26,24 +26,28 @@ struct Held {
     [[nodiscard]] Item item() const { return {kind, name, message.get()}; }
 };
 
-/// All resources of the kinds that can be made.
+/// All resources of the kinds that can be made, and settings of them that were asked for.
 class Holdings {
   public:
-    explicit Holdings(std::vector<Held> all);
+    explicit Holdings(std::vector<Held> all, std::vector<Held> settings = {});
 
     [[nodiscard]] const std::vector<Held>& all() const { return all_; }
+    [[nodiscard]] const std::vector<Held>& settings() const { return settings_; }
+    /// Null when there is none.
     [[nodiscard]] const Held* find(const Kind& kind, const std::string& name) const;
 
   private:
     void mark_attachments();
 
     std::vector<Held> all_;
+    std::vector<Held> settings_;
 };
 
-/// Asks the daemon. Services that it does not have hold nothing.
-Holdings ask_holdings(const Session& session);
+/// Asks the daemon, and for these settings. Services that it does not have hold nothing.
+Holdings ask_holdings(const Session& session, const std::vector<const Kind*>& settings);
 
-/// Whether `user` cannot be without `used`: its parent, or the volume under it.
+/// Whether `user` cannot be without `used`: its parent, the volume under it, or what it is a
+/// setting of. Timings hold from a path's next connection on, so paths come behind them.
 bool needs(const Item& user, const Item& used);
 
 /// The items' indices, each behind all that it needs; otherwise by kind and then as they are given.

@@ -98,6 +98,10 @@ struct Kind {
     bool changes_childless = false;
     /// Paths that the daemon chooses although a request may have them: not compared, not exported.
     std::span<const std::string_view> chosen = {};
+    /// Where the resource has its name.
+    std::string_view name_field = "name";
+    /// The kind that this is a setting of (cli/settings.h), or "".
+    std::string_view setting_of = {};
     /// Instead of the Create call.
     void (*create)(Client&, const Message& resource, const std::string& typed) = nullptr;
     /// Instead of the Delete call.

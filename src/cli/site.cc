@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "cli/settings.h"
 #include "core/check.h"
 #include "core/units.h"
 
@@ -24,6 +25,9 @@ std::string kind_choices() {
         if (can_create(kind)) {
             text += (text.empty() ? "" : ", ") + std::string(kind.name);
         }
+    }
+    for (const Kind& kind : setting_kinds()) {
+        text += ", " + std::string(kind.name);
     }
     return text;
 }
@@ -75,10 +79,13 @@ class Reader {
         // `kind: null` is YAML's null, and a kind of volume.
         const YamlNode& named = require(node, "kind");
         const Kind* kind = find_kind(named.text);
+        if (kind == nullptr) {
+            kind = find_setting_kind(named.text);
+        }
         if (kind == nullptr || named.type == Type::List || named.type == Type::Map) {
             refuse(named, "there is no kind '" + named.text + "'; use one of: " + kind_choices());
         }
-        if (!can_create(*kind)) {
+        if (!can_create(*kind) && !is_setting(*kind)) {
             refuse(named, "a " + std::string(kind->name) +
                               " is found by the daemon, and cannot be declared");
         }
@@ -152,7 +159,7 @@ class Reader {
             if (path.empty() && entry.key == "size" && takes_size(declared)) {
                 continue;
             }
-            const Field& field = find_field(*type, entry, path.empty());
+            const Field& field = find_field(*type, entry, path.empty() ? declared.kind : nullptr);
             const auto [before, is_new] = seen.emplace(field.number(), entry.place);
             if (!is_new) {
                 refuse_at(source_, entry.place,
@@ -167,12 +174,18 @@ class Reader {
         }
     }
 
-    const Field& find_field(const pb::Descriptor& type, const YamlEntry& entry, bool root) const {
+    /// `kind` is null for what is within another field.
+    const Field& find_field(const pb::Descriptor& type,
+                            const YamlEntry& entry,
+                            const Kind* kind) const {
+        const auto is_name = [kind](const Field& field) {
+            return is_identifier(field) || (kind != nullptr && field.name() == kind->name_field);
+        };
         const Field* field = type.FindFieldByName(entry.key);
         if (field == nullptr) {
             field = type.FindFieldByCamelcaseName(entry.key);
         }
-        if (root && field != nullptr && is_identifier(*field)) {
+        if (kind != nullptr && field != nullptr && is_name(*field)) {
             refuse_at(source_, entry.place, "the name stands beside spec, not in it");
         }
         if (field != nullptr) {
@@ -180,7 +193,7 @@ class Reader {
         }
         std::string choices;
         for (int i = 0; i < type.field_count(); ++i) {
-            if (!is_output_only(*type.field(i)) && !is_identifier(*type.field(i))) {
+            if (!is_output_only(*type.field(i)) && !is_name(*type.field(i))) {
                 choices += (choices.empty() ? "" : ", ") + type.field(i)->name();
             }
         }

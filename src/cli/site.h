@@ -8,7 +8,8 @@
 //
 // Documents hold one resource or a list of them. Fields may be in snake_case or camelCase. Where
 // the message itself keeps all in a field `spec`, the file's spec is that one. Volumes take `size`
-// in place of blocks_count. What cannot be a resource is refused with its place. Pure.
+// in place of blocks_count. Settings (cli/settings.h) are declared the same way. What cannot be a
+// resource is refused with its place. Pure.
 #pragma once
 
 #include <optional>

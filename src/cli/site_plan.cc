@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "cli/settings.h"
 #include "core/check.h"
 
 namespace remora::cli {
@@ -50,6 +51,11 @@ class Planner {
         }
         spread_deletions();
         block_deletions();
+        for (Step& step : steps_) {
+            if (is_setting(*step.kind)) {
+                compare_setting(step);
+            }
+        }
         Plan plan;
         add_deletions(plan);
         add_declared(plan);
@@ -67,7 +73,9 @@ class Planner {
         step.held = held;
         settle_size(site_.source, declared,
                     declared.size && held != nullptr ? block_size_of(*held->message) : 0);
-        if (held == nullptr) {
+        if (is_setting(*declared.kind)) {
+            // Once it is known what becomes of the resource.
+        } else if (held == nullptr) {
             step.act = Act::Create;
         } else {
             compare_fields(declared, *held, step);
@@ -104,6 +112,33 @@ class Planner {
             step.reason =
                 "cannot be changed while it exists: --replace deletes it, with what it "
                 "holds, and makes it anew";
+        }
+    }
+
+    /// Against what is set, or what a new resource has.
+    void compare_setting(Step& step) {
+        const Declared& declared = *step.wanted;
+        const Kind& owner_kind = *find_kind(declared.kind->setting_of);
+        const Held* owner = holdings_.find(owner_kind, declared.name);
+        const bool is_new =
+            owner == nullptr || (is_declared(*owner) && deleted_.contains(index_of(*owner)));
+        if (owner == nullptr && !declared_.contains({owner_kind.name, declared.name})) {
+            step.act = Act::Blocked;
+            step.reason = "there is no " + spoken(owner_kind, declared.typed);
+            return;
+        }
+        const MessagePtr defaults = default_setting(*declared.kind);
+        const Message& before = is_new || step.held == nullptr ? *defaults : *step.held->message;
+        for (const FieldPath& path : declared.fields) {
+            // 0 sets a time back to its default.
+            const bool to_default =
+                value_of(*declared.message, path) == 0 && same_value(before, *defaults, path);
+            if (!to_default && !same_value(*declared.message, before, path)) {
+                step.act = Act::Change;
+                step.changes.push_back({path, value_text(before, path),
+                                        value_text(*declared.message, path), value_of(before, path),
+                                        value_of(*declared.message, path)});
+            }
         }
     }
 

@@ -5,7 +5,8 @@
 // Only declared fields count. First come deletions, each before what it stands on; then what is
 // made or changed, each behind what it stands on. A field that cannot change blocks the plan,
 // unless `replace` allows to delete the resource and make it anew, with all declared ones that use
-// it.
+// it. A setting is compared with what is set, and with the defaults where its resource is to be
+// made.
 #pragma once
 
 #include <cstdint>

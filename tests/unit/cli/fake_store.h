@@ -39,6 +39,8 @@ class FakeStore {
     FakeDaemon daemon;
     /// What changed something: "create malloc disk0", in order.
     std::vector<std::string> log;
+    /// Of an older daemon: false.
+    bool has_settings = true;
 
     /// The resource of the kind; null when there is none.
     template <typename T>
@@ -99,6 +101,10 @@ class FakeStore {
         }
         if (verb == "DetachVolume") {
             return detach(dynamic_cast<const v1::DetachVolumeRequest&>(*request));
+        }
+        if (has_settings && request->GetDescriptor()->file()->package() == "remora.v1" &&
+            (verb.ends_with("AnaState") || verb.starts_with("Set") || verb == "GetStatus")) {
+            return setting(verb, *request);
         }
         if (verb.starts_with("Create")) {
             return create(*method, *request);
@@ -228,6 +234,9 @@ class FakeStore {
                 return fail(grpc::StatusCode::FAILED_PRECONDITION, name + " is in use");
             }
         }
+        ana_.erase(name);
+        timings_.erase(name);
+        policies_.erase(name);
         if (all_.erase({type, name}) == 0) {
             return fail(grpc::StatusCode::NOT_FOUND, name + " does not exist");
         }
@@ -271,6 +280,79 @@ class FakeStore {
         return done(google::protobuf::Empty());
     }
 
+    /// Settings of what there is; each begins as in a real daemon.
+    Answer setting(const std::string& verb, const Message& request) {
+        if (verb == "GetStatus") {
+            v1::GetStatusResponse status;
+            for (const auto& [key, resource] : all_) {
+                if (key.first == "NvmeRemoteController") {
+                    auto& remote = *status.add_remote_controllers();
+                    remote.set_name(key.second);
+                    remote.set_policy(policy_of(*resource));
+                }
+            }
+            return done(status);
+        }
+        const std::string name =
+            verb.ends_with("AnaState") ? text(request, "name") : text(request, "remote_controller");
+        if (!has_name(name)) {
+            return fail(grpc::StatusCode::NOT_FOUND, name + " does not exist");
+        }
+        if (verb == "SetPathPolicy") {
+            policies_[name] = dynamic_cast<const v1::SetPathPolicyRequest&>(request).policy();
+            log.push_back("policy " + short_name(name));
+            return done(v1::PathPolicySetting());
+        }
+        if (verb.ends_with("AnaState")) {
+            return ana(verb, name, request);
+        }
+        return timings(name, dynamic_cast<const v1::SetConnectionTimingsRequest&>(request));
+    }
+
+    Answer ana(const std::string& verb, const std::string& name, const Message& request) {
+        if (verb == "SetAnaState") {
+            const auto state = dynamic_cast<const v1::SetAnaStateRequest&>(request).ana_state();
+            ana_[name] = state;
+            log.push_back("ana " + short_name(name) + " " + v1::AnaState_Name(state));
+        }
+        v1::AnaPort port;
+        port.set_name(name);
+        port.set_ana_state(ana_.contains(name) ? ana_[name] : v1::ANA_STATE_OPTIMIZED);
+        return done(port);
+    }
+
+    Answer timings(const std::string& name, const v1::SetConnectionTimingsRequest& request) {
+        v1::ConnectionTimings& has = timings_[name];
+        has.set_remote_controller(name);
+        std::string set;
+        const auto take = [&](const char* what, bool given, std::uint32_t asked,
+                              std::uint32_t standard, std::uint32_t now) {
+            set += given ? std::string(" ") + what + "=" + std::to_string(asked) : "";
+            return given ? (asked == 0 ? standard : asked) : (now == 0 ? standard : now);
+        };
+        has.set_connect_ms(take("connect", request.has_connect_ms(), request.connect_ms(), 5'000,
+                                has.connect_ms()));
+        has.set_keep_alive_ms(take("keep_alive", request.has_keep_alive_ms(),
+                                   request.keep_alive_ms(), 5'000, has.keep_alive_ms()));
+        has.set_io_ms(take("io", request.has_io_ms(), request.io_ms(), 10'000, has.io_ms()));
+        has.set_reconnect_max_ms(take("reconnect_max", request.has_reconnect_max_ms(),
+                                      request.reconnect_max_ms(), 5'000, has.reconnect_max_ms()));
+        if (!set.empty()) {
+            log.push_back("timings " + short_name(name) + set);
+        }
+        return done(has);
+    }
+
+    v1::PathPolicy policy_of(const Message& remote) {
+        namespace opi = opi_api::storage::v1;
+        if (dynamic_cast<const opi::NvmeRemoteController&>(remote).multipath() !=
+            opi::NVME_MULTIPATH_MULTIPATH) {
+            return v1::PATH_POLICY_FAILOVER;
+        }
+        const auto found = policies_.find(text(remote, "name"));
+        return found == policies_.end() ? v1::PATH_POLICY_QUEUE_DEPTH : found->second;
+    }
+
     static std::string volume_of(const Message& resource) {
         namespace opi = opi_api::storage::v1;
         const auto* space = dynamic_cast<const opi::NvmeNamespace*>(&resource);
@@ -288,6 +370,9 @@ class FakeStore {
     }
 
     std::map<Key, Resource> all_;
+    std::map<std::string, v1::AnaState> ana_;
+    std::map<std::string, v1::ConnectionTimings> timings_;
+    std::map<std::string, v1::PathPolicy> policies_;
     std::int64_t next_ = 0;
 };
 
