@@ -78,6 +78,8 @@ int main(int argc, char** argv) {
     app.add_option("--cores", options.cores, "one pinned reactor a core, e.g. 0,1")->delimiter(',');
     app.add_option("--socket-dir", options.socket_directory,
                    "where vhost-user sockets are made (default STATE/vhost)");
+    app.add_option("--audit", options.audit,
+                   "the log of who changed what (default STATE/audit.log); none: no log");
     app.add_option("--qmp", options.qmp, "QEMU to plug devices into: unix:PATH or HOST:PORT");
     app.add_option(
         "--functions", options.functions,

@@ -7,6 +7,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "control/audit_file.h"
+#include "control/audit_log.h"
 #include "control/control_plane.h"
 #include "control/grpc_server.h"
 #include "control/identity.h"
@@ -82,6 +84,21 @@ Result<std::string> make_socket_directory(const DaemonOptions& options) {
     return directory;
 }
 
+/// Null when there is to be none.
+Result<std::shared_ptr<AuditLog>> start_audit(const DaemonOptions& options) {
+    if (options.audit == "none") {
+        return nullptr;
+    }
+    const std::string path =
+        options.audit.empty() ? options.state_directory + "/audit.log" : options.audit;
+    auto file = AuditFile::open(path, {});
+    if (!file) {
+        return fail("--audit", file.error());
+    }
+    const std::uint64_t last_number = (*file)->last_number();
+    return AuditLog::start(std::move(*file), last_number);
+}
+
 Result<std::unique_ptr<platform::HostPlatform>> make_platform(const DaemonOptions& options) {
     if (options.qmp.empty()) {
         if (!options.functions.empty()) {
@@ -145,6 +162,10 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const DaemonOptions& options) {
     if (!store) {
         return std::unexpected(store.error());
     }
+    auto audit = start_audit(options);  // The state folder is there and ours.
+    if (!audit) {
+        return std::unexpected(audit.error());
+    }
     const auto identity = load_identity(**store, prng);
     if (!identity) {
         return std::unexpected(identity.error());
@@ -175,8 +196,8 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const DaemonOptions& options) {
                                                    core::Prng(prng.next()), plane_options);
         return true;
     });
-    auto server =
-        GrpcServer::start(options.grpc_address, control, *all.plane, platform::MachineFiles());
+    auto server = GrpcServer::start(options.grpc_address, control, *all.plane,
+                                    platform::MachineFiles(), std::move(*audit));
     if (!server) {
         return std::unexpected(server.error());
     }

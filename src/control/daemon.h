@@ -21,6 +21,7 @@ struct DaemonOptions {
     std::string grpc_address = "127.0.0.1:50051";
     std::vector<unsigned> cores;
     std::string socket_directory;  ///< Empty: STATE/vhost.
+    std::string audit;             ///< A file; empty: STATE/audit.log; "none": no audit log.
     std::string qmp;               ///< unix:PATH or HOST:PORT; empty: no host platform.
     std::string functions;         ///< platform/functions_spec.h
     core::Nanos spin{std::chrono::microseconds(100)};

@@ -59,8 +59,13 @@ class ListServices final : public grpc::ServerBuilderOption {
 }  // namespace
 
 struct GrpcServer::Parts {
-    Parts(reactor::Reactor& control, ControlPlane& plane) : dispatcher(control, plane) {}
+    Parts(reactor::Reactor& control,
+          ControlPlane& plane,
+          std::shared_ptr<AuditLog> audit,
+          const InProcessMark& own)
+        : mark(own), dispatcher(control, plane, std::move(audit), own) {}
 
+    InProcessMark mark;
     Dispatcher dispatcher;
     Services services;
     std::vector<std::string> names;
@@ -77,11 +82,16 @@ GrpcServer::~GrpcServer() {
 core::Result<std::unique_ptr<GrpcServer>> GrpcServer::start(const std::string& address,
                                                             reactor::Reactor& control,
                                                             ControlPlane& plane,
-                                                            const platform::MachineFiles& machine) {
+                                                            const platform::MachineFiles& machine,
+                                                            std::shared_ptr<AuditLog> audit) {
     gpr_set_log_function(&quiet_grpc);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-    auto parts = std::make_unique<Parts>(control, plane);
+    const auto mark = InProcessMark::make();
+    if (!mark) {
+        return std::unexpected(mark.error());
+    }
+    auto parts = std::make_unique<Parts>(control, plane, std::move(audit), *mark);
     add_backend_services(parts->dispatcher, parts->services);
     add_frontend_services(parts->dispatcher, parts->services);
     add_virtio_scsi_service(parts->dispatcher, parts->services);
@@ -123,7 +133,7 @@ const std::vector<std::string>& GrpcServer::services() const {
 }
 
 std::shared_ptr<grpc::Channel> GrpcServer::channel() const {
-    return parts_->server->InProcessChannel(grpc::ChannelArguments());
+    return parts_->mark.channel(*parts_->server);
 }
 
 void GrpcServer::set_serving(bool serving) {

@@ -59,7 +59,8 @@ void add_remora_service(Dispatcher& dispatcher, Services& services);
 #define REMORA_RPC(name, Request, Response, part, method)                                       \
     grpc::Status name(grpc::ServerContext* context, const Request* request, Response* response) \
         override {                                                                              \
-        return dispatcher_.call(*context, *request, *response, &ControlPlane::part, method);    \
+        return dispatcher_.call(#name, *context, *request, *response, &ControlPlane::part,      \
+                                method);                                                        \
     }                                                                                           \
     static_assert(true)
 // NOLINTEND(bugprone-macro-parentheses)

@@ -8,6 +8,8 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
 
+#include "core/http_peer.h"
+
 namespace remora::rest {
 
 using google::protobuf::Message;
@@ -15,8 +17,10 @@ using google::protobuf::Message;
 grpc::Status ChannelCaller::call(const google::protobuf::MethodDescriptor& method,
                                  const Message& request,
                                  Message& response,
-                                 core::Nanos limit) {
+                                 core::Nanos limit,
+                                 const std::string& peer) {
     grpc::ClientContext context;
+    context.AddMetadata(core::kHttpPeerKey, peer);
     context.set_deadline(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                                       gpr_time_from_nanos(limit.count(), GPR_TIMESPAN)));
     if (!enter(context)) {

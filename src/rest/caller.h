@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -25,11 +26,12 @@ class Caller {
     Caller& operator=(const Caller&) = delete;
     virtual ~Caller() = default;
 
-    /// Waits for the answer, at most for `limit`.
+    /// Waits for the answer, at most for `limit`. `peer` is the client's address, for the audit.
     virtual grpc::Status call(const google::protobuf::MethodDescriptor& method,
                               const google::protobuf::Message& request,
                               google::protobuf::Message& response,
-                              core::Nanos limit) = 0;
+                              core::Nanos limit,
+                              const std::string& peer) = 0;
 };
 
 class ChannelCaller final : public Caller {
@@ -39,7 +41,8 @@ class ChannelCaller final : public Caller {
     grpc::Status call(const google::protobuf::MethodDescriptor& method,
                       const google::protobuf::Message& request,
                       google::protobuf::Message& response,
-                      core::Nanos limit) override;
+                      core::Nanos limit,
+                      const std::string& peer) override;
     /// Calls under way end as cancelled (what they began goes on), later ones fail at once.
     void cancel();
 

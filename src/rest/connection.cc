@@ -2,8 +2,11 @@
 #include "rest/connection.h"
 
 #include <algorithm>
+#include <arpa/inet.h>
 #include <array>
 #include <cerrno>
+#include <cstring>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -209,12 +212,31 @@ ssize_t Connection::write(const char* from, std::size_t size) {
 }
 
 void Connection::get_remote_ip_and_port(std::string& ip, int& port) const {
-    ip.clear();  // Nobody asks for it here.
+    ip.clear();
     port = 0;
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    if (::getpeername(socket_, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+        return;
+    }
+    if (address.ss_family == AF_INET) {
+        sockaddr_in in{};
+        std::memcpy(&in, &address, sizeof in);
+        (void)inet_ntop(AF_INET, &in.sin_addr, text.data(), text.size());
+        ip = text.data();
+        port = ntohs(in.sin_port);
+    } else if (address.ss_family == AF_INET6) {
+        sockaddr_in6 in{};
+        std::memcpy(&in, &address, sizeof in);
+        (void)inet_ntop(AF_INET6, &in.sin6_addr, text.data(), text.size());
+        ip = '[' + std::string(text.data()) + ']';
+        port = ntohs(in.sin6_port);
+    }
 }
 
 void Connection::get_local_ip_and_port(std::string& ip, int& port) const {
-    ip.clear();
+    ip.clear();  // Nobody asks for it here.
     port = 0;
 }
 

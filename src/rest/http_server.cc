@@ -134,6 +134,10 @@ void HttpServer::answer(const httplib::Request& request,
     asked.origin = request.get_header_value("origin");
     asked.timeout = request.get_header_value("grpc-timeout");
     asked.body = std::move(body);
+    asked.peer = request.remote_addr;
+    if (!asked.peer.empty()) {
+        asked.peer += ':' + std::to_string(request.remote_port);
+    }
     const HttpAnswer made = answerer_(asked);
     response.status = made.status;
     if (!made.allow.empty()) {

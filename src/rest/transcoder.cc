@@ -191,7 +191,8 @@ HttpAnswer Transcoder::call(const Route& route,
     const Message* prototype = google::protobuf::MessageFactory::generated_factory()->GetPrototype(
         route.method->output_type());
     const std::unique_ptr<Message> response(prototype->New());
-    const grpc::Status status = caller_.call(*route.method, **bound, *response, *limit);
+    const grpc::Status status =
+        caller_.call(*route.method, **bound, *response, *limit, request.peer);
     if (!status.ok()) {
         return refusal(status);
     }

@@ -29,6 +29,7 @@ struct HttpRequest {
     std::string origin;   ///< The page that asks, if a browser does.
     std::string timeout;  ///< The header Grpc-Timeout, e.g. "5S".
     std::string body;
+    std::string peer;  ///< ADDR:PORT of the client, as its socket says.
 };
 
 /// The wait that a Grpc-Timeout header asks for: digits and one of H, M, S, m, u, n; at most

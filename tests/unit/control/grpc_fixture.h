@@ -17,6 +17,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include "control/audit_log.h"
 #include "control/grpc_server.h"
 #include "reactor/linux/reactor_thread.h"
 #include "remora/v1/remora.grpc.pb.h"
@@ -55,14 +56,17 @@ inline RawAnswer raw_call(const std::shared_ptr<grpc::Channel>& channel,
 
 class GrpcTest : public testing::Test {
   public:
-    GrpcTest() : thread_(std::move(*reactor::ReactorThread::start({}))) {
+    /// `audit` is told of changes; null: nobody is.
+    explicit GrpcTest(std::shared_ptr<control::AuditLog> audit = nullptr)
+        : thread_(std::move(*reactor::ReactorThread::start({}))) {
         network_.targets[kTarget] = {{kNqn, {{1, uuid_of(1)}, {2, uuid_of(2)}, {3, uuid_of(3)}}}};
         on_reactor([this] {
             plane_ = std::make_unique<control::ControlPlane>(store_, node_, host_, core::Prng(7),
                                                              control::Options());
         });
         server_ = std::move(*control::GrpcServer::start("127.0.0.1:0", thread_->reactor(), *plane_,
-                                                        platform::MachineFiles(machine_.path())));
+                                                        platform::MachineFiles(machine_.path()),
+                                                        std::move(audit)));
         channel_ = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
         stub_ = api::RemoraService::NewStub(channel_);
     }
