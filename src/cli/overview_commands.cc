@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/overview_commands.h"
 
+#include <cstdint>
+#include <initializer_list>
+
 #include <google/protobuf/empty.pb.h>
 
 #include "cli/conditions_text.h"
