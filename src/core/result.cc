@@ -62,6 +62,8 @@ ErrorKind kind_of_errno(int error_number) {
         case EPIPE:
         case ENETUNREACH:
         case EHOSTUNREACH:
+        case EHOSTDOWN:
+        case ENETDOWN:
             return ErrorKind::Unavailable;
         case ETIMEDOUT:
             return ErrorKind::DeadlineExceeded;
@@ -69,9 +71,19 @@ ErrorKind kind_of_errno(int error_number) {
         case ENOTDIR:
         case EISDIR:
         case ENAMETOOLONG:
+        case ELOOP:
+        case ENXIO:
+        case ENODEV:
+        case ENOTBLK:
+        case EFBIG:
+        case EOVERFLOW:
+        case EADDRNOTAVAIL:
+        case EAFNOSUPPORT:
             return ErrorKind::InvalidArgument;
         case EADDRINUSE:
         case EBUSY:
+        case ETXTBSY:
+        case EROFS:
             return ErrorKind::FailedPrecondition;
         case ECANCELED:
             return ErrorKind::Aborted;

@@ -4,6 +4,12 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <limits>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -27,12 +33,13 @@ class FileDeviceTest : public test::ReactorFixture {
     [[nodiscard]] std::string path() const { return (directory_ / "disk").string(); }
 
     /// Opens the file as a volume of `bytes` and closes it. What went wrong, or nothing.
-    core::Error open(std::uint64_t bytes, bool create) {
+    core::Error open(std::uint64_t bytes, bool create) { return open_at(path(), bytes, create); }
+    core::Error open_at(const std::string& at, std::uint64_t bytes, bool create) {
         core::Error error;
         run([&]() -> Task<> {
             FileDeviceOptions options;
             options.name = "d";
-            options.path = path();
+            options.path = at;
             options.size_bytes = bytes;
             options.create = create;
             auto device = FileDevice::create(options);
@@ -111,6 +118,43 @@ TEST_F(FileDeviceTest, Open_sizeThatIsNoDisk_isRefused) {
     EXPECT_EQ(open(1000, true).kind, ErrorKind::InvalidArgument);
     EXPECT_EQ(open(0, true).kind, ErrorKind::InvalidArgument);
     EXPECT_FALSE(std::filesystem::exists(path()));
+}
+
+// Whatever a client names, it is told that this is no file for a volume, and nothing is made of it.
+TEST_F(FileDeviceTest, Open_whatIsNoFileForAVolume_isTheCallersMistake) {
+    namespace fs = std::filesystem;
+    const fs::path folder = fs::path(path()).parent_path();
+    std::ofstream(folder / "text") << "not a disk";
+    fs::create_symlink("loop", folder / "loop");
+    fs::create_symlink("nowhere", folder / "dangling");
+    ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);
+    const int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    (folder / "socket").string().copy(address.sun_path, sizeof address.sun_path - 1);
+    ASSERT_EQ(bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    close(listener);
+
+    for (const std::string& named :
+         {std::string("/"), folder.string(), std::string("/dev/null"), std::string("/dev/zero"),
+          std::string("/proc/self/mem"), (folder / "text" / "below").string(),
+          (folder / "loop").string(), (folder / "fifo").string(), (folder / "socket").string(),
+          (folder / std::string(300, 'a')).string(), "/" + std::string(5000, 'a'),
+          (folder / "text").string(), std::string("relative"), std::string()}) {
+        for (const bool create : {true, false}) {
+            const core::Error error = open_at(named, core::kMiB, create);
+            EXPECT_EQ(error.kind, ErrorKind::InvalidArgument) << named << ": " << error.message;
+        }
+    }
+    EXPECT_EQ(open_at((folder / "no" / "disk").string(), core::kMiB, true).kind,
+              ErrorKind::NotFound);
+    const core::Error larger_than_files_are = open(
+        static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) & ~0xfffULL, true);
+    EXPECT_TRUE(larger_than_files_are.kind == ErrorKind::InvalidArgument ||
+                larger_than_files_are.kind == ErrorKind::ResourceExhausted)
+        << larger_than_files_are.message;
+    EXPECT_FALSE(fs::exists(path()));
+    EXPECT_EQ(fs::file_size(folder / "text"), 10U);
 }
 
 }  // namespace
