@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "reactor/endpoint.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace remora::reactor {
@@ -21,7 +22,8 @@ bool numeric_v4(std::string_view address) {
         const auto [end, error] =
             std::from_chars(address.data(), address.data() + address.size(), value);
         const auto digits = static_cast<std::size_t>(end - address.data());
-        if (error != std::errc{} || value > 255 || digits > 3) {
+        const bool padded = digits > 1 && address.front() == '0';  // octal to some
+        if (error != std::errc{} || value > 255 || digits > 3 || padded) {
             return false;
         }
         ++parts;
@@ -36,9 +38,35 @@ bool numeric_v4(std::string_view address) {
     }
 }
 
-bool plausible_v6(std::string_view address) {
-    return address.find(':') != std::string_view::npos &&
-           address.find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos;
+/// RFC 4291, 2.2: eight groups of up to four hexadecimal digits; "::", once, for one or more of
+/// zeros; the last two may be written as an IPv4 address. No zone.
+bool numeric_v6(std::string_view address) {
+    constexpr int kGroups = 8;
+    int groups = 0;
+    bool gap = address.starts_with("::");
+    address.remove_prefix(gap ? 2 : 0);
+    while (!address.empty()) {
+        if (numeric_v4(address)) {
+            groups += 2;
+            break;
+        }
+        const std::size_t digits =
+            std::min(address.find_first_not_of("0123456789abcdefABCDEF"), address.size());
+        if (digits == 0 || digits > 4) {
+            return false;
+        }
+        ++groups;
+        address.remove_prefix(digits);
+        if (address.starts_with("::") && !gap) {
+            gap = true;
+            address.remove_prefix(2);
+        } else if (address.starts_with(':') && address.size() > 1) {
+            address.remove_prefix(1);
+        } else if (!address.empty()) {
+            return false;
+        }
+    }
+    return gap ? groups < kGroups : groups == kGroups;
 }
 
 }  // namespace
@@ -65,7 +93,7 @@ core::Result<Endpoint> Endpoint::parse(std::string_view text) {
     }
     if (address.starts_with('[') && address.ends_with(']')) {
         address = address.substr(1, address.size() - 2);
-        if (!plausible_v6(address)) {
+        if (!numeric_v6(address)) {
             return bad(text);
         }
     } else if (!numeric_v4(address)) {
