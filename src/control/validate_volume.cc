@@ -15,8 +15,9 @@ constexpr std::int64_t kSmallestBlock = 512;
 constexpr std::int64_t kLargestBlock = 4096;
 
 Result<void> check_size(std::int64_t block_size, std::int64_t blocks_count) {
-    const bool power_of_two = (block_size & (block_size - 1)) == 0;
-    if (block_size < kSmallestBlock || block_size > kLargestBlock || !power_of_two) {
+    // The range first: what follows does not hold for the least number of all.
+    if (block_size < kSmallestBlock || block_size > kLargestBlock ||
+        (block_size & (block_size - 1)) != 0) {
         return fail(ErrorKind::InvalidArgument, "block_size: " + std::to_string(block_size) +
                                                     " is not 512, 1024, 2048 or 4096");
     }

@@ -2,6 +2,7 @@
 // The control plane's small parts by themselves: names, required fields, plan, locks, store.
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include <sqlite3.h>
 
@@ -10,6 +11,7 @@
 #include "control/names.h"
 #include "control/plan.h"
 #include "control/sqlite_store.h"
+#include "control/validate_volume.h"
 #include "control/volume_finder.h"
 #include "tests/unit/control/plane_fixture.h"
 
@@ -78,6 +80,23 @@ TEST(ValidateTest, RequiredFields_areFoundAtAnyDepth) {
     EXPECT_FALSE(control::check_required(disk));
     pcie.mutable_virtual_function();  // A present wrapper of value 0 is a value.
     EXPECT_TRUE(control::check_required(disk));
+}
+
+TEST(ValidateTest, VolumeSize_ofAnyNumber_isJudged) {
+    constexpr auto kLeast = std::numeric_limits<std::int64_t>::min();
+    constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
+    for (const std::int64_t number : {kLeast, std::int64_t{-1}, std::int64_t{0}, kMost}) {
+        opi::NullVolume volume;
+        volume.set_block_size(number);
+        volume.set_blocks_count(8);
+        EXPECT_KIND(control::validate(volume), InvalidArgument) << number;
+    }
+    opi::NullVolume volume;
+    volume.set_block_size(512);
+    for (const std::int64_t number : {kLeast, std::int64_t{-1}, kMost}) {
+        volume.set_blocks_count(number);
+        EXPECT_KIND(control::validate(volume), InvalidArgument) << number;
+    }
 }
 
 TEST(PlanTest, Plan_unplugsStraysAndWrongSockets_thenPlugsWhatIsMissing) {
