@@ -147,6 +147,26 @@ TEST(StatusMapTest, EveryKind_hasACodeOfItsOwnName) {
     EXPECT_EQ(status.error_message(), "no x");
 }
 
+TEST(StatusMapTest, Sentence_ofForeignText_isShortAndHasNoControlCharacters) {
+    EXPECT_EQ(control::to_sentence("\"a\n\x1b[31m\x7f\" \xc2\x9b"
+                                   "2J"),
+              "\"a\\x0a\\x1b[31m\\x7f\" \\xc2\\x9b2J");
+    EXPECT_EQ(control::to_sentence("\xc3\xa9 and \xc2\xa0"), "\xc3\xa9 and \xc2\xa0");
+
+    const std::string cut = control::to_sentence(std::string(1 << 20, 'a'));
+    EXPECT_TRUE(cut.ends_with("a..."));
+    EXPECT_LE(cut.size(), 1100U);
+    // A character is never cut in two.
+    std::string wide = "a";
+    for (int i = 0; i < 1000; ++i) {
+        wide += "\xe2\x82\xac";
+    }
+    const std::string cut_wide = control::to_sentence(wide);
+    EXPECT_TRUE(cut_wide.ends_with("\xe2\x82\xac..."));
+    EXPECT_EQ((cut_wide.size() - 4) % 3, 0U);
+    EXPECT_EQ(control::to_grpc_status({core::ErrorKind::NotFound, "\r"}).error_message(), "\\x0d");
+}
+
 class LockTest : public ReactorFixture {
   public:
     static Task<> hold(control::LockTable* table,
