@@ -39,6 +39,23 @@ bool is_required(const FieldDescriptor& field) {
     return false;
 }
 
+/// The first number of an enumeration field that the API does not know.
+std::optional<int> unknown_number(const Message& message, const FieldDescriptor& field) {
+    if (field.cpp_type() != FieldDescriptor::CPPTYPE_ENUM) {
+        return std::nullopt;
+    }
+    const Reflection& reflection = *message.GetReflection();
+    const int count = field.is_repeated() ? reflection.FieldSize(message, &field) : 1;
+    for (int i = 0; i < count; ++i) {
+        const int number = field.is_repeated() ? reflection.GetRepeatedEnumValue(message, &field, i)
+                                               : reflection.GetEnumValue(message, &field);
+        if (field.enum_type()->FindValueByNumber(number) == nullptr) {
+            return number;
+        }
+    }
+    return std::nullopt;
+}
+
 bool is_set(const Message& message, const FieldDescriptor& field) {
     const Reflection& reflection = *message.GetReflection();
     return field.is_repeated() ? reflection.FieldSize(message, &field) > 0
@@ -56,6 +73,10 @@ Result<void> check_required_at(const Message& message, const std::string& prefix
                 return fail(ErrorKind::InvalidArgument, "missing required field: " + path);
             }
             continue;
+        }
+        if (const auto number = unknown_number(message, field)) {
+            return fail(ErrorKind::InvalidArgument, path + ": " + std::to_string(*number) +
+                                                        " is no " + field.enum_type()->name());
         }
         if (field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
             continue;

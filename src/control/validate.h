@@ -16,7 +16,8 @@
 namespace remora::control {
 
 /// Every field annotated REQUIRED is set and not zero, here and in every message that is set
-/// (AIP-203). Errors: InvalidArgument `missing required field: a.b`.
+/// (AIP-203), and every enumeration has a value that the API knows. Errors: InvalidArgument
+/// `missing required field: a.b`, or the field and the number.
 core::Result<void> check_required(const google::protobuf::Message& message);
 
 /// What an update asks to change. `updated` holds the old resource with the patch applied.

@@ -99,6 +99,17 @@ TEST(ValidateTest, VolumeSize_ofAnyNumber_isJudged) {
     }
 }
 
+TEST(ValidateTest, Enumeration_ofUnknownNumber_isRefusedWithItsField) {
+    opi::UpdateNvmePathRequest request;
+    opi::NvmePath& path = *request.mutable_nvme_path();
+    path.set_traddr("10.0.0.1");
+    path.set_trtype(static_cast<opi::NvmeTransportType>(9999));
+    EXPECT_EQ(control::check_required(request).error().message,
+              "nvme_path.trtype: 9999 is no NvmeTransportType");
+    path.set_trtype(opi::NVME_TRANSPORT_TYPE_TCP);
+    EXPECT_TRUE(control::check_required(request));
+}
+
 TEST(PlanTest, Plan_unplugsStraysAndWrongSockets_thenPlugsWhatIsMissing) {
     using Action = control::PlugAction;
     const std::vector<control::DesiredDisk> desired{{0, "/s/0", 1}, {1, "/s/1", 2}, {2, "/s/2", 1}};
