@@ -120,6 +120,14 @@ bool within_any(std::string_view path, const std::vector<std::string_view>& root
                        [&](std::string_view root) { return within(path, root); });
 }
 
+/// Whether the path leads to a field. The library takes "a..b", ".a" and even "" for paths: then
+/// the same field would have several spellings, and rules know one.
+bool leads_somewhere(const Descriptor& type, const std::string& path) {
+    const bool dots_only_between = !path.empty() && path.front() != '.' && path.back() != '.' &&
+                                   path.find("..") == std::string::npos;
+    return dots_only_between && FieldMaskUtil::GetFieldDescriptors(&type, path, nullptr);
+}
+
 /// The mask an update works with, its paths checked.
 Result<FieldMask> effective_mask(const Message& patch, const FieldMask& mask, bool& whole) {
     whole = mask.paths_size() == 1 && mask.paths(0) == "*";
@@ -132,7 +140,7 @@ Result<FieldMask> effective_mask(const Message& patch, const FieldMask& mask, bo
         if (path == "*") {
             return fail(ErrorKind::InvalidArgument, "update_mask: \"*\" must be the only path");
         }
-        if (!FieldMaskUtil::GetFieldDescriptors(patch.GetDescriptor(), path, nullptr)) {
+        if (!leads_somewhere(*patch.GetDescriptor(), path)) {
             return fail(
                 ErrorKind::InvalidArgument,
                 "update_mask: " + patch.GetDescriptor()->name() + " has no field \"" + path + "\"");

@@ -110,6 +110,25 @@ TEST(ValidateTest, Enumeration_ofUnknownNumber_isRefusedWithItsField) {
     EXPECT_TRUE(control::check_required(request));
 }
 
+TEST(ValidateTest, UpdateMask_hasOneSpellingOfAField) {
+    opi::NvmeController current;
+    opi::NvmeController patch;
+    patch.mutable_spec()->set_max_nsq(5);
+    const control::FieldRules rules{{"spec.max_nsq"}, {"status"}, "it is so"};
+    const auto updated = [&](const std::string& path) {
+        google::protobuf::FieldMask mask;
+        mask.add_paths(path);
+        return control::apply_update(current, patch, mask, rules);
+    };
+    for (const char* path : {"", ".", "..", ".spec", "spec.", "spec..max_nsq", "spec.max_nsq.",
+                             "spec.max_nsq.x", "Spec", "spec.maxNsq", "spec,name"}) {
+        EXPECT_KIND(updated(path), InvalidArgument) << path;
+    }
+    EXPECT_EQ(current.spec().max_nsq(), 0);
+    EXPECT_TRUE(updated("spec.max_nsq"));
+    EXPECT_EQ(current.spec().max_nsq(), 5);
+}
+
 TEST(PlanTest, Plan_unplugsStraysAndWrongSockets_thenPlugsWhatIsMissing) {
     using Action = control::PlugAction;
     const std::vector<control::DesiredDisk> desired{{0, "/s/0", 1}, {1, "/s/1", 2}, {2, "/s/2", 1}};
