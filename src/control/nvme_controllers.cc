@@ -166,6 +166,9 @@ Task<Result<Controller>> Subsystems::update_controller(
         !applied) {
         co_return std::unexpected(applied.error());
     }
+    if (auto valid = validate(updated.resource); !valid) {
+        co_return std::unexpected(valid.error());
+    }
     Transaction transaction(context_.model);
     transaction.put(updated);
     if (auto stored = transaction.commit(); !stored) {

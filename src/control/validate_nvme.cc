@@ -171,6 +171,31 @@ Result<Endpoint> endpoint_of(const opi::NvmePath& path) {
                          false);
 }
 
+/// What a client states of sizes is only kept and shown, but has to be something that a controller
+/// can have: queues are counted in 16 bits, entry sizes are exponents in four (NVMe Base 2.0,
+/// Figure 36, CC).
+Result<void> check_counts(const opi::NvmeControllerSpec& spec) {
+    constexpr std::int32_t kMostQueuePairs = 65535;
+    constexpr std::int32_t kLargestExponent = 15;
+    struct Rule {
+        const char* field;
+        std::int32_t value;
+        std::int32_t most;
+    };
+    for (const Rule& rule :
+         {Rule{"max_nsq", spec.max_nsq(), kMostQueuePairs},
+          Rule{"max_ncq", spec.max_ncq(), kMostQueuePairs},
+          Rule{"sqes", spec.sqes(), kLargestExponent}, Rule{"cqes", spec.cqes(), kLargestExponent},
+          Rule{"max_namespaces", spec.max_namespaces(),
+               std::numeric_limits<std::int32_t>::max()}}) {
+        if (rule.value < 0 || rule.value > rule.most) {
+            return invalid("spec." + std::string(rule.field) + ": " + std::to_string(rule.value) +
+                           " is not 0 to " + std::to_string(rule.most));
+        }
+    }
+    return {};
+}
+
 Result<void> validate(const opi::NvmeController& controller) {
     const opi::NvmeControllerSpec& spec = controller.spec();
     if (spec.trtype() == opi::NVME_TRANSPORT_TYPE_PCIE) {
@@ -193,6 +218,9 @@ Result<void> validate(const opi::NvmeController& controller) {
             check_family("spec.fabrics_id", spec.fabrics_id().traddr(), spec.fabrics_id().adrfam());
         !family) {
         return family;
+    }
+    if (auto counts = check_counts(spec); !counts) {
+        return counts;
     }
     return check_no_limits(spec.min_limit(), spec.max_limit());
 }
