@@ -77,6 +77,11 @@ std::string shown_uuid(const opi::NvmeNamespaceSpec& spec, const core::Uuid& vol
     return uuid ? uuid->text() : volume.text();
 }
 
+std::int64_t greatest_nsid(const Object<opi::NvmeSubsystem>& subsystem) {
+    const std::int64_t asked = subsystem.resource.spec().max_namespaces();
+    return asked > 0 ? asked : kMostNamespaces;
+}
+
 /// A free identifier for the volume. A host that has not noticed yet that a namespace is gone would
 /// write to whatever volume is shown under its identifier now; so one that has shown a volume is
 /// kept for that volume, until no other is left: then the longest free is taken.
@@ -91,8 +96,7 @@ std::int32_t free_nsid(const std::map<std::int32_t, std::string>& taken,
         }
         retired.insert(nsid);
     }
-    const std::int64_t asked_limit = subsystem.resource.spec().max_namespaces();
-    const std::int64_t limit = asked_limit > 0 ? asked_limit : kMostNamespaces;
+    const std::int64_t limit = greatest_nsid(subsystem);
     std::int32_t nsid = 1;
     while (taken.contains(nsid) || retired.contains(nsid)) {
         ++nsid;
@@ -117,6 +121,12 @@ Result<void> choose_nsid(const Model& model,
     std::map<std::int32_t, std::string> taken;
     for (const std::string& name : children_of<Namespace>(model, subsystem.resource.name())) {
         taken[model.find<Namespace>(name)->resource.spec().host_nsid()] = name;
+    }
+    const std::int64_t most = greatest_nsid(subsystem);
+    if (spec.host_nsid() > most) {
+        return fail(ErrorKind::InvalidArgument, "host_nsid: " + std::to_string(spec.host_nsid()) +
+                                                    " is too large; " + subsystem.resource.name() +
+                                                    " has 1 to " + std::to_string(most));
     }
     const auto holder = taken.find(spec.host_nsid());
     if (spec.host_nsid() != 0 && holder != taken.end()) {
