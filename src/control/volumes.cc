@@ -205,7 +205,12 @@ template <typename M, typename Request>
 Task<Result<M>> Volumes::update(const Request& request, const M& patch) {
     const auto found = lookup<M>(context_.model, patch.name());
     if (!found && found.error().kind == ErrorKind::NotFound && request.allow_missing()) {
-        const auto id = choose_id("name", std::string(last_segment(patch.name())), context_.prng);
+        const std::string last(last_segment(patch.name()));
+        const Collection& names = KindTraits<M>::kCollection;
+        if (canonical_name(names, patch.name()) != std::string(names.canonical) + "/" + last) {
+            co_return std::unexpected(found.error());  // No volume of this kind is called so.
+        }
+        const auto id = choose_id("name", last, context_.prng);
         if (!id) {
             co_return std::unexpected(id.error());
         }
