@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "google/api/resource.pb.h"
+
 namespace remora::control {
 
 using core::ErrorKind;
@@ -78,7 +80,7 @@ Result<void> WatchHub::add(std::shared_ptr<Watcher> watcher,
     for (const std::string& kind : request.kinds()) {
         const auto* type =
             google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(kind);
-        if (type == nullptr || type->FindFieldByName("name") == nullptr) {
+        if (type == nullptr || !type->options().HasExtension(google::api::resource)) {
             return fail(ErrorKind::InvalidArgument,
                         "kinds: \"" + kind +
                             "\" is no kind of resource; they are called as "
