@@ -88,7 +88,7 @@ Result<Attachments::Wanted> Attachments::read(const api::AttachVolumeRequest& re
     if (request.has_host_function()) {
         if (auto function = check_function(request.host_function(), context_.host.function_count());
             !function) {
-            return std::unexpected(function.error());
+            return core::fail("host_function", function.error());
         }
         wanted.function = static_cast<std::uint32_t>(request.host_function());
     }

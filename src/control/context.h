@@ -77,10 +77,12 @@ inline std::string uuid_key(const core::Uuid& uuid) {
     return "volume " + uuid.text();
 }
 
-/// The object a client names. Errors: InvalidArgument for the name's form, NotFound.
+/// The object a client names in `field`. Errors: InvalidArgument for the name's form, NotFound.
 template <typename M>
-core::Result<const Object<M>*> lookup(const Model& model, const std::string& raw) {
-    if (auto checked = check_name("name", raw); !checked) {
+core::Result<const Object<M>*> lookup(const Model& model,
+                                      const std::string& raw,
+                                      std::string_view field = "name") {
+    if (auto checked = check_name(field, raw); !checked) {
         return std::unexpected(checked.error());
     }
     const std::string name = canonical_name(KindTraits<M>::kCollection, raw);

@@ -158,7 +158,7 @@ Result<void> check_request(const api::DetachVolumeRequest& request) {
         }
     } else if (auto function = check_function(request.host_function(), platform::kMaxFunctions);
                !function) {
-        return std::unexpected(function.error());
+        return core::fail("host_function", function.error());
     }
     return {};
 }

@@ -264,7 +264,8 @@ Task<Result<api::ConnectionTimings>> Remotes::set_connection_timings(
     if (!held) {
         co_return std::unexpected(held.error());
     }
-    const auto found = lookup<Controller>(context_.model, request.remote_controller());
+    const auto found =
+        lookup<Controller>(context_.model, request.remote_controller(), "remote_controller");
     if (!found) {
         co_return std::unexpected(found.error());
     }
@@ -307,7 +308,8 @@ Task<Result<api::PathPolicySetting>> Remotes::set_path_policy(
     if (!held) {
         co_return std::unexpected(held.error());
     }
-    const auto found = lookup<Controller>(context_.model, request.remote_controller());
+    const auto found =
+        lookup<Controller>(context_.model, request.remote_controller(), "remote_controller");
     if (!found) {
         co_return std::unexpected(found.error());
     }

@@ -304,7 +304,8 @@ Result<void> validate(const opi::NvmePath& path) {
     }
     if (!fabrics.source_traddr().empty() || fabrics.source_trsvcid() != 0) {
         return fail(ErrorKind::Unimplemented,
-                    "nvme_path.fabrics: a source address is not supported; leave it out");
+                    "nvme_path.fabrics.source_traddr, source_trsvcid: a source address is not "
+                    "supported; leave it out");
     }
     return fabrics.hostnqn().empty() ? Result<void>()
                                      : check_nqn("nvme_path.fabrics.hostnqn", fabrics.hostnqn());
