@@ -358,8 +358,7 @@ Task<Result<api::ListAttachmentsResponse>> Attachments::list(
     const api::ListAttachmentsRequest& request) {
     api::ListAttachmentsResponse response;
     auto next = list_page<Attachment>(
-        context_.model, request.page_size(), request.page_token(),
-        [](const std::string&) { return true; },
+        context_.model, request.page_size(), request.page_token(), "",
         [&](const Object<Attachment>& object) { *response.add_attachments() = shown(object); });
     if (!next) {
         co_return std::unexpected(next.error());

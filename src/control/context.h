@@ -108,12 +108,15 @@ core::Result<M> get_resource(const Model& model, const Request& request) {
     return (*found)->resource;
 }
 
-/// One page of a table into the response: `add(object)` for each object that `wanted` lets by.
-/// Returns the next page's token, empty at the end.
-template <typename M, typename Wanted, typename Add>
-core::Result<std::string> list_page(
-    const Model& model, std::int32_t page_size, const std::string& token, Wanted wanted, Add add) {
-    const std::string_view list = store_text(KindTraits<M>::kKind);
+/// One page of a table into the response: `add(object)` for each object whose name begins with
+/// `prefix`. Returns the next page's token, empty at the end. A token holds for one prefix.
+template <typename M, typename Add>
+core::Result<std::string> list_page(const Model& model,
+                                    std::int32_t page_size,
+                                    const std::string& token,
+                                    const std::string& prefix,
+                                    Add add) {
+    const std::string list = list_of(store_text(KindTraits<M>::kKind), prefix);
     const auto page = read_page(list, page_size, token);
     if (!page) {
         return std::unexpected(page.error());
@@ -122,7 +125,7 @@ core::Result<std::string> list_page(
     std::size_t taken = 0;
     std::string last;
     for (auto at = table.upper_bound(page->after); at != table.end(); ++at) {
-        if (!wanted(at->first)) {
+        if (!at->first.starts_with(prefix)) {
             continue;
         }
         if (taken == page->size) {

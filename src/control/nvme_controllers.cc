@@ -187,12 +187,10 @@ Task<Result<opi::ListNvmeControllersResponse>> Subsystems::list_controllers(
         co_return std::unexpected(prefix.error());
     }
     opi::ListNvmeControllersResponse response;
-    auto next = list_page<Controller>(
-        context_.model, request.page_size(), request.page_token(),
-        [&](const std::string& name) { return name.starts_with(*prefix); },
-        [&](const Object<Controller>& object) {
-            *response.add_nvme_controllers() = object.resource;
-        });
+    auto next = list_page<Controller>(context_.model, request.page_size(), request.page_token(),
+                                      *prefix, [&](const Object<Controller>& object) {
+                                          *response.add_nvme_controllers() = object.resource;
+                                      });
     if (!next) {
         co_return std::unexpected(next.error());
     }

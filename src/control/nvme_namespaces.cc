@@ -339,12 +339,10 @@ Task<Result<opi::ListNvmeNamespacesResponse>> Subsystems::list_namespaces(
         co_return std::unexpected(prefix.error());
     }
     opi::ListNvmeNamespacesResponse response;
-    auto next = list_page<Namespace>(
-        context_.model, request.page_size(), request.page_token(),
-        [&](const std::string& name) { return name.starts_with(*prefix); },
-        [&](const Object<Namespace>& object) {
-            *response.add_nvme_namespaces() = object.resource;
-        });
+    auto next = list_page<Namespace>(context_.model, request.page_size(), request.page_token(),
+                                     *prefix, [&](const Object<Namespace>& object) {
+                                         *response.add_nvme_namespaces() = object.resource;
+                                     });
     if (!next) {
         co_return std::unexpected(next.error());
     }

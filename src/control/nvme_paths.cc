@@ -251,8 +251,7 @@ Task<Result<opi::ListNvmePathsResponse>> Remotes::list_paths(
     }
     opi::ListNvmePathsResponse response;
     auto next = list_page<Path>(
-        context_.model, request.page_size(), request.page_token(),
-        [&](const std::string& name) { return name.starts_with(*prefix); },
+        context_.model, request.page_size(), request.page_token(), *prefix,
         [&](const Object<Path>& object) { *response.add_nvme_paths() = object.resource; });
     if (!next) {
         co_return std::unexpected(next.error());
@@ -294,7 +293,8 @@ Task<Result<opi::ListNvmeRemoteNamespacesResponse>> Remotes::list_namespaces(
     if (!parent) {
         co_return std::unexpected(parent.error());
     }
-    const auto page = read_page("nvme_remote_namespace", request.page_size(), request.page_token());
+    const std::string list = list_of("nvme_remote_namespace", *parent);
+    const auto page = read_page(list, request.page_size(), request.page_token());
     if (!page) {
         co_return std::unexpected(page.error());
     }
@@ -311,8 +311,8 @@ Task<Result<opi::ListNvmeRemoteNamespacesResponse>> Remotes::list_namespaces(
     for (auto at = sorted.upper_bound(page->after); at != sorted.end(); ++at) {
         const int taken = response.nvme_remote_namespaces_size();
         if (static_cast<std::size_t>(taken) == page->size) {
-            response.set_next_page_token(page_token(
-                "nvme_remote_namespace", response.nvme_remote_namespaces(taken - 1).name()));
+            response.set_next_page_token(
+                page_token(list, response.nvme_remote_namespaces(taken - 1).name()));
             break;
         }
         *response.add_nvme_remote_namespaces() = at->second;

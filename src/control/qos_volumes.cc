@@ -185,8 +185,7 @@ Task<Result<opi::ListQosVolumesResponse>> QosVolumes::list(
     }
     opi::ListQosVolumesResponse response;
     auto next = list_page<Qos>(
-        context_.model, request.page_size(), request.page_token(),
-        [](const std::string&) { return true; },
+        context_.model, request.page_size(), request.page_token(), "",
         [&](const Object<Qos>& object) { *response.add_qos_volumes() = object.resource; });
     if (!next) {
         co_return std::unexpected(next.error());

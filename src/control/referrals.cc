@@ -121,12 +121,10 @@ Task<Result<Referral>> Referrals::get(const api::GetDiscoveryReferralRequest& re
 Task<Result<api::ListDiscoveryReferralsResponse>> Referrals::list(
     const api::ListDiscoveryReferralsRequest& request) {
     api::ListDiscoveryReferralsResponse response;
-    auto next = list_page<Referral>(
-        context_.model, request.page_size(), request.page_token(),
-        [](const std::string&) { return true; },
-        [&](const Object<Referral>& object) {
-            *response.add_discovery_referrals() = object.resource;
-        });
+    auto next = list_page<Referral>(context_.model, request.page_size(), request.page_token(), "",
+                                    [&](const Object<Referral>& object) {
+                                        *response.add_discovery_referrals() = object.resource;
+                                    });
     if (!next) {
         co_return std::unexpected(next.error());
     }

@@ -211,12 +211,10 @@ Task<Result<Controller>> Remotes::update_controller(
 Task<Result<opi::ListNvmeRemoteControllersResponse>> Remotes::list_controllers(
     const opi::ListNvmeRemoteControllersRequest& request) {
     opi::ListNvmeRemoteControllersResponse response;
-    auto next = list_page<Controller>(
-        context_.model, request.page_size(), request.page_token(),
-        [](const std::string&) { return true; },
-        [&](const Object<Controller>& object) {
-            *response.add_nvme_remote_controllers() = object.resource;
-        });
+    auto next = list_page<Controller>(context_.model, request.page_size(), request.page_token(), "",
+                                      [&](const Object<Controller>& object) {
+                                          *response.add_nvme_remote_controllers() = object.resource;
+                                      });
     if (!next) {
         co_return std::unexpected(next.error());
     }

@@ -161,12 +161,10 @@ Task<Result<Subsystem>> Subsystems::update_subsystem(
 Task<Result<opi::ListNvmeSubsystemsResponse>> Subsystems::list_subsystems(
     const opi::ListNvmeSubsystemsRequest& request) {
     opi::ListNvmeSubsystemsResponse response;
-    auto next = list_page<Subsystem>(
-        context_.model, request.page_size(), request.page_token(),
-        [](const std::string&) { return true; },
-        [&](const Object<Subsystem>& object) {
-            *response.add_nvme_subsystems() = object.resource;
-        });
+    auto next = list_page<Subsystem>(context_.model, request.page_size(), request.page_token(), "",
+                                     [&](const Object<Subsystem>& object) {
+                                         *response.add_nvme_subsystems() = object.resource;
+                                     });
     if (!next) {
         co_return std::unexpected(next.error());
     }

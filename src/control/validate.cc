@@ -243,6 +243,10 @@ Result<void> check_same(const Message& existing,
     return {};
 }
 
+std::string list_of(std::string_view kind, std::string_view parent) {
+    return parent.empty() ? std::string(kind) : std::string(kind) + " of " + std::string(parent);
+}
+
 Result<Page> read_page(std::string_view list, std::int32_t size, const std::string& token) {
     if (size < 0) {
         return fail(ErrorKind::InvalidArgument,

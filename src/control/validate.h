@@ -50,6 +50,8 @@ struct Page {
     std::string after;  ///< Names after this one; empty = from the start.
 };
 
+/// What read_page() and page_token() are to call the listing of a kind under a parent.
+std::string list_of(std::string_view kind, std::string_view parent);
 /// `list` names the listing, so that a token of another is refused. Errors: InvalidArgument for a
 /// negative size, NotFound for a token nobody gave.
 core::Result<Page> read_page(std::string_view list, std::int32_t size, const std::string& token);

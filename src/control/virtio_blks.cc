@@ -235,8 +235,7 @@ Task<Result<opi::ListVirtioBlksResponse>> VirtioBlks::list(
     const opi::ListVirtioBlksRequest& request) {
     opi::ListVirtioBlksResponse response;
     auto next = list_page<Disk>(
-        context_.model, request.page_size(), request.page_token(),
-        [](const std::string&) { return true; },
+        context_.model, request.page_size(), request.page_token(), "",
         [&](const Object<Disk>& object) { *response.add_virtio_blks() = object.resource; });
     if (!next) {
         co_return std::unexpected(next.error());

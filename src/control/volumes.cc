@@ -347,62 +347,61 @@ Task<> Volumes::rebuild() {
 }
 
 // The calls of the three services: the same six for each kind.
-#define REMORA_VOLUME_CALLS(kind, Message)                                                        \
-    Task<Result<opi::Message>> Volumes::create_##kind(                                            \
-        const opi::Create##Message##Request& request) {                                           \
-        if (auto complete = check_required(request); !complete) {                                 \
-            co_return std::unexpected(complete.error());                                          \
-        }                                                                                         \
-        const auto id = choose_id(#kind "_volume_id", request.kind##_volume_id(), context_.prng); \
-        if (!id) {                                                                                \
-            co_return std::unexpected(id.error());                                                \
-        }                                                                                         \
-        co_return co_await create(request.kind##_volume(), *id);                                  \
-    }                                                                                             \
-    Task<Result<Empty>> Volumes::delete_##kind(const opi::Delete##Message##Request& request) {    \
-        if (auto complete = check_required(request); !complete) {                                 \
-            co_return std::unexpected(complete.error());                                          \
-        }                                                                                         \
-        co_return co_await remove<opi::Message>(request.name(), request.allow_missing());         \
-    }                                                                                             \
-    Task<Result<opi::Message>> Volumes::update_##kind(                                            \
-        const opi::Update##Message##Request& request) {                                           \
-        if (auto complete = check_required(request); !complete) {                                 \
-            co_return std::unexpected(complete.error());                                          \
-        }                                                                                         \
-        co_return co_await update(request, request.kind##_volume());                              \
-    }                                                                                             \
-    Task<Result<opi::List##Message##sResponse>> Volumes::list_##kind(                             \
-        const opi::List##Message##sRequest& request) {                                            \
-        opi::List##Message##sResponse response;                                                   \
-        auto next = list_page<opi::Message>(                                                      \
-            context_.model, request.page_size(), request.page_token(),                            \
-            [](const std::string&) { return true; },                                              \
-            [&](const Object<opi::Message>& object) {                                             \
-                *response.add_##kind##_volumes() = object.resource;                               \
-            });                                                                                   \
-        if (!next) {                                                                              \
-            co_return std::unexpected(next.error());                                              \
-        }                                                                                         \
-        response.set_next_page_token(*next);                                                      \
-        co_return response;                                                                       \
-    }                                                                                             \
-    Task<Result<opi::Message>> Volumes::get_##kind(const opi::Get##Message##Request& request) {   \
-        co_return get_resource<opi::Message>(context_.model, request);                            \
-    }                                                                                             \
-    Task<Result<opi::Stats##Message##Response>> Volumes::stats_##kind(                            \
-        const opi::Stats##Message##Request& request) {                                            \
-        if (auto complete = check_required(request); !complete) {                                 \
-            co_return std::unexpected(complete.error());                                          \
-        }                                                                                         \
-        auto counted = co_await stats<opi::Message>(request.name());                              \
-        if (!counted) {                                                                           \
-            co_return std::unexpected(counted.error());                                           \
-        }                                                                                         \
-        opi::Stats##Message##Response response;                                                   \
-        *response.mutable_stats() = *counted;                                                     \
-        co_return response;                                                                       \
-    }                                                                                             \
+#define REMORA_VOLUME_CALLS(kind, Message)                                                         \
+    Task<Result<opi::Message>> Volumes::create_##kind(                                             \
+        const opi::Create##Message##Request& request) {                                            \
+        if (auto complete = check_required(request); !complete) {                                  \
+            co_return std::unexpected(complete.error());                                           \
+        }                                                                                          \
+        const auto id = choose_id(#kind "_volume_id", request.kind##_volume_id(), context_.prng);  \
+        if (!id) {                                                                                 \
+            co_return std::unexpected(id.error());                                                 \
+        }                                                                                          \
+        co_return co_await create(request.kind##_volume(), *id);                                   \
+    }                                                                                              \
+    Task<Result<Empty>> Volumes::delete_##kind(const opi::Delete##Message##Request& request) {     \
+        if (auto complete = check_required(request); !complete) {                                  \
+            co_return std::unexpected(complete.error());                                           \
+        }                                                                                          \
+        co_return co_await remove<opi::Message>(request.name(), request.allow_missing());          \
+    }                                                                                              \
+    Task<Result<opi::Message>> Volumes::update_##kind(                                             \
+        const opi::Update##Message##Request& request) {                                            \
+        if (auto complete = check_required(request); !complete) {                                  \
+            co_return std::unexpected(complete.error());                                           \
+        }                                                                                          \
+        co_return co_await update(request, request.kind##_volume());                               \
+    }                                                                                              \
+    Task<Result<opi::List##Message##sResponse>> Volumes::list_##kind(                              \
+        const opi::List##Message##sRequest& request) {                                             \
+        opi::List##Message##sResponse response;                                                    \
+        auto next =                                                                                \
+            list_page<opi::Message>(context_.model, request.page_size(), request.page_token(), "", \
+                                    [&](const Object<opi::Message>& object) {                      \
+                                        *response.add_##kind##_volumes() = object.resource;        \
+                                    });                                                            \
+        if (!next) {                                                                               \
+            co_return std::unexpected(next.error());                                               \
+        }                                                                                          \
+        response.set_next_page_token(*next);                                                       \
+        co_return response;                                                                        \
+    }                                                                                              \
+    Task<Result<opi::Message>> Volumes::get_##kind(const opi::Get##Message##Request& request) {    \
+        co_return get_resource<opi::Message>(context_.model, request);                             \
+    }                                                                                              \
+    Task<Result<opi::Stats##Message##Response>> Volumes::stats_##kind(                             \
+        const opi::Stats##Message##Request& request) {                                             \
+        if (auto complete = check_required(request); !complete) {                                  \
+            co_return std::unexpected(complete.error());                                           \
+        }                                                                                          \
+        auto counted = co_await stats<opi::Message>(request.name());                               \
+        if (!counted) {                                                                            \
+            co_return std::unexpected(counted.error());                                            \
+        }                                                                                          \
+        opi::Stats##Message##Response response;                                                    \
+        *response.mutable_stats() = *counted;                                                      \
+        co_return response;                                                                        \
+    }                                                                                              \
     static_assert(true)
 
 REMORA_VOLUME_CALLS(malloc, MallocVolume);
