@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <utility>
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
@@ -13,6 +14,7 @@
 #include <grpcpp/impl/server_builder_plugin.h>
 #include <grpcpp/impl/server_initializer.h>
 
+#include "control/grpc_malformed.h"
 #include "control/grpc_services.h"
 #include "core/log.h"
 
@@ -27,6 +29,14 @@ constexpr std::int64_t kStopSeconds = 5;
 /// gRPC writes to stderr in a form of its own; what matters of it comes back as an error anyway.
 void quiet_grpc(gpr_log_func_args* said) {
     log::debug("grpc", log::kv("text", said->message));
+}
+
+/// And so does protobuf, about text of a client's that is no UTF-8.
+void quiet_protobuf(google::protobuf::LogLevel /*level*/,
+                    const char* /*file*/,
+                    int /*line*/,
+                    const std::string& text) {
+    log::debug("protobuf", log::kv("text", text));
 }
 
 /// Asks the server, once it is built, which services it has.
@@ -85,6 +95,7 @@ core::Result<std::unique_ptr<GrpcServer>> GrpcServer::start(const std::string& a
                                                             const platform::MachineFiles& machine,
                                                             std::shared_ptr<AuditLog> audit) {
     gpr_set_log_function(&quiet_grpc);
+    google::protobuf::SetLogHandler(&quiet_protobuf);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     const auto mark = InProcessMark::make();
@@ -107,6 +118,7 @@ core::Result<std::unique_ptr<GrpcServer>> GrpcServer::start(const std::string& a
     grpc::ResourceQuota quota("remorad");
     quota.SetMaxThreads(kMostThreads);
     builder.SetResourceQuota(quota);
+    builder.experimental().SetInterceptorCreators(malformed_request_interceptors());
     int port = 0;
     builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
     for (const auto& [name, service] : parts->services.entries()) {
