@@ -429,6 +429,34 @@ class FakeNode final : public node::Node {
     }
     Task<bool> stop(core::Nanos /*limit*/) override { co_return true; }
 
+    /// What there is, to be compared with what there was.
+    [[nodiscard]] std::string everything() const {
+        std::string all;
+        for (const auto& [name, volume] : volumes) {
+            all += name + " " + std::to_string(volume.geometry.size_bytes()) + "\n";
+        }
+        for (const auto& [nqn, subsystem] : subsystems) {
+            all += nqn + " " + subsystem.serial + "\n";
+        }
+        for (const std::string& listener : listeners) {
+            all +=
+                listener + " " + std::to_string(static_cast<int>(ana_states.at(listener))) + "\n";
+        }
+        for (const auto& [key, space] : namespaces) {
+            all += key.first + " " + std::to_string(key.second) + " " + space.volume + "\n";
+        }
+        for (const auto& [name, remote] : remotes) {
+            all += name + " " + remote.subnqn + " " + std::to_string(remote.paths.size()) + "\n";
+        }
+        for (const auto& [name, vhost] : vhosts) {
+            all += name + " " + vhost.volume + "\n";
+        }
+        for (const auto& [path, size] : network_.files) {
+            all += path + " " + std::to_string(size) + "\n";
+        }
+        return all + std::to_string(referrals.size()) + " referrals\n";
+    }
+
   private:
     static block::Geometry geometry(std::uint32_t block_size, std::uint64_t block_count) {
         block::Geometry out;

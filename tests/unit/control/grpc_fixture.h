@@ -127,6 +127,22 @@ class GrpcTest : public testing::Test {
         }
         return raw.status;
     }
+    /// All that is stored, on the data plane and in the host: equal before and after a call that
+    /// did nothing.
+    std::string everything() {
+        std::string all;
+        on_reactor([&] {
+            for (const control::StoredObject& object : *store_.load()) {
+                all += std::string(control::store_text(object.kind)) + " " + object.name + " " +
+                       object.body + "\n";
+            }
+            all += node_.everything();
+            for (const auto& [function, socket] : plugged_) {
+                all += std::to_string(function) + " " + socket + "\n";
+            }
+        });
+        return all;
+    }
     [[nodiscard]] const ScratchFolder& machine() const { return machine_; }
     control::GrpcServer& server() { return *server_; }
     reactor::Reactor& control_reactor() { return thread_->reactor(); }

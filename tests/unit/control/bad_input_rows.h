@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The good request of every call of the API, in a world that populate() makes: what bad ones are
+// derived from (bad_input_cases.h).
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <google/protobuf/descriptor.h>
+#include <grpcpp/support/status_code_enum.h>
+
+namespace remora::test {
+
+using Codes = std::set<grpc::StatusCode>;
+
+/// What calls of kinds that may be missing from a build answer to a good request. Encrypted volumes
+/// are such a kind: once every build has them, this is {OK}.
+inline const Codes kEncryptedAnswers{grpc::OK, grpc::NOT_FOUND, grpc::UNIMPLEMENTED};
+
+struct GoodRequest {
+    std::string text;         ///< In protobuf's text format.
+    Codes codes{grpc::OK};    ///< What it answers.
+    bool any_parent = false;  ///< A listing whose parent means nothing (clients send "todo").
+
+    /// The kind is here for certain, so that its values are checked, too.
+    [[nodiscard]] bool present() const { return codes == Codes{grpc::OK}; }
+};
+
+/// By the method's own name: no two services share one.
+std::map<std::string, GoodRequest> good_requests();
+
+/// The calls that make the world, in their order: method and request.
+std::vector<std::pair<std::string, std::string>> world_calls();
+
+/// The services that are served, but for gRPC's own.
+const std::vector<std::string>& served_services();
+
+/// All of their methods.
+std::vector<const google::protobuf::MethodDescriptor*> served_methods();
+
+}  // namespace remora::test
