@@ -250,6 +250,13 @@ Task<Result<M>> Volumes::grow(Object<M> wanted) {
     if (before.resource.blocks_count() == wanted.resource.blocks_count()) {
         co_return wanted.resource;
     }
+    // Refused before it is announced, because what is announced stands.
+    if (wanted.resource.blocks_count() < before.resource.blocks_count()) {
+        co_return fail(ErrorKind::FailedPrecondition,
+                       "blocks_count: " + wanted.resource.name() + " has " +
+                           std::to_string(before.resource.blocks_count()) +
+                           " blocks and does not shrink");
+    }
     // Room that outlives us is announced first: a restart then knows why it has another size.
     if (kKeepsRoom<M>) {
         Object<M> announced = before;

@@ -128,6 +128,20 @@ TEST_F(BadInputRules, WhatIsUsed_isNotDeleted) {
     });
 }
 
+// Found by the fuzz target `requests`: a smaller size of a file's volume was announced in the store
+// before the data plane refused it, and stayed there.
+TEST_F(BadInputRules, VolumeThatWouldShrink_isRefusedAndNothingIsStored) {
+    const std::string sizes = "block_size: 512 blocks_count: 1 }";
+    expect({
+        {"UpdateAioVolume", "aio_volume { name: \"aioVolumes/a0\" filename: \"/files/a0\" " + sizes,
+         FAILED_PRECONDITION, "does not shrink", true},
+        {"UpdateMallocVolume", "malloc_volume { name: \"volumes/m0\" " + sizes, FAILED_PRECONDITION,
+         "does not shrink", true},
+        {"UpdateNullVolume", "null_volume { name: \"nullVolumes/n0\" " + sizes, FAILED_PRECONDITION,
+         "does not shrink", true},
+    });
+}
+
 TEST_F(BadInputRules, WrongTransport_isSaid) {
     const std::string spec = "nvme_controller { spec { ";
     expect({
