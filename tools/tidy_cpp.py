@@ -32,9 +32,9 @@ LINUX_USERS = {LINUX, "node", "apps", "tests", "bench"}
 # Where third-party headers may be included: folders, files, or the tests of a folder.
 THIRD_PARTY = [
     (re.compile(r"^(grpc|grpcpp|google)/|\.pb\.h$"), "gRPC and protobuf",
-     {"control", "rest", "cli", "csi", "apps", "tests/unit/api", "tests/fuzz/validation.cc"}),
+     {"control", "rest", "cli", "csi", "apps", "tests/unit/api", "tests/fuzz/validation.cc", "tests/fuzz/api"}),
     (re.compile(r"^(spdlog|fmt)/"), "the logging library", {"core/log.cc"}),
-    (re.compile(r"^nlohmann/"), "nlohmann-json", {"platform", "control", "rest", "cli", "tests/unit/api", "tests/sim/host"}),
+    (re.compile(r"^nlohmann/"), "nlohmann-json", {"platform", "control", "rest", "cli", "tests/unit/api", "tests/fuzz/api", "tests/sim/host"}),
     (re.compile(r"^httplib\.h$"), "cpp-httplib", {"rest"}),
     (re.compile(r"^CLI/"), "CLI11", {"cli", "tests/sim/runner", "apps", "bench"}),
     (re.compile(r"^yaml-cpp/"), "yaml-cpp", {"cli"}),

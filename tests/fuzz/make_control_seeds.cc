@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes the first inputs of the target `validation`: a sound resource of each kind with itself, a
-// changed one or nothing as its patch. `make_control_seeds FOLDER`, as fuzz_make_seeds.
+// Writes the first inputs of the targets that know the API. Of `validation`: a sound resource of
+// each kind with itself, a changed one or nothing as its patch; the others are in api/seeds_api.cc.
+// `make_control_seeds FOLDER`, as fuzz_make_seeds.
 #include <cstdio>
 #include <string>
 
@@ -129,6 +130,7 @@ int main(int argc, char** argv) {
           "123e4567e89b12d3a456426614174000", "nqn.2014-08.org.example:x", "192.0.2.1", "4420"}) {
         writer.text(text);
     }
+    write_api_seeds(out);
     std::printf("%zu seeds\n", out.count());
     return 0;
 }

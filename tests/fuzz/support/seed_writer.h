@@ -47,5 +47,6 @@ void write_target_seeds(SeedWriter& writer);
 void write_host_seeds(SeedWriter& writer);
 void write_virtio_seeds(SeedWriter& writer);
 void write_text_seeds(SeedWriter& writer);
+void write_api_seeds(SeedWriter& writer);
 
 }  // namespace remora::fuzz
