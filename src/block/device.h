@@ -31,6 +31,8 @@ struct Geometry {
     std::uint32_t max_transfer_blocks = 0;  ///< Largest read or write worth submitting; 0 = any.
     bool can_discard = false;
     bool can_write_zeroes = false;
+    /// What was never written, was discarded or came by growing reads as zeros; else as noise.
+    bool unwritten_reads_zeros = true;
     bool volatile_cache = false;  ///< Flush means something.
     bool read_only = false;
 
@@ -95,7 +97,7 @@ class Device {
     /// with nothing in flight, before the device stops. Errors: ResourceExhausted.
     virtual core::Result<std::unique_ptr<Channel>> open_channel() = 0;
 
-    /// Makes it larger; its content stays, what is new reads as zeros. On the control reactor, one
+    /// Makes it larger; its content stays, what is new is unwritten. On the control reactor, one
     /// call at a time; may block for the time that a file takes to grow durably. The new size is
     /// there for a reactor once show_growth() has run on it. Errors: FailedPrecondition (it would
     /// shrink, or is not this node's own), InvalidArgument, ResourceExhausted.

@@ -30,7 +30,7 @@ enum class Opcode : std::uint8_t {
     Write,
     Flush,        ///< All completed writes are durable. No range, no data.
     WriteZeroes,  ///< The range reads as zeros. No data.
-    Discard,      ///< The range's content may be given up; it then reads as zeros here. No data.
+    Discard,      ///< The range's content may be given up: it is unwritten then. No data.
 };
 
 struct Request;

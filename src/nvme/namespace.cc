@@ -57,7 +57,8 @@ void identify_namespace(const Namespace& from, spec::IdentifyNamespace& to) {
     to.nmic = spec::kNmicShared;
     to.anagrpid = kAnaGroup;
     to.rescap = reservation_capabilities(from);
-    to.dlfeat = spec::kDlfeatReadsZero;
+    // Else 000b, not reported (NVM Command Set 1.0, Identify Namespace, DLFEAT).
+    to.dlfeat = geometry.unwritten_reads_zeros ? spec::kDlfeatReadsZero : std::uint8_t{0};
     to.mssrl = static_cast<std::uint16_t>(kCopyRangeBytes / geometry.block_size);
     to.mcl = static_cast<std::uint32_t>(kCopyBytes / geometry.block_size);
     to.msrc = static_cast<std::uint8_t>(spec::kCopyMaxRanges - 1);

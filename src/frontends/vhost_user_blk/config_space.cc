@@ -51,7 +51,8 @@ virtio::BlkConfig make_config(const block::Geometry& geometry, std::uint16_t que
     if (geometry.can_write_zeroes) {
         config.max_write_zeroes_sectors = kMaxWriteZeroesSectors;
         config.max_write_zeroes_seg = 1;
-        config.write_zeroes_may_unmap = geometry.can_discard ? 1 : 0;
+        const bool unmaps = geometry.can_discard && geometry.unwritten_reads_zeros;
+        config.write_zeroes_may_unmap = unmaps ? 1 : 0;
     }
     return config;
 }

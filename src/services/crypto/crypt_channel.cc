@@ -93,10 +93,8 @@ void CryptChannel::submit(RequestBatch& batch) {
                 down.push_back(*request);
                 break;
             case Opcode::Write:
-                waiting_.push_back(*request);
-                break;
             case Opcode::WriteZeroes:  // zeros below are not zeros here
-                refused_.push(*request, Status::Unsupported);
+                waiting_.push_back(*request);
                 break;
             case Opcode::Flush:
             case Opcode::Discard:
@@ -234,6 +232,7 @@ CryptChannel::Slot* CryptChannel::begin_write() {
     Request& request = *waiting_.pop_front();
     Slot& slot = *free_.pop_front();
     slot.request = &request;
+    slot.zeros = request.opcode == Opcode::WriteZeroes;
     slot.data = request.data;
     slot.lba = request.lba;
     slot.block_count = request.block_count;
@@ -248,7 +247,15 @@ void CryptChannel::encrypt_piece(Slot& slot, RequestBatch& down) {
     Request& request = *slot.request;
     const std::size_t left = (slot.block_count - slot.done) * block_size_;
     const std::size_t bytes = std::min(left, slot.buffer.size());
-    encrypt_out(*cipher_, sector_size_, slot.position, slot.buffer.first(bytes));
+    const std::span<std::byte> piece = slot.buffer.first(bytes);
+    if (slot.zeros) {
+        std::ranges::fill(piece, std::byte{0});
+        cipher_->encrypt(slot.position.sector, sector_size_, piece, piece);
+        slot.position.sector += bytes / sector_size_;
+        request.opcode = Opcode::Write;
+    } else {
+        encrypt_out(*cipher_, sector_size_, slot.position, piece);
+    }
     encrypt_left_ -= std::min(encrypt_left_, bytes);
     slot.piece = {slot.buffer.data(), bytes};
     request.lba = slot.lba + slot.done;
@@ -266,6 +273,7 @@ void CryptChannel::take_piece(Request& request, RequestBatch& up) {
         next_pieces_.push_back(slot);
         return;
     }
+    request.opcode = slot.zeros ? Opcode::WriteZeroes : Opcode::Write;
     request.data = slot.data;
     request.lba = slot.lba;
     request.block_count = slot.block_count;

@@ -4,6 +4,7 @@
 //   read:   down ─► below ─► decrypted where it is ─► up
 //   write:  waiting ─► slot and buffer ─► a piece is encrypted ─► below ─┬─► up
 //                                              ▲── more is left ─────────┘
+//   write-zeroes: the same as a write of zeros
 //   flush, discard: straight down
 //
 // A buffer is one of the reactor's pool, of which this takes a quarter at most, or else the
@@ -56,6 +57,7 @@ class CryptChannel final : public block::Channel,
     /// A write that has a buffer.
     struct Slot : core::QueueHook<Slot> {
         block::Request* request = nullptr;
+        bool zeros = false;                   ///< It is a write-zeroes, below a write.
         std::span<const core::Segment> data;  ///< The request's own, as is the range below.
         std::uint64_t lba = 0;
         std::uint32_t block_count = 0;

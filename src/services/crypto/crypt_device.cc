@@ -33,14 +33,16 @@ CryptDevice::CryptDevice(block::Device& lower,
       lower_(lower),
       sector_size_(options.sector_size),
       numbers_(options.numbers),
+      kernel_(options.kernel),
       allow_discards_(options.allow_discards),
       key_(std::move(key)),
       reactors_(reactors.begin(), reactors.end()) {}
 
 block::Geometry CryptDevice::geometry() const {
     block::Geometry geometry = lower_.geometry();
-    geometry.can_write_zeroes = false;
+    geometry.can_write_zeroes = true;
     geometry.can_discard = geometry.can_discard && allow_discards_;
+    geometry.unwritten_reads_zeros = false;
     return geometry;
 }
 
@@ -49,7 +51,7 @@ core::Result<std::unique_ptr<block::Channel>> CryptDevice::open_channel() {
     if (!lower) {
         return lower;
     }
-    auto cipher = AesXts::create(*key_, numbers_);
+    auto cipher = AesXts::create(*key_, numbers_, kernel_);
     if (!cipher) {
         return std::unexpected(cipher.error());
     }

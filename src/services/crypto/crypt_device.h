@@ -9,9 +9,10 @@
 //
 // What differs from the device below:
 //  - What was never written, was discarded or came by growing reads as noise: the decryption of
-//    zeros. So it has no write-zeroes, which would tell anyone below where zeros are, and no
-//    discard unless it is allowed, as in dm-crypt (`allow_discards`). With it, those below learn
-//    which blocks are unused, and Opcode::Discard's "reads as zeros" does not hold here.
+//    zeros. So there is no discard unless it is allowed, as in dm-crypt (`allow_discards`). With
+//    it, those below learn which blocks are unused.
+//  - Write-zeroes goes down as writes of encrypted zeros, whatever those below have: nobody there
+//    learns where zeros are, and they take the room of any data.
 //  - No holes: a block of zeros below is none above.
 //
 // XTS keeps content secret, not intact: who can write below can turn any 16 bytes into noise, and
@@ -35,6 +36,7 @@ struct CryptOptions {
     /// What has a tweak of its own: 512, 1024, 2048 or 4096, at most the block size below.
     std::uint32_t sector_size = 512;
     SectorNumbers numbers = SectorNumbers::Sectors;
+    XtsKernel kernel = best_kernel();  ///< One that this processor has.
     bool allow_discards = false;
 };
 
@@ -72,6 +74,7 @@ class CryptDevice final : public block::Device {
     block::Device& lower_;
     std::uint32_t sector_size_;
     SectorNumbers numbers_;
+    XtsKernel kernel_;
     bool allow_discards_;
     std::unique_ptr<const XtsKey> key_;
     std::vector<block::ReactorContext> reactors_;

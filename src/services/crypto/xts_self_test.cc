@@ -121,6 +121,27 @@ core::Result<void> check_answer(std::string_view name,
     return {};
 }
 
+core::Result<void> try_kernel(XtsKernel kernel) {
+    core::Result<void> made;
+    const auto crypt = [&](const XtsKey& key, XtsDirection direction, const XtsRun& run) {
+        auto cipher = AesXts::create(key, SectorNumbers::Sectors, kernel);
+        if (!cipher) {
+            made = std::unexpected(cipher.error());
+            return;
+        }
+        const std::size_t bytes = run.sectors * run.sector_size;
+        const std::span in(run.in, bytes);
+        const std::span out(run.out, bytes);
+        if (direction == XtsDirection::Encrypt) {
+            (*cipher)->encrypt(run.first_tweak, run.sector_size, in, out);
+        } else {
+            (*cipher)->decrypt(run.first_tweak, run.sector_size, in, out);
+        }
+    };
+    auto right = self_test_of(to_string(kernel), crypt);
+    return made ? right : made;
+}
+
 }  // namespace
 
 core::Result<void> self_test_of(std::string_view name, const XtsUnderTest& crypt) {
@@ -138,38 +159,14 @@ core::Result<void> self_test_of(std::string_view name, const XtsUnderTest& crypt
     return {};
 }
 
-core::Result<void> self_test() {
-    // OpenSSL first: the others are held against it.
-    for (std::size_t i = kXtsKernels.size(); i-- > 0;) {
-        const XtsKernel kernel = kXtsKernels[i];
-        if (!has_kernel(kernel)) {
-            continue;
-        }
-        core::Result<void> made;
-        const auto crypt = [&](const XtsKey& key, XtsDirection direction, const XtsRun& run) {
-            auto cipher = AesXts::create(key, SectorNumbers::Sectors, kernel);
-            if (!cipher) {
-                made = std::unexpected(cipher.error());
-                return;
-            }
-            const std::size_t bytes = run.sectors * run.sector_size;
-            const std::span in(run.in, bytes);
-            const std::span out(run.out, bytes);
-            if (direction == XtsDirection::Encrypt) {
-                (*cipher)->encrypt(run.first_tweak, run.sector_size, in, out);
-            } else {
-                (*cipher)->decrypt(run.first_tweak, run.sector_size, in, out);
-            }
-        };
-        const auto right = self_test_of(to_string(kernel), crypt);
-        if (!made) {
-            return made;
-        }
-        if (!right) {
-            return right;
+std::vector<KernelTrial> try_kernels() {
+    std::vector<KernelTrial> trials;
+    for (const XtsKernel kernel : kXtsKernels) {
+        if (has_kernel(kernel)) {
+            trials.push_back({kernel, try_kernel(kernel)});
         }
     }
-    return {};
+    return trials;
 }
 
 }  // namespace remora::services::crypto

@@ -29,31 +29,70 @@ TEST_F(CryptDeviceTest, Create_badSectorSize_isRefused) {
     }
 }
 
-TEST_F(CryptDeviceTest, Geometry_isThatBelowWithoutZeroes) {
+TEST_F(CryptDeviceTest, Geometry_isThatBelowWithoutDiscardAndZerosOfItsOwn) {
+    lower.shape.can_write_zeroes = false;
     open();
     on_reactor([&] {
         block::Geometry wanted = lower.shape;
-        wanted.can_write_zeroes = false;
+        wanted.can_write_zeroes = true;
         wanted.can_discard = false;
+        wanted.unwritten_reads_zeros = false;
         EXPECT_EQ(device->geometry(), wanted);
     });
 }
 
-TEST_F(CryptDeviceTest, Discard_allowed_goesDownAndNothingElseDoes) {
+// As if the zeros had been written: what lies below is ciphertext, and the request comes back as it
+// was.
+TEST_F(CryptDeviceTest, WriteZeroes_writesEncryptedZeros_pieceByPiece) {
+    open();
+    constexpr std::uint32_t kBlocks = 3 * kMiB / kBlock;
+    Io zeroes(Opcode::WriteZeroes, 9, {});
+    zeroes.request.block_count = kBlocks;
+    zeroes.request.force_unit_access = true;
+
+    start(zeroes);
+    let_all_go();
+
+    EXPECT_TRUE(zeroes.request.finished);
+    EXPECT_EQ(zeroes.request.completions, 1);
+    EXPECT_EQ(zeroes.request.status, Status::Ok);
+    EXPECT_EQ(zeroes.request.opcode, Opcode::WriteZeroes);
+    EXPECT_EQ(zeroes.request.lba, 9U);
+    EXPECT_EQ(zeroes.request.block_count, kBlocks);
+    EXPECT_TRUE(zeroes.request.data.empty());
+    EXPECT_GE(lower.seen.size(), 3U);
+    for (const HeldDevice::Seen& seen : lower.seen) {
+        EXPECT_EQ(seen.opcode, Opcode::Write);
+        EXPECT_TRUE(seen.force_unit_access);
+    }
+    const Bytes zeros(3 * kMiB);
+    EXPECT_TRUE(std::ranges::equal(below(9, zeros.size()), reference(dm_crypt(), true, 9, zeros)));
+    EXPECT_EQ(pool->in_use(), 0U);
+}
+
+TEST_F(CryptDeviceTest, WriteZeroes_failsBelow_isAsItWas) {
+    open();
+    Io zeroes(Opcode::WriteZeroes, 0, {});
+    zeroes.request.block_count = 8;
+
+    start(zeroes);
+    let_go(1, Status::NoSpace);
+
+    EXPECT_EQ(zeroes.request.status, Status::NoSpace);
+    EXPECT_EQ(zeroes.request.opcode, Opcode::WriteZeroes);
+    EXPECT_TRUE(zeroes.request.data.empty());
+}
+
+TEST_F(CryptDeviceTest, Discard_allowed_goesDown) {
     CryptOptions options;
     options.allow_discards = true;
     open(options);
     EXPECT_TRUE(device->geometry().can_discard);
     Io discard(Opcode::Discard, 8, {});
     discard.request.block_count = 4;
-    Io zeroes(Opcode::WriteZeroes, 8, {});
-    zeroes.request.block_count = 4;
 
     start(discard);
-    start(zeroes);
 
-    EXPECT_TRUE(zeroes.request.finished);
-    EXPECT_EQ(zeroes.request.status, Status::Unsupported);
     ASSERT_EQ(lower.seen.size(), 1U);
     EXPECT_EQ(lower.seen[0].opcode, Opcode::Discard);
     let_all_go();

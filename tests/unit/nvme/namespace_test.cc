@@ -28,6 +28,17 @@ TEST(Identify_namespace, geometry_and_identity_are_in_place) {
     EXPECT_EQ(to.nguid[0], 0xaa);
 }
 
+TEST(Identify_namespace, deallocated_blocks_read_as_zeros_only_where_they_do) {
+    Namespace from;
+    from.geometry.block_count = 1;
+    spec::IdentifyNamespace to;
+    identify_namespace(from, to);
+    EXPECT_EQ(to.dlfeat, spec::kDlfeatReadsZero);
+    from.geometry.unwritten_reads_zeros = false;
+    identify_namespace(from, to);
+    EXPECT_EQ(to.dlfeat, 0);
+}
+
 TEST(Identify_descriptors, every_identity_then_the_command_set) {
     Namespace from;
     from.eui64 = 0x0102030405060708;
