@@ -36,6 +36,7 @@ LocalNode::LocalNode(std::span<const block::ReactorContext> reactors,
                      const LocalNodeOptions& options)
     : reactors_(reactors),
       options_(options),
+      crypts_(volumes_, reactors, options.crypt_kernel),
       remotes_(volumes_, reactors, control, options.identity, options.path_timeout),
       target_(reactors, control, options.target, discovery_nqn(options.identity.hostid)),
       vhost_(volumes_, reactors, options.path_timeout + kDrainMargin) {}
@@ -81,7 +82,14 @@ Task<Result<VolumeInfo>> LocalNode::create_file(FileSpec spec) {
     }
 }
 
+Task<Result<VolumeInfo>> LocalNode::create_encrypted(EncryptedSpec spec) {
+    co_return crypts_.create(std::move(spec));
+}
+
 Task<Result<void>> LocalNode::delete_volume(std::string name) {
+    if (crypts_.lower_of(name) != nullptr) {
+        co_return crypts_.remove(name);
+    }
     if (volumes_.find(name) != nullptr && !volumes_.owned(name)) {
         co_return core::fail(
             ErrorKind::FailedPrecondition,
@@ -96,6 +104,11 @@ Task<Result<void>> LocalNode::delete_volume(std::string name) {
 }
 
 Task<Result<VolumeInfo>> LocalNode::grow_volume(std::string name, std::uint64_t block_count) {
+    if (const std::string* lower = crypts_.lower_of(name)) {
+        co_return core::fail(
+            ErrorKind::FailedPrecondition,
+            "volume '" + name + "' is encrypted and grows with the volume below it, " + *lower);
+    }
     const std::string user = "a growth";
     const auto device = volumes_.use(name, user);
     if (!device) {
@@ -109,7 +122,8 @@ Task<Result<VolumeInfo>> LocalNode::grow_volume(std::string name, std::uint64_t 
         (*device)->show_growth();
         const auto spaces = namespace_volumes_;  // they may come and go meanwhile
         for (const auto& [key, volume] : spaces) {
-            if (volume == name) {
+            const std::string* lower = crypts_.lower_of(volume);
+            if (volume == name || (lower != nullptr && *lower == name)) {
                 (void)co_await target_.refresh_namespace(key.first, key.second);
             }
         }
@@ -352,10 +366,13 @@ Task<bool> LocalNode::stop(core::Nanos limit) {
         const NamespaceKey key = namespace_volumes_.begin()->first;
         release_namespace(key);
     }
+    // A benchmark still runs: its volume cannot go.
+    if (!crypts_.remove_all()) {
+        co_return false;
+    }
     co_await remotes_.stop();
     for (const std::string& name : volumes_.names()) {
-        // A benchmark still runs: its volume cannot go.
-        auto removed = volumes_.remove(name);
+        auto removed = volumes_.remove(name);  // the same
         if (!removed) {
             co_return false;
         }

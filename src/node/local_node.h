@@ -6,11 +6,13 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 
 #include "frontends/nvme_tcp/target.h"
+#include "node/crypt_volumes.h"
 #include "node/node.h"
 #include "node/remotes.h"
 #include "node/vhost_disks.h"
@@ -24,6 +26,8 @@ struct LocalNodeOptions {
     core::Nanos listen_limit{
         std::chrono::seconds(5)};  ///< For an address that is in use to free up.
     frontends::nvme_tcp::TargetLimits target;
+    /// What volumes are encrypted by; none: they cannot be.
+    std::optional<services::crypto::XtsKernel> crypt_kernel = services::crypto::best_kernel();
 };
 
 class LocalNode : public Node {
@@ -35,6 +39,7 @@ class LocalNode : public Node {
     Task<Result<VolumeInfo>> create_ram(RamSpec spec) override;
     Task<Result<VolumeInfo>> create_null(NullSpec spec) override;
     Task<Result<VolumeInfo>> create_file(FileSpec spec) override;
+    Task<Result<VolumeInfo>> create_encrypted(EncryptedSpec spec) override;
     Task<Result<void>> delete_volume(std::string name) override;
     Task<Result<VolumeInfo>> grow_volume(std::string name, std::uint64_t block_count) override;
     [[nodiscard]] std::optional<VolumeInfo> find_volume(const std::string& name) const override;
@@ -89,6 +94,7 @@ class LocalNode : public Node {
     std::span<const block::ReactorContext> reactors_;
     LocalNodeOptions options_;
     VolumeTable volumes_;
+    CryptVolumes crypts_;
     Remotes remotes_;
     frontends::nvme_tcp::Target target_;
     VhostDisks vhost_;

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@
 #include "nvme/uncorrectable_keeper.h"
 #include "reactor/endpoint.h"
 #include "reactor/task.h"
+#include "services/crypto/aes_xts.h"
 #include "services/qos/rates.h"
 
 namespace remora::node {
@@ -56,6 +58,16 @@ struct FileSpec {
     std::uint32_t block_size = 512;
     std::uint64_t size_bytes = 0;  ///< What the file must have; 0: any.
     bool create = false;           ///< Make it, of size_bytes, when it is not there.
+};
+
+/// A volume whose bytes are ciphertext in the volume below.
+struct EncryptedSpec {
+    std::string name;
+    core::Uuid uuid;
+    std::string lower;
+    std::unique_ptr<const services::crypto::XtsKey> key;
+    std::uint32_t sector_size = 512;
+    services::crypto::SectorNumbers numbers = services::crypto::SectorNumbers::Units512;
 };
 
 struct VolumeInfo {
@@ -210,11 +222,14 @@ class Node {
     virtual Task<Result<VolumeInfo>> create_ram(RamSpec spec) = 0;
     virtual Task<Result<VolumeInfo>> create_null(NullSpec spec) = 0;
     virtual Task<Result<VolumeInfo>> create_file(FileSpec spec) = 0;
+    /// It grows with the volume below, which it uses until it is deleted. Errors: NotFound,
+    /// AlreadyExists, InvalidArgument, Unavailable when no cipher here can be trusted.
+    virtual Task<Result<VolumeInfo>> create_encrypted(EncryptedSpec spec) = 0;
     /// Errors: NotFound; FailedPrecondition while something uses it.
     virtual Task<Result<void>> delete_volume(std::string name) = 0;
     /// Makes a volume of this node's own larger; its hosts see it at once. The same size again is
-    /// no error. Errors: NotFound, FailedPrecondition (it would shrink, or is a remote one),
-    /// InvalidArgument, ResourceExhausted.
+    /// no error. Errors: NotFound, FailedPrecondition (it would shrink, or is a remote or an
+    /// encrypted one), InvalidArgument, ResourceExhausted.
     virtual Task<Result<VolumeInfo>> grow_volume(std::string name, std::uint64_t block_count) = 0;
     [[nodiscard]] virtual std::optional<VolumeInfo> find_volume(const std::string& name) const = 0;
     virtual Task<Result<block::DeviceStats>> volume_stats(std::string name) = 0;

@@ -2,7 +2,8 @@
 // VolumeTable: every volume of the node by name, and who uses it. On the control reactor only.
 //
 // Each volume stands behind a CountedDevice and a QosDevice. A volume of the node's own (RAM, null,
-// file) is owned here; one of a remote controller is owned by that controller and only shown here.
+// file, encrypted) is owned here; one of a remote controller is owned by that controller and only
+// shown here.
 #pragma once
 
 #include <map>

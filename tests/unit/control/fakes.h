@@ -100,6 +100,7 @@ class FakeNode final : public node::Node {
     std::map<std::string, node::RemoteSpec> remotes;
     std::map<std::string, node::VhostBlkSpec> vhosts;
     std::map<std::string, node::Rates> volume_rates;
+    std::map<std::string, node::EncryptedSpec> encrypted;
     std::uint16_t next_port = 40000;
     nvme::ReservationKeeper* keeper = nullptr;
     nvme::UncorrectableKeeper* mark_keeper = nullptr;
@@ -126,10 +127,23 @@ class FakeNode final : public node::Node {
         file_of_[spec.name] = spec.path;
         co_return add_volume(spec.name, spec.uuid, spec.block_size, file->second / spec.block_size);
     }
+    Task<Result<node::VolumeInfo>> create_encrypted(node::EncryptedSpec spec) override {
+        const auto lower = volumes.find(spec.lower);
+        if (lower == volumes.end()) {
+            co_return std::unexpected(missing(spec.lower).error());
+        }
+        const block::Geometry below = lower->second.geometry;
+        auto added = add_volume(spec.name, spec.uuid, below.block_size, below.block_count);
+        if (added) {
+            encrypted[spec.name] = std::move(spec);
+        }
+        co_return added;
+    }
     Task<Result<void>> delete_volume(std::string name) override {
         if (auto step = steps_.take("delete_volume"); !step) {
             co_return step;
         }
+        encrypted.erase(name);
         co_return volumes.erase(name) == 1 ? Result<void>() : missing(name);
     }
     Task<Result<node::VolumeInfo>> grow_volume(std::string name, std::uint64_t blocks) override {
