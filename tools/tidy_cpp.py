@@ -57,6 +57,7 @@ ALLOWED_HEADERS = [
      "SQLite opens files; one process holds the lock"),
     (r"control/audit_file\.cc", r"fcntl\.h|filesystem|sys/(file|stat)\.h|unistd\.h",
      "the audit log's file, written on gRPC's threads"),
+    (r"control/seal_key_file\.cc", r"fcntl\.h|filesystem|sys/stat\.h|unistd\.h", "the seal key's file"),
     (r"control/daemon\.cc", r"filesystem", "makes the state folder at start"),
     (r"control/.*", r"mutex|condition_variable|future|atomic|semaphore|latch", "gRPC's threads"),
     (r"platform/machine_files\.cc", r"fstream|filesystem", "what the kernel tells of the machine, on gRPC's threads"),
@@ -85,6 +86,7 @@ BANNED_CALLS = [
 CALL_EXCEPTIONS = [
     (r"control/sqlite_store\.cc", {"system-call"}),
     (r"control/audit_file\.cc", {"system-call"}),
+    (r"control/seal_key_file\.cc", {"system-call"}),
     (r"rest/connection\.cc", {"system-call"}),
     (r"apps/.*", {"system-call"}),
     (r"cli/.*", {"system-call", "clock"}),  # gRPC's deadlines are wall clock times

@@ -91,6 +91,9 @@ int main(int argc, char** argv) {
     app.add_option("--path-timeout", path_timeout_s, "seconds a guest's I/O waits for a path")
         ->capture_default_str()
         ->check(CLI::Range(1, 3600));
+    app.add_option("--seal-key", options.seal_key,
+                   "file of 32 bytes that keys in the state are sealed with (default: systemd's "
+                   "credential remora-seal-key, else STATE/seal-key, made when it is needed)");
     app.add_option("--log-level", level_text, "debug, info, warn or error")->capture_default_str();
     try {
         app.parse(argc, argv);
@@ -110,6 +113,11 @@ int main(int argc, char** argv) {
     options.memory_bytes = *memory_bytes;
     options.spin = std::chrono::microseconds(poll_us);
     options.path_timeout = std::chrono::seconds(path_timeout_s);
+
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): there are no other threads yet
+    if (const char* credentials = std::getenv("CREDENTIALS_DIRECTORY")) {
+        options.credentials_directory = credentials;
+    }
 
     const sigset_t signals = block_end_signals();
     auto daemon = remora::control::Daemon::start(options);

@@ -53,6 +53,19 @@ void assess_limits(const Context& context, std::vector<Assessment>& out) {
     }
 }
 
+void assess_encrypted(const Context& context, std::vector<Assessment>& out) {
+    for (const auto& [name, object] : context.model.table<opi::EncryptedVolume>()) {
+        Assessment one = about(object);
+        const std::string volume = node_volume_name<opi::EncryptedVolume>(name);
+        const auto unbuilt = context.unbuilt.find(volume);
+        one.ready = context.node.find_volume(volume) ? ready(true, "Available")
+                    : unbuilt != context.unbuilt.end()
+                        ? ready(false, unbuilt->second.reason, unbuilt->second.message)
+                        : ready(false, "NotBuilt");
+        out.push_back(std::move(one));
+    }
+}
+
 /// The data plane's word on each remote controller, asked once: many disks may be of one.
 using RemoteStatuses = std::map<std::string, std::optional<node::RemoteStatus>, std::less<>>;
 
@@ -133,8 +146,9 @@ Assessment assess_disk(const Context& context,
                        const Object<opi::VirtioBlk>& disk) {
     Assessment one = about(disk);
     const std::string& volume = disk.known.volume();
-    const auto parts = split_remote_volume(volume);
-    const bool remote = parts && volume.find('/') == std::string::npos;
+    const std::string below = volume_below(context.model, volume);
+    const auto parts = split_remote_volume(below);
+    const bool remote = parts && below.find('/') == std::string::npos;
     const node::RemoteStatus* status = remote ? status_of(remotes, parts->first) : nullptr;
     std::size_t live = 0;
     for (std::size_t i = 0; status != nullptr && i < status->paths.size(); ++i) {
@@ -188,6 +202,7 @@ std::vector<Assessment> assess_all(const Context& context) {
     assess_volumes<opi::MallocVolume>(context, out);
     assess_volumes<opi::NullVolume>(context, out);
     assess_volumes<opi::AioVolume>(context, out);
+    assess_encrypted(context, out);
     assess_limits(context, out);
     const RemoteStatuses remotes = ask_remotes(context);
     assess_remotes(context, remotes, out);

@@ -18,7 +18,7 @@ struct Assessment {
     api::Condition degraded;
 };
 
-/// Of every resource that can fail by itself: volumes and their limits, remote controllers, paths,
+/// Of every resource that can fail by itself: volumes, encrypted ones, limits, remote controllers, paths,
 /// host disks and attachments.
 std::vector<Assessment> assess_all(const Context& context);
 

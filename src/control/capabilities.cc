@@ -21,8 +21,6 @@ struct AbsentService {
 constexpr std::array kAbsent{
     AbsentService{"opi_api.storage.v1.FrontendVirtioScsiService",
                   "virtio-scsi is not built; show the volume as a virtio-blk disk"},
-    AbsentService{"opi_api.storage.v1.MiddleendEncryptionService",
-                  "encryption at rest is not built; encrypt in the host"},
 };
 
 constexpr std::array kServices{
@@ -62,6 +60,8 @@ constexpr std::array kOptions{
     Option{"opi_api.storage.v1.TcpController.psk", false, "TLS is not built"},
     Option{"opi_api.storage.v1.NvmeRemoteController.multipath", true,
            "up to 8 paths; failover, queue depth, round robin"},
+    Option{"opi_api.storage.v1.EncryptedVolume.key", true,
+           "write-only, sealed in the store; it cannot be changed"},
     Option{"opi_api.storage.v1.MallocVolume.metadata_size", false,
            "volumes have no metadata beside the data"},
 };
@@ -108,6 +108,13 @@ Task<Result<api::Capabilities>> Overview::capabilities(
         one.set_supported(option.supported);
         one.set_detail(option.detail);
     }
+    api::OptionCapability& cipher = *out.add_options();
+    cipher.set_name("opi_api.storage.v1.EncryptedVolume.cipher");
+    cipher.set_supported(!context_.options.crypt_kernel.empty());
+    cipher.set_detail(cipher.supported()
+                          ? "AES_XTS_128 and AES_XTS_256, as dm-crypt's aes-xts-plain64; by " +
+                                context_.options.crypt_kernel
+                          : "no implementation of AES-XTS passed its self-test");
     out.add_front_end_transports("NVMe/TCP");
     out.add_front_end_transports("virtio-blk (vhost-user)");
     out.add_back_end_transports("NVMe/TCP");

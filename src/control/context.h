@@ -13,6 +13,7 @@
 
 #include "control/lock_table.h"
 #include "control/model.h"
+#include "control/seal_keys.h"
 #include "control/validate.h"
 #include "core/prng.h"
 #include "core/units.h"
@@ -31,6 +32,14 @@ struct Options {
     core::Nanos connect_limit{std::chrono::seconds(8)};
     core::Nanos find_limit{std::chrono::seconds(20)};      ///< To find a volume, of all subsystems.
     core::Nanos reconcile_pause{std::chrono::seconds(1)};  ///< Between looks at the host.
+    SealKeys* seal_keys = nullptr;  ///< Outlives the plane; without, nothing can be encrypted.
+    std::string crypt_kernel;       ///< What volumes are encrypted by; empty: nothing can be.
+};
+
+/// Why a stored volume is not in the data plane.
+struct Unbuilt {
+    const char* reason = "";  ///< One word, for conditions.
+    std::string message;
 };
 
 struct Context {
@@ -53,6 +62,8 @@ struct Context {
     Options options;
     /// Where the host sees each plugged function, as last heard from the platform.
     std::map<std::uint32_t, std::string> pci_addresses;
+    /// Encrypted volumes (the data plane's names) that could not be built.
+    std::map<std::string, Unbuilt> unbuilt;
     /// Volumes (the data plane's names) that a benchmark is writing to.
     std::multiset<std::string> overwritten;
     /// Something was left half done or may be left on the host: the reconciler looks again.

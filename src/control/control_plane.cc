@@ -21,6 +21,7 @@ Task<core::Result<void>> ControlPlane::start() {
     co_await qos_volumes.rebuild();  // before anybody can use a volume
     co_await volumes.rebuild();
     co_await remotes.rebuild();
+    co_await encrypted_volumes.rebuild();
     co_await referrals.rebuild();  // no listener tells without them
     co_await subsystems.rebuild();
     co_await virtio_blks.rebuild();

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <future>
 #include <openssl/rand.h>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "control/control_plane.h"
 #include "control/grpc_server.h"
 #include "control/identity.h"
+#include "control/seal_key_file.h"
 #include "control/sqlite_store.h"
 #include "core/log.h"
 #include "node/local_node.h"
@@ -20,6 +22,7 @@
 #include "platform/null_platform.h"
 #include "platform/qemu_platform.h"
 #include "reactor/call.h"
+#include "services/crypto/xts_self_test.h"
 
 namespace remora::control {
 
@@ -122,9 +125,37 @@ Result<std::unique_ptr<platform::HostPlatform>> make_platform(const DaemonOption
     return std::make_unique<platform::QemuPlatform>(std::move(*monitor), std::move(*places));
 }
 
+Result<std::unique_ptr<SealKeyFile>> make_seal_keys(const DaemonOptions& options) {
+    auto keys = std::make_unique<SealKeyFile>(
+        find_seal_key(options.seal_key, options.credentials_directory, options.state_directory));
+    if (auto checked = keys->check(); !checked) {
+        return std::unexpected(checked.error());
+    }
+    return keys;
+}
+
+/// The fastest that computes AES-XTS and nothing else on this processor, in this build.
+std::optional<services::crypto::XtsKernel> trusted_kernel() {
+    std::optional<services::crypto::XtsKernel> trusted;
+    for (const services::crypto::KernelTrial& trial : services::crypto::try_kernels()) {
+        if (!trial.outcome) {
+            log::error("cipher not used", log::kv("kernel", to_string(trial.kernel)),
+                       log::kv("reason", trial.outcome.error().message));
+        } else if (!trusted) {
+            trusted = trial.kernel;
+        }
+    }
+    return trusted;
+}
+
+std::string name_of(std::optional<services::crypto::XtsKernel> kernel) {
+    return kernel ? std::string(to_string(*kernel)) : "";
+}
+
 }  // namespace
 
 struct Daemon::Parts {
+    std::unique_ptr<SealKeyFile> seal_keys;
     std::unique_ptr<SqliteStore> store;
     std::unique_ptr<node::Runtime> runtime;
     // The next three live on the control reactor.
@@ -158,6 +189,10 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const DaemonOptions& options) {
         return std::unexpected(seed.error());
     }
     core::Prng prng(*seed);
+    auto seal_keys = make_seal_keys(options);
+    if (!seal_keys) {
+        return std::unexpected(seal_keys.error());
+    }
     auto store = SqliteStore::open(options.state_directory);
     if (!store) {
         return std::unexpected(store.error());
@@ -176,6 +211,7 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const DaemonOptions& options) {
         return std::unexpected(runtime.error());
     }
     auto parts = std::make_unique<Parts>();
+    parts->seal_keys = std::move(*seal_keys);
     parts->store = std::move(*store);
     parts->runtime = std::move(*runtime);
     parts->platform = std::move(*platform);
@@ -186,9 +222,12 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const DaemonOptions& options) {
     node::LocalNodeOptions node_options;
     node_options.identity = {identity->host_nqn, identity->host_id};
     node_options.path_timeout = options.path_timeout;
+    node_options.crypt_kernel = trusted_kernel();
     Options plane_options;
     plane_options.socket_directory = *sockets;
     plane_options.reactors = static_cast<std::uint32_t>(all.runtime->data().size());
+    plane_options.seal_keys = all.seal_keys.get();
+    plane_options.crypt_kernel = name_of(node_options.crypt_kernel);
     reactor::Reactor& control = all.runtime->control();
     run_on(control, [&] {
         all.node = std::make_unique<node::LocalNode>(all.runtime->data(), control, node_options);

@@ -27,6 +27,9 @@ struct DaemonOptions {
     core::Nanos spin{std::chrono::microseconds(100)};
     std::uint64_t memory_bytes = std::uint64_t{64} << 20U;
     core::Nanos path_timeout{std::chrono::seconds(30)};
+    std::string seal_key;  ///< File that keys in the store are sealed with; empty: see below.
+    /// systemd's folder of credentials, where a seal key may be; without one it is STATE/seal-key.
+    std::string credentials_directory;
 };
 
 class Daemon {

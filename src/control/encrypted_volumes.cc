@@ -1,56 +1,260 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/encrypted_volumes.h"
 
-#include "control/absent_kind.h"
+#include <algorithm>
+#include <iterator>
+#include <optional>
+#include <utility>
+
+#include "control/seal.h"
+#include "control/validate_encryption.h"
 
 namespace remora::control {
 
+using core::ErrorKind;
+using core::fail;
 using core::Result;
+using services::crypto::XtsKey;
 
 namespace {
 
-constexpr AbsentKind kVolume{"encrypted volume",
-                             "encrypted_volume",
-                             {"volumes", "encryptedVolumes"},
-                             "use the volume itself and encrypt in the host, which keeps the key"};
+using Resource = opi::EncryptedVolume;
+
+const FieldRules kRules{{},
+                        {},
+                        "what is on the volume was encrypted that way; make another encrypted "
+                        "volume and copy it over"};
+
+std::string spoken_name(const std::string& name) {
+    return node_volume_name<Resource>(name);
+}
+
+/// All that a request asks for but the key.
+Resource without_key(const Resource& asked) {
+    Resource out;
+    out.set_name(asked.name());
+    out.set_volume_name_ref(asked.volume_name_ref());
+    out.set_cipher(asked.cipher());
+    return out;
+}
+
+bool is_key_of(const Object<Resource>& object, const XtsKey& key) {
+    return verifies(object.known.encryption().verifier(), key.bytes());
+}
+
+/// What of an update's mask is not about the key, which is judged apart; nothing when it is about
+/// nothing else.
+std::optional<google::protobuf::FieldMask> rest_of(const google::protobuf::FieldMask& mask) {
+    google::protobuf::FieldMask rest;
+    for (const std::string& path : mask.paths()) {
+        if (path != "key") {
+            rest.add_paths(path);
+        }
+    }
+    const bool only_key = mask.paths_size() > 0 && rest.paths_size() == 0;
+    return only_key ? std::nullopt : std::optional(std::move(rest));
+}
+
+bool concerns_key(const google::protobuf::FieldMask& mask) {
+    return mask.paths_size() == 0 || std::ranges::any_of(mask.paths(), [](const auto& path) {
+               return path == "key" || path == "*";
+           });
+}
 
 }  // namespace
 
-Task<Result<opi::EncryptedVolume>> EncryptedVolumes::create(
-    const opi::CreateEncryptedVolumeRequest& request) {
-    co_return kVolume.create(request, "encrypted_volume_id", request.encrypted_volume_id(),
-                             context_.prng);
+Task<Result<Resource>> EncryptedVolumes::answer_again(Encrypted existing, Resource asked, Key key) {
+    auto answer = answer_existing(existing.resource, asked);
+    if (!answer) {
+        co_return answer;
+    }
+    if (!is_key_of(existing, *key)) {
+        co_return fail(ErrorKind::AlreadyExists,
+                       existing.resource.name() +
+                           ": it exists already with another key; give that one, or choose "
+                           "another name");
+    }
+    if (auto revived = co_await revive(std::move(existing), std::move(key)); !revived) {
+        co_return std::unexpected(revived.error());
+    }
+    co_return answer;
+}
+
+Task<Result<Resource>> EncryptedVolumes::create(const opi::CreateEncryptedVolumeRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto id = choose_id("encrypted_volume_id", request.encrypted_volume_id(), context_.prng);
+    if (!id) {
+        co_return std::unexpected(id.error());
+    }
+    auto key = read_key(request.encrypted_volume());
+    if (!key) {
+        co_return std::unexpected(key.error());
+    }
+    Encrypted made{without_key(request.encrypted_volume()), {}};
+    made.resource.set_name("volumes/" + *id);
+    const std::string name = made.resource.name();
+    const auto target = resolve_volume(context_, made.resource.volume_name_ref());
+    if (!target && context_.model.find<Resource>(name) == nullptr) {
+        co_return std::unexpected(target.error());
+    }
+    std::vector<std::string> keys{lock_key<Resource>(name)};
+    if (target) {
+        keys.insert(keys.end(), {target->lock, uuid_key(target->uuid)});
+    }
+    auto held = co_await context_.lock(std::move(keys));
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    if (const auto* existing = context_.model.find<Resource>(name)) {
+        if (target && existing->known.volume() == target->volume) {
+            made.resource.set_volume_name_ref(existing->resource.volume_name_ref());
+        }
+        co_return co_await answer_again(*existing, made.resource, std::move(*key));
+    }
+    auto again = resolve_volume(context_, made.resource.volume_name_ref());
+    if (!target || !again || again->volume != target->volume) {
+        co_return fail(ErrorKind::NotFound,
+                       "the volume " + made.resource.volume_name_ref() + " was deleted meanwhile");
+    }
+    co_return co_await make(std::move(made), std::move(*again), std::move(*key));
 }
 
 Task<Result<Empty>> EncryptedVolumes::remove(const opi::DeleteEncryptedVolumeRequest& request) {
-    if (auto removed = kVolume.remove(request, request.name(), request.allow_missing()); !removed) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto first = lookup<Resource>(context_.model, request.name());
+    if (!first) {
+        if (first.error().kind == ErrorKind::NotFound && request.allow_missing()) {
+            co_return Empty();
+        }
+        co_return std::unexpected(first.error());
+    }
+    const Encrypted seen = **first;
+    const std::string name = seen.resource.name();
+    auto held =
+        co_await context_.lock({lock_key<Resource>(name), lock_of_volume(seen.known.volume())});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    if (context_.model.find_same(seen) == nullptr) {
+        if (request.allow_missing()) {
+            co_return Empty();
+        }
+        co_return fail(ErrorKind::NotFound, spoken_name(name) + " was deleted meanwhile");
+    }
+    const std::string volume = spoken_name(name);
+    auto users = users_of_volume(context_.model, volume);
+    std::ranges::move(limits_of_volume(context_.model, volume), std::back_inserter(users));
+    if (!users.empty()) {
+        co_return fail(ErrorKind::FailedPrecondition, "the encrypted volume " + name +
+                                                          " is used by " + join_names(users) +
+                                                          "; delete that first");
+    }
+    const auto removed = co_await context_.node.delete_volume(volume);
+    if (!removed && removed.error().kind != ErrorKind::NotFound) {
         co_return std::unexpected(removed.error());
     }
+    const Encrypted before = *context_.model.find_same(seen);
+    Transaction transaction(context_.model);
+    transaction.erase<Resource>(name);
+    if (auto stored = transaction.commit(); !stored) {
+        if (removed) {
+            (void)co_await build_stored(before);
+        }
+        co_return std::unexpected(stored.error());
+    }
+    context_.unbuilt.erase(volume);
     co_return Empty();
 }
 
-Task<Result<opi::EncryptedVolume>> EncryptedVolumes::update(
-    const opi::UpdateEncryptedVolumeRequest& request) {
-    co_return kVolume.refuse(request, request.encrypted_volume().name());
+Task<Result<Resource>> EncryptedVolumes::update(const opi::UpdateEncryptedVolumeRequest& request) {
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto first = lookup<Resource>(context_.model, request.encrypted_volume().name());
+    if (!first) {
+        co_return std::unexpected(first.error());
+    }
+    const Encrypted seen = **first;
+    auto held = co_await context_.lock(
+        {lock_key<Resource>(seen.resource.name()), lock_of_volume(seen.known.volume())});
+    if (!held) {
+        co_return std::unexpected(held.error());
+    }
+    const auto* found = context_.model.find_same(seen);
+    if (found == nullptr) {
+        co_return fail(ErrorKind::NotFound,
+                       spoken_name(seen.resource.name()) + " was deleted meanwhile");
+    }
+    Encrypted updated = *found;
+    Resource patch = without_key(request.encrypted_volume());
+    const auto target = resolve_volume(context_, patch.volume_name_ref());
+    if (target && target->volume == updated.known.volume()) {
+        patch.set_volume_name_ref(updated.resource.volume_name_ref());  // another spelling
+    }
+    if (const auto rest = rest_of(request.update_mask())) {
+        if (auto applied = apply_update(updated.resource, patch, *rest, kRules); !applied) {
+            co_return std::unexpected(applied.error());
+        }
+    }
+    if (concerns_key(request.update_mask())) {
+        auto key = read_key(request.encrypted_volume());
+        if (!key) {
+            co_return std::unexpected(key.error());
+        }
+        if (!is_key_of(updated, **key)) {
+            co_return fail(ErrorKind::FailedPrecondition,
+                           "key cannot be changed: " + std::string(kRules.reason));
+        }
+        if (auto revived = co_await revive(updated, std::move(*key)); !revived) {
+            co_return std::unexpected(revived.error());
+        }
+    }
+    co_return updated.resource;
 }
 
 Task<Result<opi::ListEncryptedVolumesResponse>> EncryptedVolumes::list(
     const opi::ListEncryptedVolumesRequest& request) {
-    const auto valid = kVolume.check_list(request, request.page_size(), request.page_token());
-    if (!valid) {
-        co_return std::unexpected(valid.error());
+    // The parent of this list means nothing; clients send "todo" or the collection's word.
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
     }
-    co_return opi::ListEncryptedVolumesResponse();
+    opi::ListEncryptedVolumesResponse response;
+    auto next = list_page<Resource>(
+        context_.model, request.page_size(), request.page_token(),
+        [](const std::string&) { return true; },
+        [&](const Encrypted& object) { *response.add_encrypted_volumes() = object.resource; });
+    if (!next) {
+        co_return std::unexpected(next.error());
+    }
+    response.set_next_page_token(*next);
+    co_return response;
 }
 
-Task<Result<opi::EncryptedVolume>> EncryptedVolumes::get(
-    const opi::GetEncryptedVolumeRequest& request) {
-    co_return kVolume.get(request, request.name());
+Task<Result<Resource>> EncryptedVolumes::get(const opi::GetEncryptedVolumeRequest& request) {
+    co_return get_resource<Resource>(context_.model, request);
 }
 
 Task<Result<opi::StatsEncryptedVolumeResponse>> EncryptedVolumes::stats(
     const opi::StatsEncryptedVolumeRequest& request) {
-    co_return kVolume.refuse(request, request.name());
+    if (auto complete = check_required(request); !complete) {
+        co_return std::unexpected(complete.error());
+    }
+    const auto found = lookup<Resource>(context_.model, request.name());
+    if (!found) {
+        co_return std::unexpected(found.error());
+    }
+    const auto counted =
+        co_await context_.node.volume_stats(spoken_name((*found)->resource.name()));
+    if (!counted) {
+        co_return std::unexpected(counted.error());
+    }
+    opi::StatsEncryptedVolumeResponse response;
+    *response.mutable_stats() = to_opi_stats(*counted);
+    co_return response;
 }
 
 }  // namespace remora::control

@@ -1,11 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// EncryptedVolumes: OPI's encryption service. This build encrypts nothing: no such volume exists.
-// Control reactor only.
+// EncryptedVolumes: OPI's encryption service: a volume of its own name, whose bytes are AES-XTS
+// ciphertext in the volume that it refers to. Control reactor only.
+//
+// Keys. They come in with Create and go out nowhere: the resource in the model has none, so no
+// answer, list or watcher can show one. The store has the key sealed (control/seal.h), in memory
+// the data plane's device has it, and nobody else.
+//
+// The volume below is for the ciphertext alone: nothing else is made on it meanwhile. What its last
+// key was is remembered by its UUID (a verifier, not the key), also when the encrypted volume is
+// gone: with another key its data would be garbage, and that is refused until somebody says that it
+// is meant (ForgetVolumeKey, or the volume below is deleted).
+//
+// One whose key cannot be opened, or whose volume below is not there, is not built: all else goes
+// on, and its condition says why. Create with the same key builds it then.
 #pragma once
+
+#include <memory>
+#include <string>
 
 #include <google/protobuf/empty.pb.h>
 
 #include "control/context.h"
+#include "control/references.h"
+#include "services/crypto/xts_key.h"
 #include "storage/middleend_encryption.pb.h"
 
 namespace remora::control {
@@ -27,8 +44,32 @@ class EncryptedVolumes {
     Task<core::Result<opi::EncryptedVolume>> get(const opi::GetEncryptedVolumeRequest& request);
     Task<core::Result<opi::StatsEncryptedVolumeResponse>> stats(
         const opi::StatsEncryptedVolumeRequest& request);
+    Task<core::Result<Empty>> forget_key(const api::ForgetVolumeKeyRequest& request);
+
+    /// Builds every stored one in the data plane, over what is there by then. What cannot be built
+    /// is logged and noted in the context.
+    Task<> rebuild();
 
   private:
+    using Encrypted = Object<opi::EncryptedVolume>;
+    using Key = std::unique_ptr<const services::crypto::XtsKey>;
+
+    /// A new one; the caller holds the locks.
+    Task<core::Result<opi::EncryptedVolume>> make(Encrypted made, VolumeTarget lower, Key key);
+    /// One that exists, asked for again with a key.
+    Task<core::Result<opi::EncryptedVolume>> answer_again(Encrypted existing,
+                                                          opi::EncryptedVolume asked,
+                                                          Key key);
+    /// Its key has come again: it is built if it was not, and sealed anew if it could not be
+    /// opened.
+    Task<core::Result<void>> revive(Encrypted object, Key key);
+    core::Result<void> check_may_encrypt(const VolumeTarget& lower, const Key& key) const;
+    core::Result<state::SealedSecret> seal_key(const std::string& name, const Key& key);
+    core::Result<Key> open_key(const Encrypted& object);
+    Task<core::Result<node::VolumeInfo>> build(Encrypted object, Key key);
+    /// With the key of the store. Notes why, when it cannot be.
+    Task<core::Result<void>> build_stored(Encrypted object);
+
     Context& context_;
 };
 

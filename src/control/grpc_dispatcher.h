@@ -22,6 +22,7 @@
 #include "control/control_plane.h"
 #include "control/grpc_status_map.h"
 #include "control/in_process_mark.h"
+#include "control/secret.h"
 #include "reactor/reactor.h"
 
 namespace remora::control {
@@ -67,6 +68,9 @@ class Dispatcher {
     template <typename Request, typename Response>
     struct Call {
         explicit Call(const Request& asked) : request(asked) {}
+        Call(const Call&) = delete;
+        Call& operator=(const Call&) = delete;
+        ~Call() { wipe_key(request); }
 
         void finish(core::Result<Response> answer) {
             const std::scoped_lock lock(mutex);
@@ -134,6 +138,7 @@ grpc::Status Dispatcher::call(const char* name,
     }
     auto call = std::make_shared<Call<Request, Response>>(request);
     call->audit = std::move(*entry);
+    wipe_key(const_cast<Request&>(request));  // the server's own, which nobody reads any more
     control_.post_function([plane = &plane_, part, method, call] {
         const bool taken = plane->gate().spawn(&Dispatcher::run<Part, Request, Response>,
                                                &(plane->*part), method, call);

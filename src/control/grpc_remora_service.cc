@@ -83,6 +83,11 @@ class Service final : public api::RemoraService::Service {
                api::ListDiscoveryReferralsResponse,
                referrals,
                &Referrals::list);
+    REMORA_RPC(ForgetVolumeKey,
+               api::ForgetVolumeKeyRequest,
+               Empty,
+               encrypted_volumes,
+               &EncryptedVolumes::forget_key);
     REMORA_RPC(RunBenchmark,
                api::RunBenchmarkRequest,
                api::RunBenchmarkResponse,

@@ -20,6 +20,14 @@ Result<void> Model::load_one(const StoredObject& stored) {
     return {};
 }
 
+Result<void> Model::load_key_verifier(const StoredObject& stored) {
+    if (!key_verifiers_[stored.name].ParseFromString(stored.body)) {
+        return fail(ErrorKind::DataLoss,
+                    "what is stored of the key of volume " + stored.name + " cannot be read");
+    }
+    return {};
+}
+
 Result<void> Model::load() {
     const auto objects = store_.load();
     if (!objects) {
@@ -64,6 +72,12 @@ Result<void> Model::load() {
             case Kind::DiscoveryReferral:
                 loaded = load_one<api::DiscoveryReferral>(stored);
                 break;
+            case Kind::EncryptedVolume:
+                loaded = load_one<opi::EncryptedVolume>(stored);
+                break;
+            case Kind::KeyVerifier:
+                loaded = load_key_verifier(stored);
+                break;
             case Kind::Identity:
                 break;
         }
@@ -72,6 +86,18 @@ Result<void> Model::load() {
         }
     }
     return {};
+}
+
+void Transaction::put_key_verifier(const std::string& uuid, const state::KeyVerifier& verifier) {
+    changes_.push_back(
+        {Change::Action::Put, {Kind::KeyVerifier, uuid, verifier.SerializeAsString()}});
+    effects_.emplace_back(
+        [&model = model_, uuid, verifier] { model.key_verifiers_[uuid] = verifier; });
+}
+
+void Transaction::erase_key_verifier(const std::string& uuid) {
+    changes_.push_back({Change::Action::Erase, {Kind::KeyVerifier, uuid, {}}});
+    effects_.emplace_back([&model = model_, uuid] { model.key_verifiers_.erase(uuid); });
 }
 
 Result<void> Transaction::commit() {

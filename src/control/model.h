@@ -22,6 +22,7 @@
 #include "storage/backend_nvme.pb.h"
 #include "storage/frontend_nvme.pb.h"
 #include "storage/frontend_virtio_blk.pb.h"
+#include "storage/middleend_encryption.pb.h"
 #include "storage/middleend_qos_volume.pb.h"
 
 namespace remora::control {
@@ -70,6 +71,8 @@ REMORA_KIND(api::Attachment, Attachment, "attachment", "attachments", "");
 REMORA_KIND(
     api::DiscoveryReferral, DiscoveryReferral, "discovery referral", "discoveryReferrals", "");
 REMORA_KIND(opi::QosVolume, QosVolume, "QoS volume", "volumes", "qosVolumes");
+REMORA_KIND(
+    opi::EncryptedVolume, EncryptedVolume, "encrypted volume", "volumes", "encryptedVolumes");
 #undef REMORA_KIND
 
 /// Told of each change once it is durable, in the order of the changes.
@@ -120,6 +123,12 @@ class Model {
         return found == table<M>().end() ? nullptr : &found->second;
     }
 
+    /// Of the last key that the volume of this UUID was encrypted with; null: none is known.
+    [[nodiscard]] const state::KeyVerifier* key_verifier(const std::string& uuid) const {
+        const auto found = key_verifiers_.find(uuid);
+        return found == key_verifiers_.end() ? nullptr : &found->second;
+    }
+
     /// The object as it was seen before a wait: null when it has gone meanwhile, also when there is
     /// another of its name by now. A deletion that waited must not take that one.
     template <typename M>
@@ -132,6 +141,7 @@ class Model {
     friend class Transaction;
     template <typename M>
     core::Result<void> load_one(const StoredObject& stored);
+    core::Result<void> load_key_verifier(const StoredObject& stored);
     template <typename M>
     void set(const std::string& name, Object<M> object) {
         Object<M>& place = std::get<Table<M>>(tables_)[name];
@@ -170,8 +180,10 @@ class Model {
                Table<opi::VirtioBlk>,
                Table<api::Attachment>,
                Table<api::DiscoveryReferral>,
-               Table<opi::QosVolume>>
+               Table<opi::QosVolume>,
+               Table<opi::EncryptedVolume>>
         tables_;
+    std::map<std::string, state::KeyVerifier> key_verifiers_;  // by the volume's UUID
 };
 
 /// Changes that become durable and visible together.
@@ -195,6 +207,9 @@ class Transaction {
         changes_.push_back({Change::Action::Erase, {KindTraits<M>::kKind, name, {}}});
         effects_.emplace_back([&model = model_, name] { model.erase<M>(name); });
     }
+
+    void put_key_verifier(const std::string& uuid, const state::KeyVerifier& verifier);
+    void erase_key_verifier(const std::string& uuid);
 
     /// Stores, then changes the tables; on an error nothing has changed.
     core::Result<void> commit();

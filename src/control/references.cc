@@ -40,6 +40,18 @@ void add_by_uuid(const Model& model, const core::Uuid& uuid, std::vector<Candida
     }
 }
 
+/// Its resource has no place for one.
+void add_encrypted_by_uuid(const Model& model,
+                           const core::Uuid& uuid,
+                           std::vector<Candidate>& found) {
+    for (const auto& [name, object] : model.table<opi::EncryptedVolume>()) {
+        if (core::Uuid::parse(object.known.encryption().uuid()) == uuid) {
+            const std::string volume = node_volume_name<opi::EncryptedVolume>(name);
+            found.push_back({volume, lock_key<opi::EncryptedVolume>(name), volume});
+        }
+    }
+}
+
 std::string remote_lock(const std::string& id) {
     return lock_key<opi::NvmeRemoteController>(
         canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, id));
@@ -94,6 +106,7 @@ std::vector<Candidate> candidates(const Context& context, const std::string& ref
         add_by_uuid<opi::MallocVolume>(model, *uuid, found);
         add_by_uuid<opi::NullVolume>(model, *uuid, found);
         add_by_uuid<opi::AioVolume>(model, *uuid, found);
+        add_encrypted_by_uuid(model, *uuid, found);
         add_remote_by_uuid(context, *uuid, found);
         if (!found.empty()) {
             return found;
@@ -115,6 +128,9 @@ std::vector<Candidate> candidates(const Context& context, const std::string& ref
     }
     if (is(KindTraits<opi::AioVolume>::kCollection)) {
         add_by_name<opi::AioVolume>(model, id, found);
+    }
+    if (is(KindTraits<opi::EncryptedVolume>::kCollection)) {
+        add_by_name<opi::EncryptedVolume>(model, id, found);
     }
     if (is(KindTraits<opi::QosVolume>::kCollection)) {
         add_by_alias(model, id, found);
@@ -159,6 +175,9 @@ std::string lock_of_volume(const std::string& volume) {
     if (is(KindTraits<opi::AioVolume>::kCollection)) {
         return lock_key<opi::AioVolume>("volumes/" + id);
     }
+    if (is(KindTraits<opi::EncryptedVolume>::kCollection)) {
+        return lock_key<opi::EncryptedVolume>("volumes/" + id);
+    }
     const auto parts = split_remote_volume(volume);
     return remote_lock(parts ? parts->first : volume);
 }
@@ -184,6 +203,12 @@ Result<VolumeTarget> resolve_volume(const Context& context, const std::string& r
                                                     join_names(names) + "); use one of these");
     }
     const auto info = context.node.find_volume(found.front().volume);
+    const auto unbuilt = context.unbuilt.find(found.front().volume);
+    if (!info && unbuilt != context.unbuilt.end()) {
+        return fail(
+            ErrorKind::FailedPrecondition,
+            "the volume \"" + reference + "\" is not usable now: " + unbuilt->second.message);
+    }
     if (!info) {
         return fail(ErrorKind::FailedPrecondition,
                     "the volume \"" + reference +
@@ -208,7 +233,29 @@ std::string spoken_name(const Object<opi::VirtioBlk>& disk) {
                : disk.known.attachment();
 }
 
+std::string spoken_name(const Object<opi::EncryptedVolume>& volume) {
+    return node_volume_name<opi::EncryptedVolume>(volume.resource.name());
+}
+
 }  // namespace
+
+const Object<opi::EncryptedVolume>* encrypted_on(const Model& model, const std::string& volume) {
+    for (const auto& [name, object] : model.table<opi::EncryptedVolume>()) {
+        if (object.known.volume() == volume) {
+            return &object;
+        }
+    }
+    return nullptr;
+}
+
+std::string volume_below(const Model& model, const std::string& volume) {
+    for (const auto& [name, object] : model.table<opi::EncryptedVolume>()) {
+        if (spoken_name(object) == volume) {
+            return object.known.volume();
+        }
+    }
+    return volume;
+}
 
 std::vector<std::string> disks_on_volume(const Model& model, const std::string& volume) {
     std::vector<std::string> names;
@@ -250,6 +297,11 @@ std::vector<std::string> users_of_alias(const Model& model, const Object<opi::Qo
             names.push_back(name);
         }
     }
+    for (const auto& [name, object] : model.table<opi::EncryptedVolume>()) {
+        if (by_alias(object.resource.volume_name_ref(), object.known.volume())) {
+            names.push_back(spoken_name(object));
+        }
+    }
     return names;
 }
 
@@ -259,6 +311,9 @@ std::vector<std::string> users_of_volume(const Model& model, const std::string& 
         if (object.known.volume() == volume) {
             names.push_back(name);
         }
+    }
+    if (const auto* encrypted = encrypted_on(model, volume)) {
+        names.push_back(spoken_name(*encrypted));
     }
     return names;
 }
@@ -271,6 +326,12 @@ core::Result<void> check_unused(const Context& context,
     for (const auto& [name, object] : context.model.table<opi::VirtioBlk>()) {
         const auto info = context.node.find_volume(object.known.volume());
         if (object.known.volume() != volume && info && !uuid.is_nil() && info->uuid == uuid) {
+            users.push_back(spoken_name(object));
+        }
+    }
+    for (const auto& [name, object] : context.model.table<opi::EncryptedVolume>()) {
+        const auto below = core::Uuid::parse(object.known.encryption().lower_uuid());
+        if (object.known.volume() != volume && !uuid.is_nil() && below == uuid) {
             users.push_back(spoken_name(object));
         }
     }
@@ -310,6 +371,11 @@ std::vector<std::string> users_of_remote(const Model& model, const std::string& 
     for (const auto& [name, object] : model.table<opi::NvmeNamespace>()) {
         if (of_remote(object.known.volume())) {
             names.push_back(name);
+        }
+    }
+    for (const auto& [name, object] : model.table<opi::EncryptedVolume>()) {
+        if (of_remote(object.known.volume())) {
+            names.push_back(spoken_name(object));
         }
     }
     for (const auto& [name, object] : model.table<opi::QosVolume>()) {

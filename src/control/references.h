@@ -38,10 +38,17 @@ std::vector<std::string> limits_of_volume(const Model& model, const std::string&
 /// Names of what was made on a volume by the name of the QoS volume that limits it.
 std::vector<std::string> users_of_alias(const Model& model, const Object<opi::QosVolume>& qos);
 
-/// Names of the namespaces and virtio-blk devices on the data plane's volume.
+/// The encrypted volume whose ciphertext the data plane's volume holds; null when there is none.
+const Object<opi::EncryptedVolume>* encrypted_on(const Model& model, const std::string& volume);
+/// The data plane's volume below an encrypted one; any other volume itself.
+std::string volume_below(const Model& model, const std::string& volume);
+
+/// Names of what is on the data plane's volume: namespaces, virtio-blk devices, an encrypted
+/// volume.
 std::vector<std::string> users_of_volume(const Model& model, const std::string& volume);
-/// Refuses another disk beside what uses the volume already: disks and namespaces on it, a disk on
-/// the same UUID (a remote volume reached through another controller), a benchmark that writes.
+/// Refuses another disk beside what uses the volume already: all that is on it, a disk or
+/// encryption on the same UUID (a remote volume reached through another controller), a benchmark
+/// that writes.
 core::Result<void> check_unused(const Context& context,
                                 const std::string& volume,
                                 const core::Uuid& uuid);

@@ -30,19 +30,11 @@ constexpr std::array<const char*, 1> kMigrations{
 };
 
 constexpr std::array kKinds{
-    Kind::MallocVolume,
-    Kind::NullVolume,
-    Kind::AioVolume,
-    Kind::NvmeSubsystem,
-    Kind::NvmeController,
-    Kind::NvmeNamespace,
-    Kind::NvmeRemoteController,
-    Kind::NvmePath,
-    Kind::VirtioBlk,
-    Kind::Attachment,
-    Kind::DiscoveryReferral,
-    Kind::QosVolume,
-    Kind::Identity,
+    Kind::MallocVolume,         Kind::NullVolume,        Kind::AioVolume,
+    Kind::NvmeSubsystem,        Kind::NvmeController,    Kind::NvmeNamespace,
+    Kind::NvmeRemoteController, Kind::NvmePath,          Kind::VirtioBlk,
+    Kind::Attachment,           Kind::DiscoveryReferral, Kind::QosVolume,
+    Kind::EncryptedVolume,      Kind::KeyVerifier,       Kind::Identity,
 };
 
 std::optional<Kind> kind_of(std::string_view text) {
@@ -82,6 +74,10 @@ std::string_view store_text(Kind kind) noexcept {
             return "discovery_referral";
         case Kind::QosVolume:
             return "qos_volume";
+        case Kind::EncryptedVolume:
+            return "encrypted_volume";
+        case Kind::KeyVerifier:
+            return "key_verifier";
         case Kind::Identity:
             return "identity";
     }

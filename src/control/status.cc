@@ -147,8 +147,9 @@ Task<api::HostDiskStatus> Status::disk_status(Object<opi::VirtioBlk> disk) {
         out.set_volume_uuid(info->uuid.text());
         out.set_size_bytes(info->geometry.size_bytes());
     }
-    const auto parts = split_remote_volume(volume);
-    if (parts && volume.find('/') == std::string::npos) {
+    const std::string below = volume_below(context_.model, volume);
+    const auto parts = split_remote_volume(below);
+    if (parts && below.find('/') == std::string::npos) {
         const std::string controller =
             canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, parts->first);
         out.set_remote_controller(controller);

@@ -28,7 +28,9 @@ enum class Kind {
     Attachment,
     DiscoveryReferral,
     QosVolume,
-    Identity,  ///< Not a resource: who this machine is as an NVMe host.
+    EncryptedVolume,
+    KeyVerifier,  ///< Not a resource: by a volume's UUID, of the last key that it had.
+    Identity,     ///< Not a resource: who this machine is as an NVMe host.
 };
 
 /// The kind's fixed name in the store, e.g. "malloc_volume".

@@ -57,6 +57,37 @@ void add_own(const Context& context, const char* kind, Volumes& out) {
     }
 }
 
+/// After all others: its chain goes on with that of the volume below.
+void add_encrypted(const Context& context, Volumes& out) {
+    for (const auto& [name, object] : context.model.table<opi::EncryptedVolume>()) {
+        const std::string volume = node_volume_name<opi::EncryptedVolume>(name);
+        const auto below = out.find(object.known.volume());
+        const auto describe_below = below == out.end() ? nullptr : below->second;
+        out[volume] = [&context, &known = object.known, volume,
+                       describe_below](api::VolumeOverview& one) {
+            one.set_kind("encrypted");
+            describe(context, volume, one);
+            api::VolumeOverview lower;
+            if (describe_below != nullptr) {
+                describe_below(lower);
+            }
+            if (!one.ready()) {
+                const auto unbuilt = context.unbuilt.find(volume);
+                one.set_uuid(known.encryption().uuid());
+                one.set_reason(unbuilt == context.unbuilt.end() ? "it could not be built"
+                                                                : unbuilt->second.message);
+            } else if (!lower.ready()) {
+                one.set_ready(false);
+                one.set_reason(lower.reason());
+            }
+            if (lower.chain().empty()) {
+                one.add_chain(known.volume());
+            }
+            one.mutable_chain()->MergeFrom(lower.chain());
+        };
+    }
+}
+
 void add_remote(const Context& context, Volumes& out) {
     for (const auto& [name, object] : context.model.table<opi::NvmeRemoteController>()) {
         const auto status = context.node.remote_status(std::string(last_segment(name)));
@@ -94,6 +125,7 @@ Task<Result<api::ListVolumesResponse>> Overview::volumes(const api::ListVolumesR
     add_own<opi::NullVolume>(context_, "null", all);
     add_own<opi::AioVolume>(context_, "aio", all);
     add_remote(context_, all);
+    add_encrypted(context_, all);
     api::ListVolumesResponse out;
     for (auto at = all.upper_bound(page->after); at != all.end(); ++at) {
         if (static_cast<std::size_t>(out.volumes_size()) == page->size) {

@@ -194,6 +194,9 @@ Task<Result<Empty>> Volumes::remove(const std::string& raw_name, bool allow_miss
     const M before = context_.model.find<M>(name)->resource;
     Transaction transaction(context_.model);
     transaction.erase<M>(name);
+    if (context_.model.key_verifier(before.uuid()) != nullptr) {
+        transaction.erase_key_verifier(before.uuid());
+    }
     if (auto stored = transaction.commit(); !stored) {
         (void)co_await build(context_.node, before, Build::Again);
         co_return std::unexpected(stored.error());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // All of OPI's methods over gRPC: each checks its request first. Those of kinds that this build has
-// not (virtio-scsi, encryption) say so, with what to do instead, and answer questions as if
+// not (virtio-scsi) say so, with what to do instead, and answer questions as if
 // none of the kind had been made.
 #include <set>
 #include <string>
@@ -140,13 +140,7 @@ const std::vector<AbsentKindRow> kKinds{
      "virtio-scsi controller", "virtioScsiControllers/c", "volumes/c", kVirtioBlk},
     {"FrontendVirtioScsiService", "VirtioScsiLun", "VirtioScsiLuns", "virtio_scsi_lun",
      "target_name_ref: \"t\" volume_name_ref: \"Malloc0\" ", "target_name_ref: \"t\" ",
-     "volume_name_ref", "virtio-scsi LUN", "virtioScsiLuns/l", "volumes/l", kVirtioBlk},
-    {"MiddleendEncryptionService", "EncryptedVolume", "EncryptedVolumes", "encrypted_volume",
-     "volume_name_ref: \"Malloc0\" key: \"0123456789abcdef0123456789abcdef\" "
-     "cipher: ENCRYPTION_TYPE_AES_XTS_128 ",
-     "volume_name_ref: \"Malloc0\" key: \"0123456789abcdef0123456789abcdef\" ", "cipher",
-     "encrypted volume", "encryptedVolumes/e", "volumes/e",
-     "use the volume itself and encrypt in the host"}};
+     "volume_name_ref", "virtio-scsi LUN", "virtioScsiLuns/l", "volumes/l", kVirtioBlk}};
 
 TEST_F(GrpcTest, AbsentKinds_answerConsistently) {
     serve();
@@ -161,15 +155,43 @@ TEST_F(GrpcTest, AbsentKinds_answerConsistently) {
             EXPECT_EQ(status.error_code(), row.code) << status.error_message();
             EXPECT_NE(status.error_message().find(row.sentence), std::string::npos)
                 << status.error_message();
-            EXPECT_EQ(status.error_message().find("0123456789abcdef"), std::string::npos);
             EXPECT_EQ(answer, "");  // an empty list and an empty message are the same in text
             called.insert(kStorage + row.method);
         }
     }
-    for (const char* service : {"FrontendVirtioScsiService", "MiddleendEncryptionService"}) {
-        for (const MethodDescriptor* method : methods_of(service)) {
-            EXPECT_TRUE(called.contains(method->full_name())) << method->full_name();
-        }
+    for (const MethodDescriptor* method : methods_of("FrontendVirtioScsiService")) {
+        EXPECT_TRUE(called.contains(method->full_name())) << method->full_name();
+    }
+}
+
+TEST_F(GrpcTest, EncryptedVolume_isMadeAndListed_withoutItsKey) {
+    serve();
+    const std::string service = kStorage + "MiddleendEncryptionService.";
+    const std::string key = "0123456789abcdef0123456789abcdeF";
+    ASSERT_TRUE(call(kStorage + "MallocVolumeService.CreateMallocVolume",
+                     R"(malloc_volume: { block_size: 512 blocks_count: 64 } malloc_volume_id: "v")",
+                     nullptr)
+                    .ok());
+    const auto create = [&](const std::string& with, std::string* answer) {
+        return call(service + "CreateEncryptedVolume",
+                    R"(encrypted_volume_id: "e" encrypted_volume { volume_name_ref: "v" key: ")" +
+                        with + R"(" cipher: ENCRYPTION_TYPE_AES_XTS_128 })",
+                    answer);
+    };
+
+    std::string made;
+    EXPECT_TRUE(create(key, &made).ok());
+    const grpc::Status other = create(key.substr(1) + "G", nullptr);
+    const grpc::Status shorter = create(key.substr(1), nullptr);
+    std::string listed;
+    EXPECT_TRUE(call(service + "ListEncryptedVolumes", R"(parent: "todo")", &listed).ok());
+
+    EXPECT_EQ(other.error_code(), ALREADY_EXISTS);
+    EXPECT_EQ(shorter.error_code(), INVALID_ARGUMENT);
+    EXPECT_NE(listed.find(R"(name: "volumes/e")"), std::string::npos) << listed;
+    for (const std::string& text : {made, listed, other.error_message(), shorter.error_message()}) {
+        EXPECT_EQ(text.find("123456789abcdef"), std::string::npos) << text;
+        EXPECT_EQ(text.find("key:"), std::string::npos) << text;
     }
 }
 

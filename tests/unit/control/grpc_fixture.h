@@ -61,8 +61,11 @@ class GrpcTest : public testing::Test {
         : thread_(std::move(*reactor::ReactorThread::start({}))) {
         network_.targets[kTarget] = {{kNqn, {{1, uuid_of(1)}, {2, uuid_of(2)}, {3, uuid_of(3)}}}};
         on_reactor([this] {
+            control::Options options;
+            options.seal_keys = &seal_keys_;
+            options.crypt_kernel = "fake";
             plane_ = std::make_unique<control::ControlPlane>(store_, node_, host_, core::Prng(7),
-                                                             control::Options());
+                                                             options);
         });
         server_ = std::move(*control::GrpcServer::start("127.0.0.1:0", thread_->reactor(), *plane_,
                                                         platform::MachineFiles(machine_.path()),
@@ -165,6 +168,7 @@ class GrpcTest : public testing::Test {
     FakeNode node_{network_, steps_};
     FakeHost host_{plugged_, steps_};
     std::unique_ptr<reactor::ReactorThread> thread_;
+    FakeSealKeys seal_keys_;
     std::unique_ptr<control::ControlPlane> plane_;
     std::unique_ptr<control::GrpcServer> server_;
 };

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "control/control_plane.h"
+#include "control/seal_key_file.h"
 #include "control/sqlite_store.h"
 #include "node/local_node.h"
 #include "platform/null_platform.h"
@@ -40,8 +41,11 @@ class KillFixture : public ReactorFixture {
         store_ = std::move(*store);
         node_ = std::make_unique<node::LocalNode>(std::span(&context_, 1), reactor(),
                                                   node::LocalNodeOptions{});
-        plane_ = std::make_unique<ControlPlane>(*store_, *node_, platform_, core::Prng(1),
-                                                control::Options{});
+        seal_keys_ = std::make_unique<control::SealKeyFile>(
+            control::find_seal_key("", "", directory_ + "/" + name));
+        control::Options options;
+        options.seal_keys = seal_keys_.get();
+        plane_ = std::make_unique<ControlPlane>(*store_, *node_, platform_, core::Prng(1), options);
         const auto started = co_await plane_->start();
         CHECK(started.has_value());
     }
@@ -65,6 +69,11 @@ class KillFixture : public ReactorFixture {
         volume.mutable_malloc_volume()->set_block_size(512);
         volume.mutable_malloc_volume()->set_blocks_count(64);
         const auto made = co_await plane_->volumes.create_malloc(volume);
+        CHECK(made);
+        co_await show("m0");
+    }
+    /// As namespace 1 of a subsystem with a listener.
+    Task<> show(std::string volume) {
         opi::CreateNvmeSubsystemRequest subsystem;
         subsystem.set_nvme_subsystem_id("s0");
         subsystem.mutable_nvme_subsystem()->mutable_spec()->set_nqn(kKilledNqn);
@@ -72,7 +81,7 @@ class KillFixture : public ReactorFixture {
         opi::CreateNvmeNamespaceRequest space;
         space.set_parent("nvmeSubsystems/s0");
         space.set_nvme_namespace_id("n0");
-        space.mutable_nvme_namespace()->mutable_spec()->set_volume_name_ref("m0");
+        space.mutable_nvme_namespace()->mutable_spec()->set_volume_name_ref(volume);
         const auto shown = co_await plane_->subsystems.create_namespace(space);
         opi::CreateNvmeControllerRequest listener;
         listener.set_parent("nvmeSubsystems/s0");
@@ -83,7 +92,7 @@ class KillFixture : public ReactorFixture {
         at.mutable_fabrics_id()->set_trsvcid("0");
         at.mutable_fabrics_id()->set_adrfam(opi::NVME_ADDRESS_FAMILY_IPV4);
         const auto listening = co_await plane_->subsystems.create_controller(listener);
-        CHECK(made && built && shown && listening);
+        CHECK(built && shown && listening);
         port_ = static_cast<std::uint16_t>(std::stoi(listening->spec().fabrics_id().trsvcid()));
     }
 
@@ -121,6 +130,7 @@ class KillFixture : public ReactorFixture {
         std::move(*memory::BufferPool::create(std::size_t{8} << 20U));
     block::ReactorContext context_{reactor(), *pool_};
     platform::NullPlatform platform_;
+    std::unique_ptr<control::SealKeyFile> seal_keys_;
     std::unique_ptr<control::SqliteStore> store_;
     std::unique_ptr<node::LocalNode> node_;
     std::unique_ptr<ControlPlane> plane_;

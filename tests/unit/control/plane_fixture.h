@@ -9,6 +9,7 @@
 #include "control/control_plane.h"
 #include "tests/support/reactor_fixture.h"
 #include "tests/unit/control/fake_host.h"
+#include "tests/unit/control/fake_seal_keys.h"
 #include "tests/unit/control/fakes.h"
 
 namespace remora::test {
@@ -51,6 +52,8 @@ class PlaneFixture : public ReactorFixture {
         control::Options options;
         options.socket_directory = "/run/remora";
         options.reactors = reactors;
+        options.seal_keys = seal_keys.get();
+        options.crypt_kernel = "fake";
         options.reconcile_pause = std::chrono::milliseconds(5);
         bool made = false;
         reactor().post_function([&] {
@@ -139,7 +142,8 @@ class PlaneFixture : public ReactorFixture {
     Steps steps;
     Network network;
     std::map<std::uint32_t, std::string> plugged;
-    // Of the next node and host that start_plane() makes.
+    // Of the next node, host and plane that start_plane() makes.
+    std::unique_ptr<FakeSealKeys> seal_keys = std::make_unique<FakeSealKeys>();
     std::uint32_t reactors = 1;
     bool busy_guest = false;
     bool refuses_vhosts = false;
