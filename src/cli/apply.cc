@@ -11,6 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/key_file.h"
 #include "cli/output.h"
 #include "cli/settings.h"
 #include "core/check.h"
@@ -204,6 +205,7 @@ void carry_out_all(const Session& session, const Plan& plan) {
 void diff_or_throw(const Session& session, const ApplyFlags& flags) {
     Site site = load_site(flags.file);
     const Holdings holdings = ask_holdings(session, settings_in(site));
+    read_keys(site, flags.file, holdings, flags.plan.replace);
     const Plan plan = make_plan(site, holdings, flags.plan);
     print_plan(session, plan);
     if (plan.differs()) {
@@ -220,6 +222,7 @@ void apply(const Session& session, const ApplyFlags& flags) {
     }
     Site site = load_site(flags.file);
     const Holdings holdings = ask_holdings(session, settings_in(site));
+    read_keys(site, flags.file, holdings, flags.plan.replace);
     const Plan plan = make_plan(site, holdings, flags.plan);
     print_plan(session, plan);
     session.out.flush();

@@ -301,6 +301,20 @@ void add_timings(CLI::App& root, Action& action) {
     });
 }
 
+void add_forget_key(CLI::App& root, Action& action) {
+    auto* command = add_command(root, "forget-key",
+                                "Let a volume be encrypted with another key than before; what was "
+                                "encrypted on it is garbage then",
+                                "forget-key --volume disk0");
+    const auto volume = std::make_shared<std::string>();
+    command->add_option("--volume", *volume, "What held the ciphertext")
+        ->option_text("REF (required)")
+        ->required();
+    command->callback([&action, volume] {
+        action = [volume](const Session& session) { forget_key(session, *volume); };
+    });
+}
+
 void add_bench(CLI::App& root, Action& action) {
     auto* command = add_command(
         root, "bench",
@@ -404,6 +418,7 @@ void add_daemon_commands(CLI::App& root, Action& action) {
     add_ana(root, action);
     add_path_policy(root, action);
     add_timings(root, action);
+    add_forget_key(root, action);
     add_bench(root, action);
 }
 

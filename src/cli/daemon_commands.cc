@@ -293,6 +293,18 @@ void timings(const Session& session, const TimingsFlags& flags) {
     table.print(session.out);
 }
 
+void forget_key(const Session& session, const std::string& volume) {
+    api::ForgetVolumeKeyRequest request;
+    request.set_volume_name_ref(volume);
+    google::protobuf::Empty nothing;
+    Client(session).call(kService, "ForgetVolumeKey", request, nothing);
+    if (session.json()) {
+        session.out << "{}\n";
+        return;
+    }
+    session.out << "the key that " << volume << " was encrypted with is forgotten\n";
+}
+
 void bench(const Session& session, const BenchFlags& flags) {
     const std::uint64_t io_bytes = take(core::parse_size(flags.io_size), "--bs");
     if (io_bytes == 0 || io_bytes > std::numeric_limits<std::uint32_t>::max()) {

@@ -50,6 +50,9 @@ struct TimingsFlags {
 
 void timings(const Session& session, const TimingsFlags& flags);
 
+/// Of what was encrypted on the volume once; another key is taken then.
+void forget_key(const Session& session, const std::string& volume);
+
 struct BenchFlags {
     std::string volume;
     std::string pattern = "read";  ///< read, write or randrw.

@@ -17,7 +17,8 @@ using nlohmann::ordered_json;
 
 constexpr const char* kHeader =
     "# What a Remora daemon holds, written by `remora export` for `remora apply -f`.\n"
-    "# Keys, the content of volumes, and what attachments made are not in it.\n";
+    "# Keys, the content of volumes, and what attachments made are not in it: an encrypted volume\n"
+    "# is made anew from it once its spec has a line `key-file: PATH`.\n";
 
 bool is_chosen(const Kind& kind, const FieldPath& path) {
     return std::ranges::find(kind.chosen, path_text(path)) != kind.chosen.end();

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is laid over a volume: limits of its rates.
+// What is laid over a volume: limits of its rates, encryption.
 #include <array>
+#include <string>
 
+#include "cli/key_file.h"
 #include "cli/kinds.h"
 #include "cli/limits.h"
+#include "storage/middleend_encryption.pb.h"
 #include "storage/middleend_qos_volume.pb.h"
 
 namespace remora::cli {
@@ -48,7 +51,52 @@ constexpr std::array kQosColumns{
 
 constexpr std::array kChangeable{std::string_view("limits")};
 
+constexpr std::string_view kAes128 = "aes-xts-128";
+constexpr std::string_view kAes256 = "aes-xts-256";
+
+constexpr std::array kEncryptedFlags{
+    Flag{"--volume", "REF", "What holds the ciphertext: an id, a name, a UUID, or REMOTEnNSID",
+         FlagType::Text, true},
+    Flag{"--key-file", "FILE",
+         "The key's raw bytes, 32 for aes-xts-128 and 64 for aes-xts-256; - is the standard input",
+         FlagType::Text, true},
+    Flag{"--cipher", "CIPHER", "How it is encrypted", FlagType::Text, false, kAes256,
+         "aes-xts-128|aes-xts-256"}};
+
+void build_encrypted(const Values& values, Message& resource) {
+    auto& volume = as<opi::EncryptedVolume>(resource);
+    volume.set_volume_name_ref(values.text("--volume"));
+    volume.set_cipher(values.text("--cipher") == kAes128 ? opi::ENCRYPTION_TYPE_AES_XTS_128
+                                                         : opi::ENCRYPTION_TYPE_AES_XTS_256);
+    volume.set_key(read_key_file("--key-file", values.text("--key-file"), volume.cipher()));
+}
+
+std::string cipher_text(const Message& message) {
+    const auto cipher = as<opi::EncryptedVolume>(message).cipher();
+    return cipher == opi::ENCRYPTION_TYPE_AES_XTS_128   ? std::string(kAes128)
+           : cipher == opi::ENCRYPTION_TYPE_AES_XTS_256 ? std::string(kAes256)
+                                                        : opi::EncryptionType_Name(cipher);
+}
+
+constexpr std::array kEncryptedColumns{
+    Column{"VOLUME",
+           [](const Message& m) { return as<opi::EncryptedVolume>(m).volume_name_ref(); }},
+    Column{"CIPHER", cipher_text}};
+
 constexpr std::array kServices{
+    Kind{.name = "encrypted",
+         .plural = "encrypted-volumes",
+         .what = "a volume whose bytes are encrypted in another one",
+         .service = "opi_api.storage.v1.MiddleendEncryptionService",
+         .message = "EncryptedVolume",
+         .collection = "volumes",
+         .example = "secret0",
+         .example_flags = "--volume disk0 --key-file /etc/remora/secret0.key",
+         .columns = kEncryptedColumns,
+         .flags = kEncryptedFlags,
+         .build = build_encrypted,
+         .counters = Counters::Volume,
+         .pattern = "encryptedVolumes"},
     Kind{.name = "qos",
          .plural = "qos-volumes",
          .what = "a limit on the rates of a volume",

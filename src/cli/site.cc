@@ -18,6 +18,7 @@ namespace pb = google::protobuf;
 using Type = YamlNode::Type;
 
 constexpr std::int64_t kDefaultBlockSize = 512;
+constexpr const char* kKeyFile = "key-file";
 
 std::string kind_choices() {
     std::string text;
@@ -126,9 +127,33 @@ class Reader {
             path.push_back(field);
         }
         read_message(spec, path, declared);
+        if (const YamlNode* file = find_key_file(spec, declared)) {
+            read_key_file_name(*file, declared);
+        }
         if (const YamlNode* size = spec.find("size"); size != nullptr && takes_size(declared)) {
             read_size(*size, declared);
         }
+    }
+
+    /// The only kind whose secret is bytes, which a file's text is no place for.
+    static bool takes_key_file(const Declared& declared) {
+        const Field* key = declared.message->GetDescriptor()->FindFieldByName("key");
+        return key != nullptr && key->type() == Field::TYPE_BYTES;
+    }
+
+    static const YamlNode* find_key_file(const YamlNode& spec, const Declared& declared) {
+        return takes_key_file(declared) ? spec.find(kKeyFile) : nullptr;
+    }
+
+    void read_key_file_name(const YamlNode& node, Declared& declared) const {
+        if (std::ranges::find(declared.fields, std::string("key"), path_text) !=
+            declared.fields.end()) {
+            refuse(node, "key-file and key say the same: leave one out");
+        }
+        if (node.type != Type::Scalar || node.text.empty() || node.text == "-") {
+            refuse(node, "key-file is the path of the file that the key is in");
+        }
+        declared.key_file = node.text;
     }
 
     static bool takes_size(const Declared& declared) {
@@ -156,7 +181,8 @@ class Reader {
             path.empty() ? declared.message->GetDescriptor() : path.back()->message_type();
         std::map<int, Place> seen;  // By the number of the field.
         for (const YamlEntry& entry : node.entries) {
-            if (path.empty() && entry.key == "size" && takes_size(declared)) {
+            if (path.empty() && ((entry.key == "size" && takes_size(declared)) ||
+                                 (entry.key == kKeyFile && takes_key_file(declared)))) {
                 continue;
             }
             const Field& field = find_field(*type, entry, path.empty() ? declared.kind : nullptr);
@@ -199,6 +225,10 @@ class Reader {
         }
         if (type.FindFieldByName("blocks_count") != nullptr) {
             choices += ", size";
+        }
+        if (const Field* key = type.FindFieldByName("key");
+            key != nullptr && key->type() == Field::TYPE_BYTES) {
+            choices += std::string(", ") + kKeyFile;
         }
         refuse_at(source_, entry.place,
                   type.name() + " has no field '" + entry.key + "'; it has: " + choices);

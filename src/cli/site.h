@@ -6,6 +6,8 @@
 //     name: disk0
 //     spec: {size: 64M}
 //
+// Encrypted volumes take `key-file` in place of key: the file that the key is in, as raw bytes.
+//
 // Documents hold one resource or a list of them. Fields may be in snake_case or camelCase. Where
 // the message itself keeps all in a field `spec`, the file's spec is that one. Volumes take `size`
 // in place of blocks_count. Settings (cli/settings.h) are declared the same way. What cannot be a
@@ -32,6 +34,8 @@ struct Declared {
     std::vector<FieldPath> fields;
     /// In bytes, in place of blocks_count; settle_size() sets that.
     std::optional<std::uint64_t> size;
+    /// Of a key that is in a file; read_keys() reads it. Empty: there is none.
+    std::string key_file;
     Place place;
 };
 

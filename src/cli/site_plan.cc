@@ -275,6 +275,7 @@ class Planner {
             if (!missing.empty()) {
                 refuse_at(site_.source, step.wanted->place,
                           "to make " + spoken(*step.kind, step.typed) + ", " + missing +
+                              (missing == "key" ? " (or key-file)" : "") +
                               " is needed, and not 0 or empty");
             }
             plan.steps.push_back(std::move(step));

@@ -228,7 +228,8 @@ class FakeStore {
         for (const auto& [key, resource] : all_) {
             const std::string volume = volume_of(*resource);
             const bool is_volume = type == "MallocVolume" || type == "NullVolume" ||
-                                   type == "AioVolume" || type == "QosVolume";
+                                   type == "AioVolume" || type == "QosVolume" ||
+                                   type == "EncryptedVolume";
             if (key.second.starts_with(name + "/") ||
                 (is_volume && volume == short_name(name) && key.first != type)) {
                 return fail(grpc::StatusCode::FAILED_PRECONDITION, name + " is in use");
