@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the guest: Debian's 6.12 kernel as an uncompressed vmlinux, and a small initramfs.
 
-Everything comes from Debian packages: the kernel and nvme-cli are downloaded and unpacked, never
+Everything comes from Debian packages: the kernel, nvme-cli and cryptsetup are downloaded and unpacked, never
 installed; busybox and fio are the machine's own. What was made is kept in the cache under a key of its
 inputs' versions and of this folder's files, and appears there by one rename, so it is whole or
 absent. An ordinary user can do all of it.
@@ -31,7 +31,8 @@ from paths import LabError, cache_dir, tool
 # What the guest can load; init loads those of LOADED_AT_BOOT, the rest waits for modprobe.
 MODULES = [
     "virtio_blk", "virtio_net", "virtio_scsi", "nvme_tcp", "nvme_fabrics", "nvmet_tcp",
-    "crc32c_generic", "crc32c_intel", "ext4", "dm_mod",
+    "crc32c_generic", "crc32c_intel", "ext4", "dm_mod", "dm_crypt", "xts", "ecb", "aes_generic",
+    "aesni_intel",
 ]
 LOADED_AT_BOOT = ["virtio_blk"]
 KEEP_SECONDS = 14 * 86400  # an image of older packages may still be booting somewhere
@@ -89,7 +90,7 @@ def _key(package: str) -> str:
     digest = hashlib.sha256(package.encode())
     for name in ("busybox-static", "fio", "libc6", "libssl3"):
         digest.update(guest_packages.run(["dpkg-query", "-W", "-f", "${Version}", name]).encode())
-    for name in guest_packages.NVME_CLI_PACKAGES:
+    for name in guest_packages.TOOL_PACKAGES:
         digest.update(str(guest_packages.candidate(name)).encode())
     for source in sorted([*SOURCES.glob("initramfs/*"), *SOURCES.glob("guest_[ilp]*.py")]):
         digest.update(source.read_bytes())
@@ -100,12 +101,12 @@ def _key(package: str) -> str:
 
 
 def _build(package: str, folder: Path, say: Say) -> Path:
-    """Makes the image, and returns its folder: one of its own where nvme-cli cannot be had."""
+    """Makes the image, and returns its folder: one of its own where the tools cannot be had."""
     with tempfile.TemporaryDirectory(prefix="building-", dir=cache_dir()) as name:
         work = Path(name)
-        nvme_cli = work / "nvme-cli"
-        if not guest_packages.unpack_nvme_cli(nvme_cli, say):
-            folder = folder.with_name(f"{folder.name}-without-nvme-cli")
+        tools = work / "tools"
+        if not guest_packages.unpack_tools(tools, say):
+            folder = folder.with_name(f"{folder.name}-without-tools")
             if folder.is_dir():
                 return folder
         deb = guest_packages.download_kernel(package, work, say)
@@ -115,11 +116,12 @@ def _build(package: str, folder: Path, say: Say) -> Path:
         made.mkdir()
         vmlinuz = next((work / "kernel/boot").glob("vmlinuz-*"))
         (made / "vmlinux").write_bytes(_vmlinux(vmlinuz))
-        say("packing busybox, fio, nvme-cli and modules into an initramfs")
+        say("packing busybox, fio, nvme-cli, cryptsetup and modules into an initramfs")
         root = work / "root"
         _fill_root(root, work / "kernel", vmlinuz.name.removeprefix("vmlinuz-"))
-        if nvme_cli.is_dir():
-            guest_libraries.add_nvme_cli(root, nvme_cli)
+        if tools.is_dir():
+            guest_libraries.add_nvme_cli(root, tools)
+            guest_libraries.add_cryptsetup(root, tools)
         _pack(root, made / "initramfs.cpio")
         made.rename(folder)
     for old in cache_dir().glob("guest-*/"):

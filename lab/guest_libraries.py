@@ -22,6 +22,7 @@ from paths import LabError, tool
 LIBC = "libc|libm|libdl|libpthread|librt|ld-linux.*"
 FIO_USES = re.compile(rf"^({LIBC}|libz|libaio|libnuma)\.so\b")
 NVME_CLI_USES = re.compile(rf"^({LIBC}|libz|libnvme|libjson-c|libcrypto)\.so\b")
+CRYPTSETUP_USES = re.compile(r"")  # all of them: they are few and small
 FOLDER = "lib/x86_64-linux-gnu"  # in the guest
 
 
@@ -33,6 +34,14 @@ def add_fio(root: Path) -> None:
 def add_nvme_cli(root: Path, unpacked: Path) -> None:
     """The same for nvme-cli, whose packages were unpacked into a folder."""
     _add(root, unpacked / "usr/sbin/nvme", unpacked / "usr" / FOLDER, NVME_CLI_USES)
+
+
+def add_cryptsetup(root: Path, unpacked: Path) -> None:
+    """And for cryptsetup; some of its libraries are in /lib."""
+    own = unpacked / "lib" / "x86_64-linux-gnu"
+    for library in own.glob("lib*.so*"):
+        (unpacked / "usr" / FOLDER / library.name).symlink_to(library.resolve())
+    _add(root, unpacked / "sbin/cryptsetup", unpacked / "usr" / FOLDER, CRYPTSETUP_USES)
 
 
 def _add(root: Path, program: Path, own_libraries: Path | None, uses: re.Pattern[str]) -> None:

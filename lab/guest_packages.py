@@ -16,8 +16,9 @@ from typing import Callable
 from paths import LabError, cache_dir
 
 KERNEL_META_PACKAGE = "linux-image-6.12-cloud-amd64"
-# nvme-cli and those of its libraries that the machine need not have; the others come from it.
-NVME_CLI_PACKAGES = ("nvme-cli", "libnvme1", "libjson-c5")
+# Programs and those of their libraries that the machine need not have; the others come from it.
+TOOL_PACKAGES = ("nvme-cli", "libnvme1", "libjson-c5", "cryptsetup-bin", "libcryptsetup12", "libpopt0",
+                 "libdevmapper1.02.1", "libargon2-1")
 Say = Callable[[str], None]
 
 
@@ -68,19 +69,20 @@ def download_kernel(package: str, into: Path, say: Say) -> Path:
     return next(into.glob("*.deb"))
 
 
-def unpack_nvme_cli(into: Path, say: Say) -> bool:
-    """Unpacks nvme-cli under `into`. False, and `into` is absent, when it cannot be had."""
+def unpack_tools(into: Path, say: Say) -> bool:
+    """Unpacks nvme-cli and cryptsetup under `into`. False, and `into` is absent, when they cannot be
+    had."""
     debs = into.with_name("debs")
     debs.mkdir()
-    say("downloading nvme-cli")
+    say("downloading nvme-cli and cryptsetup")
     for lists in (lambda: [], lambda: private_lists(say)):
         try:
-            run(["apt-get", *lists(), "-qq", "download", *NVME_CLI_PACKAGES], cwd=debs)
+            run(["apt-get", *lists(), "-qq", "download", *TOOL_PACKAGES], cwd=debs)
             break
         except LabError as error:
             reason = error
     else:
-        say(f"the guest gets no nvme-cli, and what needs it is skipped: {reason}")
+        say(f"the guest gets no nvme-cli and no cryptsetup, and what needs them is skipped: {reason}")
         return False
     for deb in debs.glob("*.deb"):
         run(["dpkg", "-x", str(deb), str(into)])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Callable
 
 import fio
+from encryption import Encryption
 from ipu import Ipu
 from linux_host import LinuxHost
 from linux_target import LinuxTarget
@@ -33,6 +34,7 @@ class World:
         self._linux_target: LinuxTarget | None = None
         self._nvme_cli: NvmeCli | None = None
         self.volumes: dict[str, Volume] = {}
+        self.encryptions: dict[str, Encryption] = {}  # by the volume below
         self.places: dict[str, int] = {}  # volume name -> host function
         self._jobs: dict[str, str] = {}  # running job -> its command
         self._say = say

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words about encrypted volumes; a part of Words."""
+
+from __future__ import annotations
+
+from encryption import Encryption
+from paths import LabError
+from usage import need
+from world import World
+
+USAGE = ("crypt show VOLUME FUNCTION | hide VOLUME | open VOLUME | close VOLUME | fill VOLUME SEED | "
+         "same VOLUME SEED | differs VOLUME SEED")
+
+
+class CryptWords:
+    """What needs cryptsetup in the guest, and the IPU's encrypted volumes."""
+
+    world: World
+
+    def word_crypt(self, rest: str) -> str | None:
+        """crypt show VOLUME FUNCTION: the IPU encrypts into the target's volume, under a key of the
+        run's, and the guest has the disk VOLUME-plain; crypt hide VOLUME undoes that. crypt open
+        VOLUME: the guest's cryptsetup opens the attached volume with the same key; crypt close
+        VOLUME. crypt fill VOLUME SEED: writes a pattern through whichever of the two there is, or to
+        the attached volume itself; crypt same|differs VOLUME SEED: reads it there."""
+        verb, _, text = rest.partition(" ")
+        arguments = text.split()
+        takes_number = verb in ("show", "fill", "same", "differs")
+        need(len(arguments) == (2 if takes_number else 1)
+             and (not takes_number or arguments[1].isdigit()), USAGE)
+        at = self._encryption(arguments[0])
+        vm = self.world.need_vm()
+        if verb == "show":
+            return self._show(at, int(arguments[1]))
+        if verb == "hide":
+            at.hide(self.world.need_ipu())
+            del self.world.places[at.disk]
+            del self.world.volumes[at.disk]
+            return None
+        if verb == "open":
+            return at.open(vm, self.world.device(at.volume.name))
+        if verb == "close":
+            at.close(vm)
+            return None
+        need(takes_number, USAGE)
+        device, seed = self._device(at), int(arguments[1])
+        if verb == "fill":
+            at.fill(vm, device, seed)
+        elif at.is_filled(vm, device, seed) != (verb == "same"):
+            raise LabError(f"{device} {'has not' if verb == 'same' else 'has'} the pattern {seed}")
+        return device
+
+    def _encryption(self, name: str) -> Encryption:
+        if name not in self.world.encryptions:
+            self.world.encryptions[name] = Encryption(self.world.volume(name), self.world.folder)
+        return self.world.encryptions[name]
+
+    def _show(self, at: Encryption, function: int) -> str:
+        disk = at.show(self.world.need_ipu(), self.world.target, function)
+        self.world.volumes[disk.name] = disk
+        self.world.places[disk.name] = function
+        return self.world.await_disk(disk.name)
+
+    def _device(self, at: Encryption) -> str:
+        if at.opened:
+            return f"/dev/mapper/{at.volume.name}"
+        shown = at.disk if at.disk in self.world.volumes else at.volume.name
+        return f"/dev/{self.world.device(shown)}"

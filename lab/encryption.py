@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A volume of the target that holds ciphertext: of the IPU's, and of dm-crypt's in the guest.
+
+Both have the same key, which is made here and lies in a file of the run's folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+from ipu import Ipu
+from paths import LabError, LabSkip
+from target import NQN, Target, Volume
+from vm import Vm
+
+REMOTE = "array"
+PATTERN_BYTES = 2 << 20
+GUEST_SECONDS = 120
+
+
+class Encryption:
+    """One volume of the target, its key, and who has it open."""
+
+    def __init__(self, volume: Volume, folder: Path) -> None:
+        self.volume = volume
+        self.key_file = folder / f"{volume.name}.key"
+        self.key_file.write_bytes(os.urandom(64))
+        self.key_file.chmod(0o600)
+        self.opened = False  # by dm-crypt
+
+    @property
+    def disk(self) -> str:
+        """What the disk with the plain text is called."""
+        return f"{self.volume.name}-plain"
+
+    def show(self, ipu: Ipu, target: Target, function: int) -> Volume:
+        """Encrypts by the IPU: the volume is a disk of the host by what it means."""
+        ipu.remora("create", "remote-controller", REMOTE)
+        ipu.remora("create", "path", f"{REMOTE}/p0", "--address", target.discovery, "--nqn", NQN)
+        ipu.remora("create", "encrypted", self.volume.name, "--volume", self.volume.uuid,
+                   "--cipher", "aes-xts-256", "--key-file", str(self.key_file))
+        ipu.remora("create", "virtio-blk", self.disk, "--function", str(function),
+                   "--volume", self.volume.name)
+        return Volume(self.disk, "encrypted", self.volume.size, self._uuid(ipu, function))
+
+    @staticmethod
+    def _uuid(ipu: Ipu, function: int) -> str:
+        status = ipu.remora_json("status")
+        assert isinstance(status, dict)
+        for disk in status["hostDisks"]:
+            if disk["hostFunction"] == function:
+                return str(disk["volumeUuid"])
+        raise LabError(f"the IPU has no disk at function {function}")
+
+    def hide(self, ipu: Ipu) -> None:
+        for kind, name in (("virtio-blk", self.disk), ("encrypted", self.volume.name),
+                           ("path", f"{REMOTE}/p0"), ("remote-controller", REMOTE)):
+            ipu.remora("delete", kind, name)
+
+    def open(self, vm: Vm, device: str) -> str:
+        """dm-crypt over the ciphertext, with nothing but the key: as the documents say."""
+        if vm.run("command -v cryptsetup").exit_code != 0:
+            raise LabSkip("the guest has no cryptsetup: its Debian package could not be had")
+        key = base64.b64encode(self.key_file.read_bytes()).decode()
+        size = vm.check(f"cat /sys/block/{device}/queue/logical_block_size").strip()
+        command = ("cryptsetup open --type plain --cipher aes-xts-plain64 --key-size 512 "
+                   f"--sector-size {size} --key-file /run/key /dev/{device} {self.volume.name}")
+        vm.check(f"modprobe dm_crypt && echo {key} | base64 -d > /run/key && {command} && rm /run/key",
+                 GUEST_SECONDS)
+        self.opened = True
+        return command
+
+    def close(self, vm: Vm) -> None:
+        vm.check(f"cryptsetup close {self.volume.name}", GUEST_SECONDS)
+        self.opened = False
+
+    @staticmethod
+    def pattern(seed: int) -> str:
+        """A shell command that prints PATTERN_BYTES, no sector like another."""
+        first = seed * 1_000_000
+        return f"seq {first} {first + PATTERN_BYTES // 7} | head -c {PATTERN_BYTES}"
+
+    def fill(self, vm: Vm, device: str, seed: int) -> None:
+        vm.check(f"{self.pattern(seed)} | dd of={device} bs=64k conv=fsync", GUEST_SECONDS)
+
+    def is_filled(self, vm: Vm, device: str, seed: int) -> bool:
+        """Whether it has the pattern, read anew."""
+        vm.check("echo 3 > /proc/sys/vm/drop_caches")
+        read = f"dd if={device} bs=64k count={PATTERN_BYTES >> 16} 2>/dev/null"
+        sums = [vm.check(f"{command} | sha256sum", GUEST_SECONDS).split()[0]
+                for command in (read, self.pattern(seed))]
+        return sums[0] == sums[1]
