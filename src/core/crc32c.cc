@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/crc32c.h"
 
+#include <cstring>
+
 #include <isa-l/crc.h>
 
 #include "core/crc32c_fold.h"
@@ -27,6 +29,16 @@ std::uint32_t update_plain(std::uint32_t state, std::span<const std::byte> bytes
 void Crc32c::update(std::span<const std::byte> bytes) {
     static const bool fold = crc32c_can_fold();
     state_ = fold ? crc32c_fold(state_, bytes) : update_plain(state_, bytes);
+}
+
+void Crc32c::update_and_copy(std::span<const std::byte> bytes, std::byte* to) {
+    static const bool fold = crc32c_can_fold();
+    if (fold) {
+        state_ = crc32c_fold_and_copy(state_, bytes, to);
+    } else if (!bytes.empty()) {
+        std::memcpy(to, bytes.data(), bytes.size());
+        state_ = update_plain(state_, {to, bytes.size()});
+    }
 }
 
 std::uint32_t crc32c(std::span<const std::byte> bytes) {

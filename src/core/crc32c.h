@@ -12,6 +12,9 @@ namespace remora::core {
 class Crc32c {
   public:
     void update(std::span<const std::byte> bytes);
+    /// The same, and copies the bytes to `to`, which does not overlap them. Where the processor
+    /// folds, one pass does both.
+    void update_and_copy(std::span<const std::byte> bytes, std::byte* to);
     [[nodiscard]] std::uint32_t value() const { return ~state_; }
 
   private:

@@ -43,9 +43,28 @@ constexpr std::size_t kLane = 32;
 constexpr std::size_t kLanes = 4;
 constexpr std::size_t kStep = kLane * kLanes;
 
-REMORA_FOLD __m256i load(const std::byte* from) {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-}
+/// Where bytes are read, each once and in order.
+struct Reader {
+    const std::byte* at;
+    REMORA_FOLD __m256i next() {
+        const __m256i lane = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+        at += kLane;
+        return lane;
+    }
+};
+
+/// The same, and where they are copied to.
+struct CopyingReader {
+    const std::byte* at;
+    std::byte* to;
+    REMORA_FOLD __m256i next() {
+        const __m256i lane = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), lane);
+        at += kLane;
+        to += kLane;
+        return lane;
+    }
+};
 
 REMORA_FOLD __m256i both(const Move& move) {
     const auto first = static_cast<long long>(move.first);
@@ -69,37 +88,27 @@ REMORA_FOLD std::uint64_t reduce(__m256i lane) {
     return _mm_crc32_u64(_mm_crc32_u64(0, first), second);
 }
 
-/// `bytes` is at least kStep; what is left of it is less.
-REMORA_FOLD std::uint64_t fold_steps(std::uint32_t state, std::span<const std::byte>& bytes) {
-    const std::byte* at = bytes.data();
+/// Takes `size` bytes, a multiple of kStep and not zero.
+template <typename From>
+REMORA_FOLD std::uint64_t fold_steps(std::uint32_t state, From& from, std::size_t size) {
     const __m256i before = _mm256_set_epi64x(0, 0, 0, static_cast<long long>(state));
-    __m256i a = _mm256_xor_si256(load(at), before);
-    __m256i b = load(at + kLane);
-    __m256i c = load(at + 2 * kLane);
-    __m256i d = load(at + 3 * kLane);
+    __m256i a = _mm256_xor_si256(from.next(), before);
+    __m256i b = from.next();
+    __m256i c = from.next();
+    __m256i d = from.next();
     const __m256i by_step = both(kBy128);
-    std::size_t left = bytes.size() - kStep;
-    for (; left >= kStep; left -= kStep) {
-        at += kStep;
-        a = fold(a, by_step, load(at));
-        b = fold(b, by_step, load(at + kLane));
-        c = fold(c, by_step, load(at + 2 * kLane));
-        d = fold(d, by_step, load(at + 3 * kLane));
+    for (std::size_t left = size - kStep; left > 0; left -= kStep) {
+        a = fold(a, by_step, from.next());
+        b = fold(b, by_step, from.next());
+        c = fold(c, by_step, from.next());
+        d = fold(d, by_step, from.next());
     }
     const __m256i by_lane = both(kBy32);
-    bytes = bytes.last(left);
     return reduce(fold(fold(fold(a, by_lane, b), by_lane, c), by_lane, d));
 }
 
-}  // namespace
-
-bool crc32c_can_fold() {
-    return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("vpclmulqdq") != 0 &&
-           __builtin_cpu_supports("pclmul") != 0 && __builtin_cpu_supports("sse4.2") != 0;
-}
-
-REMORA_FOLD std::uint32_t crc32c_fold(std::uint32_t state, std::span<const std::byte> bytes) {
-    std::uint64_t crc = bytes.size() >= kStep ? fold_steps(state, bytes) : state;
+/// The last bytes, less than kStep of them.
+REMORA_FOLD std::uint32_t take_rest(std::uint64_t crc, std::span<const std::byte> bytes) {
     while (bytes.size() >= sizeof(std::uint64_t)) {
         std::uint64_t next = 0;
         std::memcpy(&next, bytes.data(), sizeof(next));
@@ -113,6 +122,39 @@ REMORA_FOLD std::uint32_t crc32c_fold(std::uint32_t state, std::span<const std::
     return last;
 }
 
+}  // namespace
+
+bool crc32c_can_fold() {
+    return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("vpclmulqdq") != 0 &&
+           __builtin_cpu_supports("pclmul") != 0 && __builtin_cpu_supports("sse4.2") != 0;
+}
+
+REMORA_FOLD std::uint32_t crc32c_fold(std::uint32_t state, std::span<const std::byte> bytes) {
+    const std::size_t whole = bytes.size() / kStep * kStep;
+    std::uint64_t crc = state;
+    if (whole > 0) {
+        Reader from{bytes.data()};
+        crc = fold_steps(state, from, whole);
+    }
+    return take_rest(crc, bytes.subspan(whole));
+}
+
+REMORA_FOLD std::uint32_t crc32c_fold_and_copy(std::uint32_t state,
+                                               std::span<const std::byte> bytes,
+                                               std::byte* to) {
+    const std::size_t whole = bytes.size() / kStep * kStep;
+    std::uint64_t crc = state;
+    if (whole > 0) {
+        CopyingReader from{bytes.data(), to};
+        crc = fold_steps(state, from, whole);
+    }
+    const auto rest = bytes.subspan(whole);
+    if (!rest.empty()) {
+        std::memcpy(to + whole, rest.data(), rest.size());
+    }
+    return take_rest(crc, rest);
+}
+
 }  // namespace remora::core
 
 #else
@@ -123,6 +165,11 @@ bool crc32c_can_fold() {
     return false;
 }
 std::uint32_t crc32c_fold(std::uint32_t /*state*/, std::span<const std::byte> /*bytes*/) {
+    CHECK(false);
+}
+std::uint32_t crc32c_fold_and_copy(std::uint32_t /*state*/,
+                                   std::span<const std::byte> /*bytes*/,
+                                   std::byte* /*to*/) {
     CHECK(false);
 }
 

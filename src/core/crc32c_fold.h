@@ -17,5 +17,9 @@ bool crc32c_can_fold();
 
 /// The running state (as Crc32c keeps it) after `bytes`. Only if crc32c_can_fold().
 std::uint32_t crc32c_fold(std::uint32_t state, std::span<const std::byte> bytes);
+/// The same, and copies the bytes to `to`, which does not overlap them.
+std::uint32_t crc32c_fold_and_copy(std::uint32_t state,
+                                   std::span<const std::byte> bytes,
+                                   std::byte* to);
 
 }  // namespace remora::core

@@ -175,6 +175,7 @@ class QueuePair final : private reactor::ReadyHandler,
     std::size_t take_header(std::span<const std::byte> bytes);
     bool decode_common(const std::byte* bytes);
     std::size_t take_data(std::span<const std::byte> bytes);
+    void copy_with_digest(std::span<const std::byte> bytes);
     std::size_t take_data_digest(std::span<const std::byte> bytes);
     void header_complete(std::span<const std::byte> block);
     void data_complete();

@@ -288,13 +288,26 @@ void QueuePair::deliver() {
     delivering_ = false;
 }
 
+/// One pass over the payload for the digest and the copy.
+void QueuePair::copy_with_digest(std::span<const std::byte> bytes) {
+    core::SegmentCursor& cursor = data_slot_->cursor;
+    while (!bytes.empty()) {
+        const Segment to = cursor.peek(bytes.size());
+        CHECK(to.size > 0);  // data beyond the command's length was refused with its header
+        data_crc_.update_and_copy(bytes.first(to.size), to.data);
+        cursor.advance(to.size);
+        bytes = bytes.subspan(to.size);
+    }
+}
+
 std::size_t QueuePair::take_data(std::span<const std::byte> bytes) {
     const auto run = bytes.first(std::min(bytes.size(), data_left_));
     if (data_slot_ != nullptr) {
         if (frame_->data_digest) {
-            data_crc_.update(run);
+            copy_with_digest(run);
+        } else {
+            data_slot_->cursor.copy_in(run);
         }
-        data_slot_->cursor.copy_in(run);
     }
     data_left_ -= run.size();
     if (data_left_ == 0) {

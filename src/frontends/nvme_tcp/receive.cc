@@ -205,9 +205,14 @@ void Connection::payload_received(Bytes bytes) {
 Connection::Bytes Connection::take_payload(Bytes in) {
     Incoming& at = incoming_;
     const Bytes part = in.first(std::min<std::size_t>(at.payload, in.size()));
-    payload_received(part);
-    if (at.to != nullptr && !part.empty()) {
-        std::memcpy(at.to, part.data(), part.size());
+    if (at.to == nullptr || part.empty()) {
+        payload_received(part);
+    } else {
+        if (at.frame.data_digest) {
+            at.crc.update_and_copy(part, at.to);
+        } else {
+            std::memcpy(at.to, part.data(), part.size());
+        }
         at.to += part.size();
     }
     at.payload -= static_cast<std::uint32_t>(part.size());

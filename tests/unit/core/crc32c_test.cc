@@ -3,6 +3,7 @@
 // first.
 #include "core/crc32c.h"
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -60,6 +61,29 @@ TEST(Crc32c, Update_anyCut_givesTheSameValue) {
         crc.update(std::span(bytes).first(cut));
         crc.update(std::span(bytes).subspan(cut));
         ASSERT_EQ(crc.value(), whole) << "cut at " << cut;
+    }
+}
+
+TEST(Crc32c, UpdateAndCopy_isUpdateAndCopiesJustThese) {
+    Prng prng(41);
+    std::vector<std::byte> bytes(4300);
+    for (std::byte& byte : bytes) {
+        byte = static_cast<std::byte>(prng.next());
+    }
+    constexpr std::size_t kGuard = 64;
+    for (std::size_t size = 0; size <= 4200; size += size < 300 ? 1 : 97) {
+        const auto run = std::span(bytes).subspan(size % 61, size);
+        std::vector<std::byte> to(kGuard + size + kGuard, std::byte{0xa5});
+        Crc32c both;
+        both.update(std::span(bytes).first(3));
+        Crc32c alone = both;
+        both.update_and_copy(run, to.data() + kGuard);
+        alone.update(run);
+        ASSERT_EQ(both.value(), alone.value()) << size;
+        ASSERT_TRUE(std::ranges::equal(run, std::span(to).subspan(kGuard, size))) << size;
+        to.erase(to.begin() + kGuard, to.begin() + static_cast<std::ptrdiff_t>(kGuard + size));
+        ASSERT_TRUE(std::ranges::all_of(to, [](std::byte at) { return at == std::byte{0xa5}; }))
+            << size;
     }
 }
 
