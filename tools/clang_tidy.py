@@ -3,8 +3,9 @@
 """Runs clang-tidy over src/ with the commands of a build folder.
 
 A source that passed is not looked at again until it, a header of ours that it includes, its
-compile command, .clang-tidy or clang-tidy itself has changed: hashes of all that are kept in
-BUILD/lint/. The build folder must have been built, since control/ includes generated headers.
+compile command, .clang-tidy, clang-tidy itself or an installed package has changed: one hash of all
+that is the name of an empty file in ~/.cache/remora/lint, which all clones share as they share
+ccache's. The build folder must have been built, since control/ includes generated headers.
 
     tools/clang_tidy.py build/dev                     all of src/
     tools/clang_tidy.py build/dev src/core/units.cc   some of it
@@ -18,11 +19,14 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOL = "clang-tidy-19"
+PASSED = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "remora" / "lint"
+KEPT_SECONDS = 30 * 24 * 3600  # since it was last of use
 
 
 class Files:
@@ -73,25 +77,42 @@ class Unit:
         return str(self.file.relative_to(ROOT))
 
 
-def fingerprint(unit: Unit, files: Files, tool: str) -> str:
-    parts = [tool, files.hash_of(ROOT / ".clang-tidy"), " ".join(unit.command)]
+def world() -> str:
+    """What checks, and with which headers of the system."""
+    tool = subprocess.run([TOOL, "--version"], text=True, capture_output=True, check=True).stdout
+    packages = subprocess.run(["dpkg-query", "-W"], text=True, capture_output=True, check=True).stdout
+    return tool + packages
+
+
+def fingerprint(unit: Unit, files: Files, build: Path, around: str) -> str:
+    """The same in every clone."""
+    parts = [around, files.hash_of(ROOT / ".clang-tidy"), *unit.command]
     parts += [f"{path} {files.hash_of(path)}" for path in files.with_headers(unit.file)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    text = "\n".join(parts).replace(str(build), "BUILD").replace(str(ROOT), "ROOT")
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def mark_of(unit: Unit, build: Path) -> Path:
-    return build / "lint" / (unit.name().replace("/", "_") + ".passed")
+def passed(now: str) -> bool:
+    try:
+        os.utime(PASSED / now)  # it is of use
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def forget_the_old() -> None:
+    for mark in PASSED.iterdir() if PASSED.is_dir() else ():
+        if time.time() - mark.stat().st_mtime > KEPT_SECONDS:
+            mark.unlink(missing_ok=True)
 
 
 def check(unit: Unit, build: Path, now: str) -> tuple[Unit, str]:
     """clang-tidy's words, empty when it is content."""
-    mark = mark_of(unit, build)
-    mark.unlink(missing_ok=True)
     done = subprocess.run([TOOL, "-p", str(build), "--quiet", str(unit.file)], text=True,
                           capture_output=True, check=False)
     if done.returncode == 0:
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.write_text(now)
+        PASSED.mkdir(parents=True, exist_ok=True)
+        (PASSED / now).touch()
         return unit, ""
     return unit, done.stdout or done.stderr or f"{TOOL} ended with {done.returncode}"
 
@@ -117,16 +138,16 @@ def main() -> int:
     if not (build / "compile_commands.json").is_file():
         print(f"{options.build} has no compile_commands.json; configure it with a preset first")
         return 2
-    tool = subprocess.run([TOOL, "--version"], text=True, capture_output=True, check=True).stdout
     units = units_of(build, [path.resolve() for path in options.paths] or [ROOT / "src"])
     if not units:
         print("none of these files is compiled in this build folder")
         return 2
 
     files = Files(build)
-    now = {unit.name(): fingerprint(unit, files, tool) for unit in units}
-    changed = [unit for unit in units
-               if not mark_of(unit, build).is_file() or mark_of(unit, build).read_text() != now[unit.name()]]
+    around = world()
+    now = {unit.name(): fingerprint(unit, files, build, around) for unit in units}
+    forget_the_old()
+    changed = [unit for unit in units if not passed(now[unit.name()])]
     failed = 0
     seen: set[str] = set()
     with ThreadPoolExecutor(options.jobs) as pool:
