@@ -140,6 +140,17 @@ void assess_remotes(const Context& context,
     }
 }
 
+void assess_listeners(const Context& context, std::vector<Assessment>& out) {
+    for (const auto& [name, object] : context.model.table<opi::NvmeController>()) {
+        Assessment one = about(object);
+        const auto unserved = context.unserved.find(name);
+        one.ready = unserved == context.unserved.end()
+                        ? ready(true, "Listening")
+                        : ready(false, "NotListening", unserved->second);
+        out.push_back(std::move(one));
+    }
+}
+
 /// Of the host disk, from the host's function down.
 Assessment assess_disk(const Context& context,
                        const RemoteStatuses& remotes,
@@ -159,6 +170,9 @@ Assessment assess_disk(const Context& context,
         one.ready = disk.known.intent() == state::INTENT_PENDING
                         ? ready(false, "Pending", "it is being made")
                         : ready(false, "Detaching", "the host has not let go of it yet");
+    } else if (const auto unserved = context.unserved.find(disk.resource.name());
+               unserved != context.unserved.end()) {
+        one.ready = ready(false, "NotServed", unserved->second);
     } else if (!context.node.find_volume(volume)) {
         one.ready = ready(false, "NoVolume", "the volume " + volume + " is not there");
     } else if (remote && live == 0) {
@@ -204,6 +218,7 @@ std::vector<Assessment> assess_all(const Context& context) {
     assess_volumes<opi::AioVolume>(context, out);
     assess_encrypted(context, out);
     assess_limits(context, out);
+    assess_listeners(context, out);
     const RemoteStatuses remotes = ask_remotes(context);
     assess_remotes(context, remotes, out);
     assess_disks(context, remotes, out);

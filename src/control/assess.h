@@ -18,8 +18,8 @@ struct Assessment {
     api::Condition degraded;
 };
 
-/// Of every resource that can fail by itself: volumes, encrypted ones, limits, remote controllers, paths,
-/// host disks and attachments.
+/// Of every resource that can fail by itself: volumes, encrypted ones, limits, listeners, remote
+/// controllers, paths, host disks and attachments.
 std::vector<Assessment> assess_all(const Context& context);
 
 }  // namespace remora::control

@@ -30,7 +30,9 @@ struct Options {
     core::Nanos lock_limit{std::chrono::seconds(60)};      ///< Wait for another call at most.
     core::Nanos discovery_limit{std::chrono::seconds(5)};  ///< Discovery and Connect each.
     core::Nanos connect_limit{std::chrono::seconds(8)};
-    core::Nanos find_limit{std::chrono::seconds(20)};      ///< To find a volume, of all subsystems.
+    core::Nanos find_limit{std::chrono::seconds(20)};  ///< To find a volume, of all subsystems.
+    /// For what a killed predecessor still holds, at a start.
+    core::Nanos takeover_limit{std::chrono::seconds(5)};
     core::Nanos reconcile_pause{std::chrono::seconds(1)};  ///< Between looks at the host.
     SealKeys* seal_keys = nullptr;  ///< Outlives the plane; without, nothing can be encrypted.
     std::string crypt_kernel;       ///< What volumes are encrypted by; empty: nothing can be.
@@ -66,6 +68,9 @@ struct Context {
     std::map<std::string, Unbuilt> unbuilt;
     /// Volumes (the data plane's names) that a benchmark is writing to.
     std::multiset<std::string> overwritten;
+    /// Listeners and host disks that could not be served at the start, by name, and why not: the
+    /// reconciler goes on trying.
+    std::map<std::string, std::string, std::less<>> unserved;
     /// Something was left half done or may be left on the host: the reconciler looks again.
     bool unfinished = false;
 

@@ -23,8 +23,9 @@ Task<core::Result<void>> ControlPlane::start() {
     co_await remotes.rebuild();
     co_await encrypted_volumes.rebuild();
     co_await referrals.rebuild();  // no listener tells without them
-    co_await subsystems.rebuild();
-    co_await virtio_blks.rebuild();
+    Patience patience(context_.options.takeover_limit);
+    co_await subsystems.rebuild(patience);
+    co_await virtio_blks.rebuild(patience);
     // The host may not be there (yet); that keeps nobody from being served.
     reconciler_.start();
     conditions.start();

@@ -69,7 +69,7 @@ class ControlPlane {
     Status status{context_, disks_, attachments};
 
   private:
-    Reconciler reconciler_{context_, disks_, virtio_blks, attachments};
+    Reconciler reconciler_{context_, disks_, subsystems, virtio_blks, attachments};
 };
 
 }  // namespace remora::control

@@ -139,6 +139,7 @@ Task<Result<Empty>> Subsystems::delete_controller(const opi::DeleteNvmeControlle
         }
         co_return std::unexpected(stored.error());
     }
+    context_.unserved.erase(before.name());
     co_return Empty();
 }
 

@@ -60,7 +60,9 @@ Task<bool> Reconciler::carry_out(PlugAction action) {
 Task<bool> Reconciler::once() {
     const bool attachments_done = co_await attachments_.finish_removals();
     const bool disks_done = co_await virtio_blks_.finish_removals();
-    bool all = attachments_done && disks_done;
+    const bool listeners_open = co_await subsystems_.open_unserved();
+    const bool disks_served = co_await virtio_blks_.serve_unserved();
+    bool all = attachments_done && disks_done && listeners_open && disks_served;
     if (!context_.host.can_plug()) {
         co_return all;
     }

@@ -10,6 +10,7 @@
 #include "control/context.h"
 #include "control/disks.h"
 #include "control/plan.h"
+#include "control/subsystems.h"
 #include "control/virtio_blks.h"
 #include "reactor/gate.h"
 #include "reactor/signal.h"
@@ -18,8 +19,16 @@ namespace remora::control {
 
 class Reconciler {
   public:
-    Reconciler(Context& context, Disks& disks, VirtioBlks& virtio_blks, Attachments& attachments)
-        : context_(context), disks_(disks), virtio_blks_(virtio_blks), attachments_(attachments) {}
+    Reconciler(Context& context,
+               Disks& disks,
+               Subsystems& subsystems,
+               VirtioBlks& virtio_blks,
+               Attachments& attachments)
+        : context_(context),
+          disks_(disks),
+          subsystems_(subsystems),
+          virtio_blks_(virtio_blks),
+          attachments_(attachments) {}
 
     /// One look and what follows from it; true when the host is as it should be.
     Task<bool> once();
@@ -35,6 +44,7 @@ class Reconciler {
 
     Context& context_;
     Disks& disks_;
+    Subsystems& subsystems_;
     VirtioBlks& virtio_blks_;
     Attachments& attachments_;
     reactor::Gate gate_;

@@ -214,7 +214,7 @@ Task<Result<opi::StatsNvmeSubsystemResponse>> Subsystems::stats_subsystem(
     co_return response;
 }
 
-Task<> Subsystems::rebuild() {
+Task<> Subsystems::rebuild(Patience& patience) {
     const auto say = [](const std::string& name, const core::Error& error) {
         log::error("not rebuilt", log::kv("name", name), log::kv("reason", error.message));
     };
@@ -237,18 +237,54 @@ Task<> Subsystems::rebuild() {
         }
     }
     for (const auto& [name, object] : context_.model.table<opi::NvmeController>()) {
-        const auto* parent = context_.model.find<Subsystem>(parent_of(name));
-        const auto endpoint = endpoint_of(object.resource);
-        if (parent == nullptr || !endpoint) {
-            say(name, {ErrorKind::DataLoss, "its stored form is not usable"});
-            continue;
+        auto listening = co_await listen(object);
+        while (!listening && co_await patience.again(listening.error())) {
+            listening = co_await listen(object);
         }
-        auto listening = co_await context_.node.add_listener(parent->resource.spec().nqn(),
-                                                             *endpoint, ana_state_of(object));
         if (!listening) {
             say(name, listening.error());
+            context_.unserved[name] = listening.error().message;
         }
     }
+}
+
+Task<Result<void>> Subsystems::listen(const Object<opi::NvmeController>& object) {
+    const auto* parent = context_.model.find<opi::NvmeSubsystem>(parent_of(object.resource.name()));
+    const auto endpoint = endpoint_of(object.resource);
+    if (parent == nullptr || !endpoint) {
+        co_return core::fail(ErrorKind::DataLoss, "its stored form is not usable");
+    }
+    const auto listening = co_await context_.node.add_listener(parent->resource.spec().nqn(),
+                                                               *endpoint, ana_state_of(object));
+    co_return listening ? Result<void>() : std::unexpected(listening.error());
+}
+
+Task<bool> Subsystems::open_unserved() {
+    std::vector<std::string> names;
+    for (const auto& [name, object] : context_.model.table<opi::NvmeController>()) {
+        if (context_.unserved.contains(name)) {
+            names.push_back(name);
+        }
+    }
+    bool all = true;
+    for (const std::string& name : names) {
+        auto held = co_await context_.lock({lock_key<opi::NvmeSubsystem>(parent_of(name))});
+        const auto* found = held ? context_.model.find<opi::NvmeController>(name) : nullptr;
+        if (found == nullptr || !context_.unserved.contains(name)) {
+            all = all && held.has_value();
+            continue;
+        }
+        const Object<opi::NvmeController> object = *found;
+        const auto listening = co_await listen(object);
+        if (listening) {
+            log::info("served at last", log::kv("name", name));
+            context_.unserved.erase(name);
+        } else {
+            context_.unserved[name] = listening.error().message;
+        }
+        all = all && listening.has_value();
+    }
+    co_return all;
 }
 
 }  // namespace remora::control

@@ -6,6 +6,7 @@
 #include <google/protobuf/empty.pb.h>
 
 #include "control/context.h"
+#include "control/patience.h"
 
 namespace remora::control {
 
@@ -62,13 +63,17 @@ class Subsystems {
         const opi::StatsNvmeNamespaceRequest& request);
 
     /// Builds every stored subsystem, then its namespaces, then its listeners: who connects sees
-    /// all. What cannot be built is logged and left out.
-    Task<> rebuild();
+    /// all. What cannot be built is logged and left out; a listener is tried again later.
+    Task<> rebuild(Patience& patience);
+    /// Opens listeners that could not be opened at the start; true when none is left.
+    Task<bool> open_unserved();
 
   private:
     Task<core::Result<opi::VolumeStats>> sum_of_namespaces(std::string subsystem);
     Task<core::Result<std::uint32_t>> build_namespace(const Object<opi::NvmeNamespace>& object,
                                                       const std::string& nqn);
+
+    Task<core::Result<void>> listen(const Object<opi::NvmeController>& object);
 
     Context& context_;
 };

@@ -135,7 +135,11 @@ Task<Result<void>> VirtioBlks::lower(std::string name, bool plugged) {
     }
     Transaction transaction(context_.model);
     transaction.erase<Disk>(name);
-    co_return transaction.commit();
+    if (auto stored = transaction.commit(); !stored) {
+        co_return stored;
+    }
+    context_.unserved.erase(name);
+    co_return Result<void>();
 }
 
 Task<Result<Empty>> VirtioBlks::remove(const opi::DeleteVirtioBlkRequest& request) {
@@ -267,15 +271,48 @@ Task<Result<opi::StatsVirtioBlkResponse>> VirtioBlks::stats(
     co_return response;
 }
 
-Task<> VirtioBlks::rebuild() {
+Task<> VirtioBlks::rebuild(Patience& patience) {
     // Also those on their way out: the host may have them until the reconciler has taken them away,
     // and a guest does not let go of a disk whose requests nobody answers.
     for (const auto& [name, object] : context_.model.table<Disk>()) {
-        if (auto served = co_await disks_.serve(object); !served) {
+        auto served = co_await disks_.serve(object);
+        while (!served && co_await patience.again(served.error())) {
+            served = co_await disks_.serve(object);
+        }
+        if (!served) {
             log::error("not rebuilt", log::kv("name", spoken_name(name)),
                        log::kv("reason", served.error().message));
+            context_.unserved[name] = served.error().message;
         }
     }
+}
+
+Task<bool> VirtioBlks::serve_unserved() {
+    std::vector<std::pair<std::string, std::uint32_t>> names;
+    for (const auto& [name, object] : context_.model.table<Disk>()) {
+        if (context_.unserved.contains(name)) {
+            names.emplace_back(name, function_of(object.resource));
+        }
+    }
+    bool all = true;
+    for (const auto& [name, function] : names) {
+        auto held = co_await context_.lock({lock_key<Disk>(name), function_key(function)});
+        const auto* found = held ? context_.model.find<Disk>(name) : nullptr;
+        if (found == nullptr || !context_.unserved.contains(name)) {
+            all = all && held.has_value();
+            continue;
+        }
+        const Object<Disk> disk = *found;
+        const auto served = co_await disks_.serve(disk);
+        if (served) {
+            log::info("served at last", log::kv("name", spoken_name(name)));
+            context_.unserved.erase(name);
+        } else {
+            context_.unserved[name] = served.error().message;
+        }
+        all = all && served.has_value();
+    }
+    co_return all;
 }
 
 Task<bool> VirtioBlks::finish_removals() {

@@ -10,6 +10,7 @@
 
 #include "control/context.h"
 #include "control/disks.h"
+#include "control/patience.h"
 
 namespace remora::control {
 
@@ -30,7 +31,9 @@ class VirtioBlks {
 
     /// Serves every stored device's socket again, at the same path. The host is seen to by the
     /// reconciler.
-    Task<> rebuild();
+    Task<> rebuild(Patience& patience);
+    /// Serves those whose socket could not be made at the start; true when none is left.
+    Task<bool> serve_unserved();
     /// Finishes what a crash or a host that did not answer left half done; true when nothing is.
     Task<bool> finish_removals();
 

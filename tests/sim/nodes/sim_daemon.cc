@@ -52,6 +52,7 @@ void SimDaemon::start() {
     CHECK(life_ == nullptr);
     ++lives_;
     Process& process = world_.start_process(machine_, spec_.name);
+    process.has_rings = true;
     process_ = &process;
     build(process);
     process.on_death = [this] { died(); };

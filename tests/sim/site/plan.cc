@@ -20,9 +20,10 @@ std::span<const Fault> faults_of(Focus focus) {
                                          Fault::Reset,      Fault::Partition, Fault::RefuseConnect,
                                          Fault::SlowConnect};
     static constexpr std::array kDigests{Fault::BitFlip, Fault::Split};
-    static constexpr std::array kTarget{Fault::PowerLoss, Fault::KillTarget, Fault::Stop};
+    static constexpr std::array kTarget{Fault::PowerLoss, Fault::KillTarget, Fault::Stop,
+                                        Fault::Linger};
     static constexpr std::array kIpu{Fault::KillIpu, Fault::KillInCall, Fault::Stop,
-                                     Fault::DropVhost};
+                                     Fault::DropVhost, Fault::Linger};
     static constexpr std::array kDisk{Fault::DiskError, Fault::DiskSlow, Fault::DiskFull,
                                       Fault::FlushError, Fault::Reset};
     static constexpr std::array kControl{Fault::NamespaceGone, Fault::Churn,    Fault::LostCall,

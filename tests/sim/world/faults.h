@@ -50,8 +50,9 @@ enum class Fault : std::uint8_t {
     SmallLimits,    ///< Queue depth 1, one slot, tiny windows.
     Unlucky,        ///< REMORA_SOMETIMES places are taken.
     AnaChange,      ///< A way to a target gets worse or is lost, and is good again.
+    Linger,         ///< What a killed process listened on stays taken for a while.
 };
-constexpr std::size_t kFaultCount = static_cast<std::size_t>(Fault::AnaChange) + 1;
+constexpr std::size_t kFaultCount = static_cast<std::size_t>(Fault::Linger) + 1;
 
 std::string_view to_string(Fault fault);
 std::optional<Fault> parse_fault(std::string_view text);

@@ -13,6 +13,8 @@ namespace remora::sim {
 namespace {
 
 constexpr std::uint64_t kMoreBreakOneIn = 2;
+constexpr std::uint64_t kLingerOneIn = 2;
+constexpr std::uint64_t kLingerMs = 2'000;
 
 }  // namespace
 
@@ -25,6 +27,12 @@ Network::Place Network::place(const Machine& machine, const Endpoint& at) {
 }
 
 bool Network::add_listener(const Machine& machine, const Endpoint& at, Listener& listener) {
+    if (const auto held = lingering_.find(place(machine, at)); held != lingering_.end()) {
+        if (world_.now() < held->second) {
+            return false;
+        }
+        lingering_.erase(held);
+    }
     dead_paths_.erase(place(machine, at));
     return listeners_.emplace(place(machine, at), &listener).second;
 }
@@ -37,8 +45,15 @@ void Network::remove_listener(const Machine& machine,
     if (found == listeners_.end() || found->second != &listener) {
         return;
     }
-    if (leaves == Leaves::Path && at.family == Endpoint::Family::Unix) {
-        dead_paths_.insert(found->first);
+    if (leaves != Leaves::Nothing) {
+        if (at.family == Endpoint::Family::Unix) {
+            dead_paths_.insert(found->first);
+        }
+        if (leaves == Leaves::PathAndPlace &&
+            world_.faults().strikes(Fault::Linger, kLingerOneIn)) {
+            const auto for_ms = world_.faults().pick(Fault::Linger, kLingerMs);
+            lingering_[found->first] = world_.now() + std::chrono::milliseconds(for_ms);
+        }
     }
     listeners_.erase(found);
 }

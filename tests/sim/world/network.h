@@ -23,10 +23,11 @@ class Network {
   public:
     explicit Network(World& world) : world_(world) {}
 
-    /// False when the place is taken.
+    /// False when the place is taken: by another, or still by one who was killed.
     bool add_listener(const Machine& machine, const reactor::Endpoint& at, Listener& listener);
-    /// Who is killed leaves its unix path, where a connect is refused; else it is unlinked.
-    enum class Leaves : std::uint8_t { Nothing, Path };
+    /// A unix path that is left refuses who connects. A killed process leaves, by the fault's
+    /// choice, the place taken for a while, too; a machine without power just the path.
+    enum class Leaves : std::uint8_t { Nothing, Path, PathAndPlace };
     void remove_listener(const Machine& machine,
                          const reactor::Endpoint& at,
                          Listener& listener,
@@ -72,6 +73,7 @@ class Network {
     World& world_;
     std::map<Place, Listener*> listeners_;
     std::set<Place> dead_paths_;
+    std::map<Place, core::Nanos> lingering_;  // until then
     std::set<MachinePair> down_;
     std::map<std::uint64_t, Connection*> connections_;
     std::uint64_t next_id_ = 1;

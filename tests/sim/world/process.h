@@ -59,6 +59,8 @@ class Process {
     std::function<void()> on_death;
     /// A hostile peer's chance to change shared memory between two looks of this process at it.
     std::function<void()> guest_moment;
+    /// It has rings: what it listened on may outlive it by a little (Fault::Linger).
+    bool has_rings = false;
     /// What the program keeps: released, never destroyed, when it dies.
     std::shared_ptr<void> program;
 

@@ -126,7 +126,10 @@ class SimAcceptor final : public reactor::Acceptor, public Source, public Listen
             handler_.on_accept(io_.process().handles().add(std::move(end)));
         }
     }
-    void abandon(bool /*power_lost*/) override { stop(Network::Leaves::Path); }
+    void abandon(bool power_lost) override {
+        const bool place = io_.process().has_rings && !power_lost;
+        stop(place ? Network::Leaves::PathAndPlace : Network::Leaves::Path);
+    }
 
   private:
     void stop(Network::Leaves leaves) {

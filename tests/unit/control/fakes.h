@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The control plane's surroundings, in memory: store, data plane, and a network with targets. Every
+// The control plane's surroundings, in memory: data plane, and a network with targets. Every
 // step that has an effect goes through Steps.
 #pragma once
 
@@ -15,9 +15,9 @@
 
 #include <gtest/gtest.h>
 
-#include "control/store.h"
 #include "node/node.h"
 #include "reactor/call.h"
+#include "tests/unit/control/memory_store.h"
 #include "tests/unit/control/steps.h"
 
 namespace remora::test {
@@ -26,38 +26,6 @@ using core::ErrorKind;
 using core::fail;
 using core::Result;
 using reactor::Task;
-
-class MemoryStore final : public control::Store {
-  public:
-    explicit MemoryStore(Steps& steps) : steps_(steps) {}
-
-    Result<std::vector<control::StoredObject>> load() override {
-        std::vector<control::StoredObject> all;
-        for (const auto& [key, body] : objects_) {
-            all.push_back({key.first, key.second, body});
-        }
-        return all;
-    }
-    Result<void> commit(std::span<const control::Change> changes) override {
-        if (auto step = steps_.take("commit"); !step) {
-            return step;
-        }
-        for (const control::Change& change : changes) {
-            const std::pair key{change.object.kind, change.object.name};
-            if (change.action == control::Change::Action::Put) {
-                objects_[key] = change.object.body;
-            } else {
-                objects_.erase(key);
-            }
-        }
-        return {};
-    }
-    [[nodiscard]] std::size_t size() const { return objects_.size(); }
-
-  private:
-    Steps& steps_;
-    std::map<std::pair<control::Kind, std::string>, std::string> objects_;
-};
 
 /// The world outside: targets that can be reached, by "address:port", and files.
 struct Network {
@@ -105,6 +73,7 @@ class FakeNode final : public node::Node {
     nvme::ReservationKeeper* keeper = nullptr;
     nvme::UncorrectableKeeper* mark_keeper = nullptr;
     bool refuses_vhosts = false;
+    int places_taken = 0;  ///< So many times a place to listen at is somebody else's still.
     bool remotes_are_busy = false;  ///< delete_remote says that something reads a volume.
 
     Task<Result<node::VolumeInfo>> create_ram(node::RamSpec spec) override {
@@ -196,6 +165,9 @@ class FakeNode final : public node::Node {
                                                  node::AnaState state) override {
         if (auto step = steps_.take("add_listener"); !step) {
             co_return std::unexpected(step.error());
+        }
+        if (auto free = take_place(at.text()); !free) {
+            co_return std::unexpected(free.error());
         }
         at.port = at.port == 0 ? next_port++ : at.port;
         listeners.insert(nqn + " " + at.text());
@@ -402,6 +374,9 @@ class FakeNode final : public node::Node {
         if (refuses_vhosts || !volumes.contains(spec.volume)) {
             co_return missing(spec.volume);
         }
+        if (auto free = take_place(spec.socket_path); !free) {
+            co_return free;
+        }
         if (!vhosts.emplace(spec.name, spec).second) {
             co_return fail(ErrorKind::AlreadyExists, spec.name);
         }
@@ -477,6 +452,13 @@ class FakeNode final : public node::Node {
         out.block_size = block_size;
         out.block_count = block_count;
         return out;
+    }
+    Result<void> take_place(const std::string& place) {
+        if (places_taken > 0) {
+            --places_taken;
+            return fail(ErrorKind::FailedPrecondition, "another process listens on " + place);
+        }
+        return {};
     }
     static Result<void> missing(const std::string& name) {
         return fail(ErrorKind::NotFound, "there is no " + name);

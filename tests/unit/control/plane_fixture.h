@@ -49,11 +49,13 @@ class PlaneFixture : public ReactorFixture {
             });
         };
         node->refuses_vhosts = refuses_vhosts;
+        node->places_taken = places_taken;
         control::Options options;
         options.socket_directory = "/run/remora";
         options.reactors = reactors;
         options.seal_keys = seal_keys.get();
         options.crypt_kernel = "fake";
+        options.takeover_limit = takeover_limit;
         options.reconcile_pause = std::chrono::milliseconds(5);
         bool made = false;
         reactor().post_function([&] {
@@ -147,6 +149,8 @@ class PlaneFixture : public ReactorFixture {
     std::uint32_t reactors = 1;
     bool busy_guest = false;
     bool refuses_vhosts = false;
+    int places_taken = 0;
+    core::Nanos takeover_limit{std::chrono::seconds(5)};
     MemoryStore store{steps};
     std::unique_ptr<FakeNode> node;
     std::unique_ptr<FakeHost> host;
