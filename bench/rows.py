@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
+from control_rows import DISKS, PAGE, SUBSYSTEMS, VOLUMES, Managed
 from daemons import SPIN_US, TARGET_CORE, Pair, cpu_seconds, memory_kib, nqn, pid_of
 from idle_connections import IdleConnections
 from paths import LabError
@@ -21,6 +22,7 @@ DEPTHS = (1, 32, 128)
 LARGE, LARGE_DEPTH = 128 * 1024, 16
 IDLE_COUNT = 100
 NAMESPACES, CONNECTIONS = 1024, 256
+CALLS = 100  # of clients of the control plane, a second
 RATE_FLOOR = 10_000  # adaptive polling is judged from so many I/Os a second on
 
 
@@ -70,6 +72,7 @@ class Rows:
         self._pairs: dict[str, Pair] = {}
         self._made: set[tuple[str, str]] = set()
         self._idle: IdleConnections | None = None
+        self._managed: Managed | None = None
         self._fresh = 0  # daemons that served one measurement only
 
     def close(self) -> None:
@@ -77,6 +80,8 @@ class Rows:
             self._idle.__exit__()
         for pair in self._pairs.values():
             pair.end()
+        if self._managed is not None:
+            self._managed.end()
         self._folder.cleanup()
 
     # --- what is measured -------------------------------------------------------------------
@@ -106,7 +111,7 @@ class Rows:
 
     def all(self) -> list[Row]:
         return [*self._small(), *self._large(), *self._digests(), *self._many(), *self._idle_rows(),
-                *self._costs(), *self._vhost()]
+                *self._costs(), *self._vhost(), *self._control()]
 
     def _small(self) -> list[Row]:
         rows = []
@@ -236,6 +241,23 @@ class Rows:
             used = cpu_seconds(process) - before
         total = got["iops"] * self._seconds
         return {"value": 1e6 * used / total, "note": calls.note(total)}
+
+    def _control(self) -> list[Row]:
+        alone = f"local null 4k read qd32 beside {VOLUMES} volumes, {SUBSYSTEMS} subsystems, {DISKS} disks"
+        return [
+            Row(f"list page of {PAGE} of {VOLUMES} volumes, the longest", "ms",
+                lambda: self._much().page_latency(self._seconds), None, Bar(50, at_least=False)),
+            Row("create a volume under full load, p99", "ms",
+                lambda: self._much().create_latency(self._seconds), None, Bar(20, at_least=False)),
+            Row(alone, "k/s", lambda: self._much().alone(self._seconds)),
+            Row(f"the same and {CALLS} calls a second", "k/s",
+                lambda: self._much().beside(self._seconds, CALLS), alone, Bar(0.98)),
+        ]
+
+    def _much(self) -> Managed:
+        if self._managed is None:
+            self._managed = Managed(Path(self._folder.name) / "managed")
+        return self._managed
 
     def _vhost(self) -> list[Row]:
         return [Row(f"vhost-user -> RAM 4k read qd{depth}", "k/s", lambda d=depth: rate(self._guest(d)))

@@ -41,11 +41,12 @@ class Daemon:
     """
 
     def __init__(self, name: str, folder: Path, grpc_port: int = 0,
-                 arguments: list[str] | None = None) -> None:
+                 arguments: list[str] | None = None, rest_port: int | None = None) -> None:
         self.name = name
         self.folder = folder
         self.log = folder / f"{name}.log"
         self._port = grpc_port
+        self._rest = "none" if rest_port is None else f"127.0.0.1:{rest_port}"
         self._arguments = arguments or []
         self._child: Child | None = None
         self._killed = False  # its end was wanted
@@ -68,11 +69,11 @@ class Daemon:
         if self.running():
             raise LabError(f"the {self.name} runs already")
         command = [str(program("remorad")), "--state", str(self.folder / "state"),
-                   "--grpc", self.server, "--rest", "none", *self._arguments]
+                   "--grpc", self.server, "--rest", self._rest, *self._arguments]
         self._child = Child(f"the {self.name}'s remorad", command, self.log, capture_stdout=True)
         self._killed = False
         line = self._child.read_line(START_SECONDS)
-        ready = re.fullmatch(r"remorad ready: grpc=127\.0\.0\.1:(\d+)", line)
+        ready = re.fullmatch(r"remorad ready: grpc=127\.0\.0\.1:(\d+)(?: rest=\S+)?", line)
         if not ready:
             raise LabError(f"the {self.name}'s remorad said `{line}` instead of being ready")
         self._port = int(ready[1])
