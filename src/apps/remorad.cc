@@ -53,26 +53,21 @@ remora::core::Result<void> serve(remora::control::Daemon& daemon,
     return {};  // REST ends here: first the callers, then what they call.
 }
 
-}  // namespace
-
-// NOLINTNEXTLINE(bugprone-exception-escape): what still throws here ends the program, as it should
-int main(int argc, char** argv) {
-    remora::control::DaemonOptions options;
+/// What the options say that is not a DaemonOption as it stands.
+struct Text {
     std::string memory = "64M";
-    std::string level_text = "info";
+    std::string level = "info";
     std::string rest_address = "127.0.0.1:8082";
     unsigned poll_us = 100;
     unsigned path_timeout_s = 30;
-    CLI::App app("remorad: reaches block volumes over the network and shows them to hosts",
-                 "remorad");
-    app.footer(
-        "Examples:\n  remorad --state /var/lib/remora\n  remorad --state /var/lib/remora "
-        "--cores 0,1 --qmp unix:/run/vm/qmp --functions 'br1:1-31,br2:1-31,br3:1-2'");
+};
+
+void add_options(CLI::App& app, remora::control::DaemonOptions& options, Text& text) {
     app.add_option("--state", options.state_directory, "durable state; made if missing")
         ->required();
     app.add_option("--grpc", options.grpc_address, "where gRPC listens; port 0 picks one")
         ->capture_default_str();
-    app.add_option("--rest", rest_address,
+    app.add_option("--rest", text.rest_address,
                    "where REST listens; port 0 picks one, none turns it off")
         ->capture_default_str();
     app.add_option("--cores", options.cores, "one pinned reactor a core, e.g. 0,1")->delimiter(',');
@@ -85,16 +80,30 @@ int main(int argc, char** argv) {
         "--functions", options.functions,
         "PCI places of host functions 0..63: BUS, BUS:SLOT, BUS:FIRST-LAST, PREFIX[A-B], "
         "separated by commas");
-    app.add_option("--poll-us", poll_us, "microseconds a reactor spins before it blocks")
+    app.add_option("--poll-us", text.poll_us, "microseconds a reactor spins before it blocks")
         ->capture_default_str();
-    app.add_option("--memory", memory, "buffer pool of each reactor")->capture_default_str();
-    app.add_option("--path-timeout", path_timeout_s, "seconds a guest's I/O waits for a path")
+    app.add_option("--memory", text.memory, "buffer pool of each reactor")->capture_default_str();
+    app.add_option("--path-timeout", text.path_timeout_s, "seconds a guest's I/O waits for a path")
         ->capture_default_str()
         ->check(CLI::Range(1, 3600));
     app.add_option("--seal-key", options.seal_key,
                    "file of 32 bytes that keys in the state are sealed with (default: systemd's "
                    "credential remora-seal-key, else STATE/seal-key, made when it is needed)");
-    app.add_option("--log-level", level_text, "debug, info, warn or error")->capture_default_str();
+    app.add_option("--log-level", text.level, "debug, info, warn or error")->capture_default_str();
+}
+
+}  // namespace
+
+// NOLINTNEXTLINE(bugprone-exception-escape): what still throws here ends the program, as it should
+int main(int argc, char** argv) {
+    remora::control::DaemonOptions options;
+    Text text;
+    CLI::App app("remorad: reaches block volumes over the network and shows them to hosts",
+                 "remorad");
+    app.footer(
+        "Examples:\n  remorad --state /var/lib/remora\n  remorad --state /var/lib/remora "
+        "--cores 0,1 --qmp unix:/run/vm/qmp --functions 'br1:1-31,br2:1-31,br3:1-2'");
+    add_options(app, options, text);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -102,17 +111,17 @@ int main(int argc, char** argv) {
     }
 
     remora::log::Level level = remora::log::Level::Info;
-    if (!remora::log::parse_level(level_text, level)) {
-        return refuse("--log-level is debug, info, warn or error, not " + level_text, 2);
+    if (!remora::log::parse_level(text.level, level)) {
+        return refuse("--log-level is debug, info, warn or error, not " + text.level, 2);
     }
     remora::log::set_level(level);
-    const auto memory_bytes = remora::core::parse_size(memory);
+    const auto memory_bytes = remora::core::parse_size(text.memory);
     if (!memory_bytes) {
         return refuse("--memory: " + memory_bytes.error().message, 2);
     }
     options.memory_bytes = *memory_bytes;
-    options.spin = std::chrono::microseconds(poll_us);
-    options.path_timeout = std::chrono::seconds(path_timeout_s);
+    options.spin = std::chrono::microseconds(text.poll_us);
+    options.path_timeout = std::chrono::seconds(text.path_timeout_s);
 
     // NOLINTNEXTLINE(concurrency-mt-unsafe): there are no other threads yet
     if (const char* credentials = std::getenv("CREDENTIALS_DIRECTORY")) {
@@ -124,7 +133,7 @@ int main(int argc, char** argv) {
     if (!daemon) {
         return refuse(daemon.error().message, 1);
     }
-    if (auto served = serve(**daemon, rest_address, signals); !served) {
+    if (auto served = serve(**daemon, text.rest_address, signals); !served) {
         return refuse(served.error().message, 1);
     }
     if (!(*daemon)->stop()) {

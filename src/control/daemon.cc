@@ -155,6 +155,11 @@ std::string name_of(std::optional<services::crypto::XtsKernel> kernel) {
 }  // namespace
 
 struct Daemon::Parts {
+    void make_plane(const DaemonOptions& options,
+                    const Identity& identity,
+                    const std::string& sockets,
+                    core::Prng& prng);
+
     std::unique_ptr<SealKeyFile> seal_keys;
     std::unique_ptr<SqliteStore> store;
     std::unique_ptr<node::Runtime> runtime;
@@ -173,6 +178,29 @@ Daemon::~Daemon() {
         // Requests of guests still point into the data plane: it must not be freed under them.
         (void)parts_.release();
     }
+}
+
+/// The node and the control plane over it, on their reactor.
+void Daemon::Parts::make_plane(const DaemonOptions& options,
+                               const Identity& identity,
+                               const std::string& sockets,
+                               core::Prng& prng) {
+    node::LocalNodeOptions node_options;
+    node_options.identity = {identity.host_nqn, identity.host_id};
+    node_options.path_timeout = options.path_timeout;
+    node_options.crypt_kernel = trusted_kernel();
+    Options plane_options;
+    plane_options.socket_directory = sockets;
+    plane_options.reactors = static_cast<std::uint32_t>(runtime->data().size());
+    plane_options.seal_keys = seal_keys.get();
+    plane_options.crypt_kernel = name_of(node_options.crypt_kernel);
+    reactor::Reactor& control = runtime->control();
+    run_on(control, [&] {
+        node = std::make_unique<node::LocalNode>(runtime->data(), control, node_options);
+        plane = std::make_unique<ControlPlane>(*store, *node, *platform, core::Prng(prng.next()),
+                                               plane_options);
+        return true;
+    });
 }
 
 Result<std::unique_ptr<Daemon>> Daemon::start(const DaemonOptions& options) {
@@ -219,22 +247,8 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const DaemonOptions& options) {
     // From here on the daemon takes itself apart when something fails.
     std::unique_ptr<Daemon> daemon(new Daemon(std::move(parts)));
 
-    node::LocalNodeOptions node_options;
-    node_options.identity = {identity->host_nqn, identity->host_id};
-    node_options.path_timeout = options.path_timeout;
-    node_options.crypt_kernel = trusted_kernel();
-    Options plane_options;
-    plane_options.socket_directory = *sockets;
-    plane_options.reactors = static_cast<std::uint32_t>(all.runtime->data().size());
-    plane_options.seal_keys = all.seal_keys.get();
-    plane_options.crypt_kernel = name_of(node_options.crypt_kernel);
+    all.make_plane(options, *identity, *sockets, prng);
     reactor::Reactor& control = all.runtime->control();
-    run_on(control, [&] {
-        all.node = std::make_unique<node::LocalNode>(all.runtime->data(), control, node_options);
-        all.plane = std::make_unique<ControlPlane>(*all.store, *all.node, *all.platform,
-                                                   core::Prng(prng.next()), plane_options);
-        return true;
-    });
     auto server = GrpcServer::start(options.grpc_address, control, *all.plane,
                                     platform::MachineFiles(), std::move(*audit));
     if (!server) {

@@ -224,8 +224,7 @@ Task<Result<opi::ListEncryptedVolumesResponse>> EncryptedVolumes::list(
     }
     opi::ListEncryptedVolumesResponse response;
     auto next = list_page<Resource>(
-        context_.model, request.page_size(), request.page_token(),
-        [](const std::string&) { return true; },
+        context_.model, request.page_size(), request.page_token(), "",
         [&](const Encrypted& object) { *response.add_encrypted_volumes() = object.resource; });
     if (!next) {
         co_return std::unexpected(next.error());

@@ -156,6 +156,7 @@ std::vector<PlaneCall> other_calls() {
         of(&ControlPlane::virtio_scsis, &control::VirtioScsis::list_luns),
         of(&ControlPlane::virtio_scsis, &control::VirtioScsis::get_lun),
         of(&ControlPlane::virtio_scsis, &control::VirtioScsis::stats_lun),
+        of(&ControlPlane::encrypted_volumes, &control::EncryptedVolumes::forget_key),
     };
 }
 

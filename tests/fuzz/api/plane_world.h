@@ -11,6 +11,7 @@
 #include "tests/fuzz/api/plane_calls.h"
 #include "tests/fuzz/support/world.h"
 #include "tests/unit/control/fake_host.h"
+#include "tests/unit/control/fake_seal_keys.h"
 #include "tests/unit/control/fakes.h"
 
 namespace remora::fuzz {
@@ -45,6 +46,7 @@ class PlaneWorld {
     test::Steps steps_;
     test::Network network_;
     test::MemoryStore store_{steps_};
+    test::FakeSealKeys seal_keys_;
     std::map<std::uint32_t, std::string> plugged_;
     std::unique_ptr<test::FakeNode> node_;
     std::unique_ptr<test::FakeHost> host_;

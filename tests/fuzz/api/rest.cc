@@ -196,7 +196,8 @@ class CheckingCaller final : public rest::Caller {
     grpc::Status call(const MethodDescriptor& method,
                       const Message& request,
                       Message& /*response*/,
-                      core::Nanos limit) override {
+                      core::Nanos limit,
+                      const std::string& /*peer*/) override {
         CHECK(request.GetDescriptor() == method.input_type());
         CHECK(limit.count() > 0 && limit <= rest::kLongestDeadline);
         std::string bytes;

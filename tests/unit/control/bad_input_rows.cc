@@ -36,7 +36,7 @@ const std::vector<NamedKind>& kinds() {
         {"VirtioScsiTarget", "VirtioScsiTargets", "virtioScsiTargets/t0", "todo", none},
         {"VirtioScsiController", "VirtioScsiControllers", "volumes/sc0", "todo", none},
         {"VirtioScsiLun", "VirtioScsiLuns", "volumes/l0", "todo", none},
-        {"EncryptedVolume", "EncryptedVolumes", "volumes/e0", "todo", kEncryptedAnswers},
+        {"EncryptedVolume", "EncryptedVolumes", "volumes/e0", "todo"},
         {"QosVolume", "QosVolumes", "qosVolumes/q0", "todo"},
         {"NvmeRemoteController", "NvmeRemoteControllers", "nvmeRemoteControllers/r1", ""},
         {"NvmePath", "NvmePaths", controller + "/nvmePaths/p0", controller},
@@ -85,6 +85,10 @@ std::string function(int number) {
            " } virtual_function {} } ";
 }
 
+std::string encrypted(const std::string& below) {
+    return quoted("volume_name_ref", below) + kKey + "cipher: ENCRYPTION_TYPE_AES_XTS_128 ";
+}
+
 void add_volumes(Requests& out) {
     const std::string sizes = "block_size: 512 blocks_count: 2048 ";
     const std::string uuid = quoted("uuid", "2f6e1f4c-8d53-4c8e-9d0a-3f5b1c7a9e10");
@@ -101,12 +105,11 @@ void add_volumes(Requests& out) {
                               limits + "}"};
     out["UpdateQosVolume"] = {"qos_volume { name: \"qosVolumes/q0\" volume_name_ref: \"m2\" " +
                               limits + "}"};
-    const std::string encrypted =
-        std::string("volume_name_ref: \"m3\" ") + kKey + "cipher: ENCRYPTION_TYPE_AES_XTS_128 ";
-    out["CreateEncryptedVolume"] = {
-        "encrypted_volume_id: \"e0\" encrypted_volume { " + encrypted + "}", kEncryptedAnswers};
-    out["UpdateEncryptedVolume"] = {"encrypted_volume { name: \"volumes/e0\" " + encrypted + "}",
-                                    kEncryptedAnswers};
+    out["CreateEncryptedVolume"] = {"encrypted_volume_id: \"new\" encrypted_volume { " +
+                                    encrypted("m3") + "}"};
+    out["UpdateEncryptedVolume"] = {"encrypted_volume { name: \"volumes/e0\" " + encrypted("m4") +
+                                    "}"};
+    out["ForgetVolumeKey"] = {"volume_name_ref: \"m0\""};
 }
 
 void add_nvme(Requests& out) {
@@ -210,7 +213,7 @@ std::map<std::string, GoodRequest> good_requests() {
 std::vector<std::pair<std::string, std::string>> world_calls() {
     std::vector<std::pair<std::string, std::string>> calls;
     const std::string sizes = "block_size: 512 blocks_count: 1024 }";
-    for (const char* id : {"m0", "m1", "m2", "m3"}) {
+    for (const char* id : {"m0", "m1", "m2", "m3", "m4"}) {
         calls.emplace_back("CreateMallocVolume",
                            quoted("malloc_volume_id", id) + "malloc_volume { " + sizes);
     }
@@ -254,7 +257,8 @@ std::vector<std::pair<std::string, std::string>> world_calls() {
     calls.emplace_back("AttachVolume",
                        "discovery { traddr: \"10.0.0.1\" trsvcid: \"4420\" } host_function: 3 "
                        "volume_uuid: \"11000000-0000-0000-0000-000000000001\"");
-    calls.emplace_back("CreateEncryptedVolume", good_requests()["CreateEncryptedVolume"].text);
+    calls.emplace_back("CreateEncryptedVolume",
+                       "encrypted_volume_id: \"e0\" encrypted_volume { " + encrypted("m4") + "}");
     return calls;
 }
 

@@ -16,10 +16,6 @@ namespace remora::test {
 
 using Codes = std::set<grpc::StatusCode>;
 
-/// What calls of kinds that may be missing from a build answer to a good request. Encrypted volumes
-/// are such a kind: once every build has them, this is {OK}.
-inline const Codes kEncryptedAnswers{grpc::OK, grpc::NOT_FOUND, grpc::UNIMPLEMENTED};
-
 struct GoodRequest {
     std::string text;         ///< In protobuf's text format.
     Codes codes{grpc::OK};    ///< What it answers.
