@@ -242,7 +242,8 @@ Task<> Subsystems::rebuild(Patience& patience) {
             listening = co_await listen(object);
         }
         if (!listening) {
-            say(name, listening.error());
+            log::warn("not served yet", log::kv("name", name),
+                      log::kv("reason", listening.error().message));
             context_.unserved[name] = listening.error().message;
         }
     }

@@ -280,8 +280,8 @@ Task<> VirtioBlks::rebuild(Patience& patience) {
             served = co_await disks_.serve(object);
         }
         if (!served) {
-            log::error("not rebuilt", log::kv("name", spoken_name(name)),
-                       log::kv("reason", served.error().message));
+            log::warn("not served yet", log::kv("name", spoken_name(name)),
+                      log::kv("reason", served.error().message));
             context_.unserved[name] = served.error().message;
         }
     }
