@@ -39,9 +39,6 @@ struct EndWith {
     int exit_code = kDone;
 };
 
-/// "NOT_FOUND" and the like, as gRPC's documents spell them.
-std::string_view code_name(grpc::StatusCode code);
-
 /// A value that can never work, found before any call.
 [[noreturn]] void refuse_argument(const std::string& sentence);
 

@@ -8,6 +8,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "cli/commands.h"
+#include "core/grpc_code_name.h"
 
 namespace remora::cli {
 
@@ -147,7 +148,8 @@ int run(std::span<const std::string> arguments, std::ostream& out, std::ostream&
             << example_of(deepest(root.get()));
         return kUsage;
     } catch (const Refused& refused) {
-        err << "remora: " << refused.what() << " (" << code_name(refused.code()) << ")\n";
+        err << "remora: " << refused.what() << " (" << core::grpc_code_name(refused.code())
+            << ")\n";
         return refused.exit_code();
     } catch (const EndWith& end) {
         out.flush();

@@ -11,6 +11,7 @@
 #include <grpcpp/security/auth_context.h>
 
 #include "control/audit_text.h"
+#include "core/grpc_code_name.h"
 #include "core/http_peer.h"
 #include "core/log.h"
 
@@ -71,47 +72,6 @@ void add_call(std::string& line,
     add(line, "resource", resource, kAuditTextLimit);
 }
 
-const char* code_name(grpc::StatusCode code) {
-    switch (code) {
-        case grpc::StatusCode::OK:
-            return "OK";
-        case grpc::StatusCode::CANCELLED:
-            return "CANCELLED";
-        case grpc::StatusCode::INVALID_ARGUMENT:
-            return "INVALID_ARGUMENT";
-        case grpc::StatusCode::DEADLINE_EXCEEDED:
-            return "DEADLINE_EXCEEDED";
-        case grpc::StatusCode::NOT_FOUND:
-            return "NOT_FOUND";
-        case grpc::StatusCode::ALREADY_EXISTS:
-            return "ALREADY_EXISTS";
-        case grpc::StatusCode::PERMISSION_DENIED:
-            return "PERMISSION_DENIED";
-        case grpc::StatusCode::UNAUTHENTICATED:
-            return "UNAUTHENTICATED";
-        case grpc::StatusCode::RESOURCE_EXHAUSTED:
-            return "RESOURCE_EXHAUSTED";
-        case grpc::StatusCode::FAILED_PRECONDITION:
-            return "FAILED_PRECONDITION";
-        case grpc::StatusCode::ABORTED:
-            return "ABORTED";
-        case grpc::StatusCode::OUT_OF_RANGE:
-            return "OUT_OF_RANGE";
-        case grpc::StatusCode::UNIMPLEMENTED:
-            return "UNIMPLEMENTED";
-        case grpc::StatusCode::INTERNAL:
-            return "INTERNAL";
-        case grpc::StatusCode::UNAVAILABLE:
-            return "UNAVAILABLE";
-        case grpc::StatusCode::DATA_LOSS:
-            return "DATA_LOSS";
-        case grpc::StatusCode::UNKNOWN:
-        case grpc::StatusCode::DO_NOT_USE:
-            break;
-    }
-    return "UNKNOWN";
-}
-
 /// gRPC writes "ipv4:127.0.0.1:1" and "ipv6:%5B::1%5D:1".
 std::string address_of(std::string_view peer) {
     for (const std::string_view scheme : {"ipv4:", "ipv6:"}) {
@@ -166,7 +126,9 @@ void AuditEntry::end(const grpc::Status& status, const Message& response, bool c
     }
     std::string line = head(number_, "end");
     add_call(line, *method_, caller_, resource_);
-    line += std::string(R"(,"code":")") + code_name(status.error_code()) + '"';
+    line += R"(,"code":")";
+    line += core::grpc_code_name(status.error_code());
+    line += '"';
     add(line, "message", status.error_message(), kMessageLimit);
     const std::int64_t took = nanos_of(gpr_now(GPR_CLOCK_MONOTONIC)) - began_ns_;
     line += ",\"us\":" + std::to_string(std::max<std::int64_t>(took, 0) / 1000);

@@ -262,21 +262,6 @@ std::vector<std::pair<std::string, std::string>> world_calls() {
     return calls;
 }
 
-const std::vector<std::string>& served_services() {
-    static const std::vector<std::string> all{"opi_api.inventory.v1.InventoryService",
-                                              "opi_api.storage.v1.AioVolumeService",
-                                              "opi_api.storage.v1.FrontendNvmeService",
-                                              "opi_api.storage.v1.FrontendVirtioBlkService",
-                                              "opi_api.storage.v1.FrontendVirtioScsiService",
-                                              "opi_api.storage.v1.MallocVolumeService",
-                                              "opi_api.storage.v1.MiddleendEncryptionService",
-                                              "opi_api.storage.v1.MiddleendQosVolumeService",
-                                              "opi_api.storage.v1.NullVolumeService",
-                                              "opi_api.storage.v1.NvmeRemoteControllerService",
-                                              "remora.v1.RemoraService"};
-    return all;
-}
-
 std::vector<const google::protobuf::MethodDescriptor*> served_methods() {
     std::vector<const google::protobuf::MethodDescriptor*> methods;
     for (const std::string& name : served_services()) {

@@ -12,6 +12,8 @@
 #include <google/protobuf/descriptor.h>
 #include <grpcpp/support/status_code_enum.h>
 
+#include "tests/unit/control/served_services.h"
+
 namespace remora::test {
 
 using Codes = std::set<grpc::StatusCode>;
@@ -31,10 +33,7 @@ std::map<std::string, GoodRequest> good_requests();
 /// The calls that make the world, in their order: method and request.
 std::vector<std::pair<std::string, std::string>> world_calls();
 
-/// The services that are served, but for gRPC's own.
-const std::vector<std::string>& served_services();
-
-/// All of their methods.
+/// All methods of the services that are served.
 std::vector<const google::protobuf::MethodDescriptor*> served_methods();
 
 }  // namespace remora::test

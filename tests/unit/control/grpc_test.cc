@@ -5,22 +5,11 @@
 #include <vector>
 
 #include "tests/unit/control/grpc_fixture.h"
+#include "tests/unit/control/served_services.h"
 
 namespace remora::test {
 
 namespace {
-
-const std::vector<std::string> kServices{"opi_api.inventory.v1.InventoryService",
-                                         "opi_api.storage.v1.AioVolumeService",
-                                         "opi_api.storage.v1.FrontendNvmeService",
-                                         "opi_api.storage.v1.FrontendVirtioBlkService",
-                                         "opi_api.storage.v1.FrontendVirtioScsiService",
-                                         "opi_api.storage.v1.MallocVolumeService",
-                                         "opi_api.storage.v1.MiddleendEncryptionService",
-                                         "opi_api.storage.v1.MiddleendQosVolumeService",
-                                         "opi_api.storage.v1.NullVolumeService",
-                                         "opi_api.storage.v1.NvmeRemoteControllerService",
-                                         "remora.v1.RemoraService"};
 
 /// grpc.health.v1.HealthCheckResponse holds one enum, field 1: 1 = SERVING, 2 = NOT_SERVING.
 /// `service` empty: the whole server. -1: no answer; -2: it knows no such service.
@@ -49,13 +38,13 @@ TEST_F(GrpcTest, Server_untilRebuilt_isNotServing) {
 }
 
 TEST_F(GrpcTest, Health_ofEachService_followsTheServers) {
-    for (const std::string& service : kServices) {
+    for (const std::string& service : served_services()) {
         EXPECT_EQ(health(channel_, service), 2) << service;
     }
 
     serve();
 
-    for (const std::string& service : kServices) {
+    for (const std::string& service : served_services()) {
         EXPECT_EQ(health(channel_, service), 1) << service;
     }
     EXPECT_EQ(health(channel_, "opi_api.storage.v1.NoSuchService"), -2);
@@ -110,7 +99,7 @@ TEST_F(GrpcTest, Reflection_isThere) {
     grpc::Slice bytes;
     ASSERT_TRUE(answer.DumpToSingleSlice(&bytes).ok());
     const std::string text(bytes.begin(), bytes.end());
-    for (const std::string& service : kServices) {
+    for (const std::string& service : served_services()) {
         EXPECT_NE(text.find(service), std::string::npos) << service;
     }
     context.TryCancel();
