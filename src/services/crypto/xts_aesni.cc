@@ -34,26 +34,31 @@ struct Sse {
         return _mm_set_epi64x(0, static_cast<long long>(first));
     }
     static Register add(Register a, Register b) { return _mm_xor_si128(a, b); }
+    static Register add(Register a, Register b, Register c) { return add(add(a, b), c); }
     static Register encrypt_round(Register a, Register key) { return _mm_aesenc_si128(a, key); }
     static Register encrypt_last(Register a, Register key) { return _mm_aesenclast_si128(a, key); }
     static Register decrypt_round(Register a, Register key) { return _mm_aesdec_si128(a, key); }
     static Register decrypt_last(Register a, Register key) { return _mm_aesdeclast_si128(a, key); }
 
-    /// A block's exponent is its lane.
-    static Register shift(Register a, std::size_t lane) {
-        return _mm_sll_epi64(a, _mm_cvtsi32_si128(static_cast<int>(lane)));
+    static Register fill(long long value) { return _mm_set1_epi64x(value); }
+    /// x^first in the lower half.
+    static Register powers(std::size_t first) { return _mm_set_epi64x(0, 1LL << first); }
+    static Register product_of_lower(Register a, Register b) {
+        return _mm_clmulepi64_si128(a, b, 0x00);
     }
-    static Register shift_out(Register a, std::size_t lane) {
-        return _mm_srl_epi64(a, _mm_cvtsi32_si128(64 - static_cast<int>(lane)));
+    /// Of `a`; the lower half of `b`.
+    static Register product_of_upper(Register a, Register b) {
+        return _mm_clmulepi64_si128(a, b, 0x01);
     }
-    static Register lower_to_upper(Register a) { return _mm_slli_si128(a, 8); }
-    static Register reduce_upper(Register a) {
-        return _mm_clmulepi64_si128(a, _mm_set1_epi64x(0x87), 0x01);
+    template <int Bytes>
+    static Register move_up(Register a) {
+        return _mm_slli_si128(a, Bytes);
     }
-    static Register leaving(Register a) { return _mm_srli_epi64(a, 64 - 8); }
-    static Register move_on(Register a) { return _mm_slli_si128(a, 1); }
+    template <int Bytes>
+    static Register move_down(Register a) {
+        return _mm_srli_si128(a, Bytes);
+    }
 };
-static_assert(kStepBlocks<Sse> == 8, "what leaving() and move_on() are written for");
 
 template <unsigned Rounds>
 XtsFunctions functions() {

@@ -2,7 +2,7 @@
 // The implementations of AES-XTS, the fastest first, and which of them this processor has. All but
 // Evp are our own: OpenSSL's cost to begin a sector is a multiple of what a sector costs.
 //
-// Constant time: AES instructions, carry-less products and shifts only; no table, no branch and no
+// Constant time: AES instructions, carry-less products and moves only; no table, no branch and no
 // address depends on a key, a tweak or data.
 #pragma once
 

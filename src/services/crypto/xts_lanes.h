@@ -3,10 +3,16 @@
 // gives `V`: a register of V::kBlocks AES blocks and the instructions on it; it includes this
 // header inside the pragma that allows them.
 //
-//   a step = 8 registers, so that the AES units, with 4 cycles of latency and two results a cycle,
-//   always have work:   C[i] = AES(P[i] ^ T[i]) ^ T[i]   T[i + step] = T[i] * x^step
+//   a step = 8 registers:   C[i] = AES(P[i] ^ T[i]) ^ T[i]   T[i + step] = T[i] * x^step
 //
-// Tweaks of as many sectors as a step has blocks are encrypted together, too.
+// The ports that run AES are the limit, so that they must do nothing else and never wait:
+// - Eight lanes go through each round together: a round waits 3 or 4 cycles for the one before it.
+// - Tweaks are made of carry-less products and moves of whole bytes, which other ports run; shifts
+//   of bits share the port of 512-bit AES on Intel's processors and cost a fifth at 512 bytes.
+// - Whitening is folded into AES: the first round key is added with data and tweak, and the last
+//   one is added to the tweak while the rounds run.
+// - Tweaks are encrypted a register, V::kBlocks sectors, at a time, and the next before the data of
+//   the present: a chain of rounds that is long but narrow, and so fills gaps and makes none.
 #pragma once
 
 #include <algorithm>
@@ -30,94 +36,97 @@ struct XtsStep {
     typename V::Register lane[Lanes];
 };
 
+/// x^128 = x^7 + x^2 + x + 1: what goes beyond 128 bits comes back as a product with it.
+constexpr long long kReduction = 0x87;
+
+/// In GF(2^128). `powers` are below x^64: only their lower halves count.
 template <class V>
-REMORA_XTS_INLINE void load_step(XtsStep<V>& step, const std::byte* from) {
+REMORA_XTS_INLINE typename V::Register times(typename V::Register tweak,
+                                             typename V::Register powers) {
+    const auto upper = V::product_of_upper(tweak, powers);
+    const auto beyond = V::product_of_upper(upper, V::fill(kReduction));
+    return V::add(V::product_of_lower(tweak, powers), V::template move_up<8>(upper), beyond);
+}
+
+/// Times x^(8 * Bytes): bytes move up, and what leaves at the top is reduced.
+template <class V, int Bytes>
+REMORA_XTS_INLINE typename V::Register times_bytes(typename V::Register tweak) {
+    static_assert(Bytes <= 8, "what leaves is in the lower half");
+    const auto leaving = V::template move_down<16 - Bytes>(tweak);
+    return V::add(V::template move_up<Bytes>(tweak),
+                  V::product_of_lower(leaving, V::fill(kReduction)));
+}
+
+/// The tweaks of a sector's first step: `tweak`, which all blocks hold, times x^0, x^1, ...
+template <class V>
+REMORA_XTS_INLINE void first_tweaks(XtsStep<V>& tweaks, typename V::Register tweak) {
+    constexpr std::size_t kLanesPerByte = 8 / V::kBlocks;  // after so many it is x^8 more
 #pragma clang loop unroll(full)
     for (std::size_t i = 0; i < kLanes; ++i) {
-        step.lane[i] = V::load(from + i * sizeof(step.lane[i]));
+        tweaks.lane[i] = i < kLanesPerByte ? times<V>(tweak, V::powers(i * V::kBlocks))
+                                           : times_bytes<V, 1>(tweaks.lane[i - kLanesPerByte]);
     }
 }
 
+/// Each tweak times x^(blocks of a step).
 template <class V>
-REMORA_XTS_INLINE void store_step(const XtsStep<V>& step, std::byte* to) {
+REMORA_XTS_INLINE void next_tweaks(XtsStep<V>& tweaks) {
+    static_assert(kStepBlocks<V> % 8 == 0, "whole bytes");
 #pragma clang loop unroll(full)
     for (std::size_t i = 0; i < kLanes; ++i) {
-        V::store(to + i * sizeof(step.lane[i]), step.lane[i]);
+        tweaks.lane[i] = times_bytes<V, kStepBlocks<V> / 8>(tweaks.lane[i]);
     }
 }
 
-template <class V>
-REMORA_XTS_INLINE void add_step(XtsStep<V>& step, const XtsStep<V>& other) {
-#pragma clang loop unroll(full)
-    for (std::size_t i = 0; i < kLanes; ++i) {
-        step.lane[i] = V::add(step.lane[i], other.lane[i]);
-    }
-}
-
-/// AES over all lanes, a round at a time.
-template <class V, unsigned Rounds, XtsDirection Direction, std::size_t Lanes>
-REMORA_XTS_INLINE void cipher_step(XtsStep<V, Lanes>& step, const RoundKeys& keys) {
-    constexpr bool kEncrypt = Direction == XtsDirection::Encrypt;
-    const auto first = V::broadcast(keys[0].data());
+/// One round over all lanes.
+template <class V, XtsDirection Direction, std::size_t Lanes>
+REMORA_XTS_INLINE void round_of(XtsStep<V, Lanes>& step, typename V::Register key) {
 #pragma clang loop unroll(full)
     for (std::size_t i = 0; i < Lanes; ++i) {
-        step.lane[i] = V::add(step.lane[i], first);
+        step.lane[i] = Direction == XtsDirection::Encrypt ? V::encrypt_round(step.lane[i], key)
+                                                          : V::decrypt_round(step.lane[i], key);
+    }
+}
+
+template <class V, XtsDirection Direction>
+REMORA_XTS_INLINE typename V::Register last_round(typename V::Register a,
+                                                  typename V::Register key) {
+    return Direction == XtsDirection::Encrypt ? V::encrypt_last(a, key) : V::decrypt_last(a, key);
+}
+
+template <class V, unsigned Rounds, XtsDirection Direction>
+REMORA_XTS_INLINE void crypt_step(const RoundKeys& keys,
+                                  const XtsStep<V>& tweaks,
+                                  const std::byte* in,
+                                  std::byte* out) {
+    XtsStep<V> data;
+    const auto first = V::broadcast(keys[0].data());
+#pragma clang loop unroll(full)
+    for (std::size_t i = 0; i < kLanes; ++i) {
+        data.lane[i] = V::add(tweaks.lane[i], first, V::load(in + i * sizeof(data.lane[i])));
     }
 #pragma clang loop unroll(full)
     for (unsigned round = 1; round < Rounds; ++round) {
-        const auto key = V::broadcast(keys[round].data());
-#pragma clang loop unroll(full)
-        for (std::size_t i = 0; i < Lanes; ++i) {
-            step.lane[i] = kEncrypt ? V::encrypt_round(step.lane[i], key)
-                                    : V::decrypt_round(step.lane[i], key);
-        }
+        round_of<V, Direction>(data, V::broadcast(keys[round].data()));
     }
     const auto last = V::broadcast(keys[Rounds].data());
 #pragma clang loop unroll(full)
-    for (std::size_t i = 0; i < Lanes; ++i) {
-        step.lane[i] =
-            kEncrypt ? V::encrypt_last(step.lane[i], last) : V::decrypt_last(step.lane[i], last);
-    }
-}
-
-/// The tweaks of a sector's first step: `tweak` times x^0, x^1, ... in GF(2^128) modulo
-/// x^128 + x^7 + x^2 + x + 1. Per 64 bits: shifted, plus what the lower half has shifted out, plus
-/// what the upper half has shifted out, reduced.
-template <class V>
-REMORA_XTS_INLINE void first_tweaks(XtsStep<V>& tweaks, typename V::Register tweak) {
-#pragma clang loop unroll(full)
     for (std::size_t i = 0; i < kLanes; ++i) {
-        const auto carry = V::shift_out(tweak, i);
-        tweaks.lane[i] =
-            V::add(V::add(V::shift(tweak, i), V::lower_to_upper(carry)), V::reduce_upper(carry));
-    }
-}
-
-/// Each tweak times x^(blocks of a step): whole bytes move, and what leaves at the top is reduced.
-template <class V>
-REMORA_XTS_INLINE void next_tweaks(XtsStep<V>& tweaks) {
-#pragma clang loop unroll(full)
-    for (std::size_t i = 0; i < kLanes; ++i) {
-        const auto leaving = V::reduce_upper(V::leaving(tweaks.lane[i]));
-        tweaks.lane[i] = V::add(V::move_on(tweaks.lane[i]), leaving);
+        const auto key = V::add(tweaks.lane[i], last);
+        V::store(out + i * sizeof(data.lane[i]), last_round<V, Direction>(data.lane[i], key));
     }
 }
 
 template <class V, unsigned Rounds, XtsDirection Direction>
 REMORA_XTS_INLINE void crypt_sector(const RoundKeys& keys,
-                                    const std::byte* tweak,
+                                    typename V::Register tweak,
                                     const std::byte* in,
                                     std::byte* out,
                                     std::size_t bytes) {
     XtsStep<V> tweaks;
-    first_tweaks<V>(tweaks, V::broadcast(tweak));
+    first_tweaks<V>(tweaks, tweak);
     for (;;) {
-        XtsStep<V> data;
-        load_step<V>(data, in);
-        add_step<V>(data, tweaks);
-        cipher_step<V, Rounds, Direction>(data, keys);
-        add_step<V>(data, tweaks);
-        store_step<V>(data, out);
+        crypt_step<V, Rounds, Direction>(keys, tweaks, in, out);
         bytes -= kStepBytes<V>;
         if (bytes == 0) {
             return;
@@ -128,23 +137,17 @@ REMORA_XTS_INLINE void crypt_sector(const RoundKeys& keys,
     }
 }
 
-/// Encrypted numbers of as many sectors as `Lanes` have blocks. The numbers are made in registers:
-/// what is stored in halves cannot be forwarded to a load of the whole.
-template <class V, unsigned Rounds, std::size_t Lanes>
-REMORA_XTS_INLINE void sector_tweaks(const RoundKeys& keys,
-                                     std::uint64_t first,
-                                     std::uint64_t by,
-                                     std::byte* to) {
-    XtsStep<V, Lanes> step;
+/// The encrypted numbers of V::kBlocks sectors.
+template <class V, unsigned Rounds>
+REMORA_XTS_INLINE typename V::Register sector_tweaks(const RoundKeys& keys,
+                                                     std::uint64_t first,
+                                                     std::uint64_t by) {
+    XtsStep<V, 1> step{V::add(V::numbers(first, by), V::broadcast(keys[0].data()))};
 #pragma clang loop unroll(full)
-    for (std::size_t i = 0; i < Lanes; ++i) {
-        step.lane[i] = V::numbers(first + i * V::kBlocks * by, by);
+    for (unsigned round = 1; round < Rounds; ++round) {
+        round_of<V, XtsDirection::Encrypt>(step, V::broadcast(keys[round].data()));
     }
-    cipher_step<V, Rounds, XtsDirection::Encrypt>(step, keys);
-#pragma clang loop unroll(full)
-    for (std::size_t i = 0; i < Lanes; ++i) {
-        V::store(to + i * sizeof(step.lane[i]), step.lane[i]);
-    }
+    return V::encrypt_last(step.lane[0], V::broadcast(keys[Rounds].data()));
 }
 
 template <class V, unsigned Rounds, XtsDirection Direction>
@@ -152,24 +155,26 @@ void crypt_run(const XtsSchedule& schedule, const XtsRun& run) {
     static_assert(512 % kStepBytes<V> == 0, "a sector is whole steps");
     const RoundKeys& keys =
         Direction == XtsDirection::Encrypt ? schedule.encrypt : schedule.decrypt;
-    alignas(64) std::byte tweaks[kStepBytes<V>];
     const std::byte* in = run.in;
     std::byte* out = run.out;
-    for (std::size_t done = 0; done < run.sectors;) {
-        const std::size_t count = std::min(run.sectors - done, kStepBlocks<V>);
-        const std::uint64_t first = run.first_tweak + done * run.tweak_step;
-        if (count <= V::kBlocks) {
-            sector_tweaks<V, Rounds, 1>(schedule.tweak, first, run.tweak_step, tweaks);
-        } else {
-            sector_tweaks<V, Rounds, kLanes>(schedule.tweak, first, run.tweak_step, tweaks);
+    std::uint64_t number = run.first_tweak;
+    // Kept in memory for their turn: a block is loaded into all of a register in one go.
+    alignas(64) std::byte tweaks[V::kBlocks * kAesBlock];
+    auto next = sector_tweaks<V, Rounds>(schedule.tweak, number, run.tweak_step);
+    for (std::size_t left = run.sectors; left > 0;) {
+        V::store(tweaks, next);
+        const std::size_t count = std::min(left, V::kBlocks);
+        left -= count;
+        if (left > 0) {
+            number += V::kBlocks * run.tweak_step;
+            next = sector_tweaks<V, Rounds>(schedule.tweak, number, run.tweak_step);
         }
         for (std::size_t i = 0; i < count; ++i) {
-            crypt_sector<V, Rounds, Direction>(keys, tweaks + i * kAesBlock, in, out,
+            crypt_sector<V, Rounds, Direction>(keys, V::broadcast(tweaks + i * kAesBlock), in, out,
                                                run.sector_size);
             in += run.sector_size;
             out += run.sector_size;
         }
-        done += count;
     }
 }
 

@@ -38,6 +38,7 @@ struct Avx2 {
                                   0);
     }
     static Register add(Register a, Register b) { return _mm256_xor_si256(a, b); }
+    static Register add(Register a, Register b, Register c) { return add(add(a, b), c); }
     static Register encrypt_round(Register a, Register key) { return _mm256_aesenc_epi128(a, key); }
     static Register encrypt_last(Register a, Register key) {
         return _mm256_aesenclast_epi128(a, key);
@@ -47,25 +48,27 @@ struct Avx2 {
         return _mm256_aesdeclast_epi128(a, key);
     }
 
-    /// The exponents of lane `lane`'s blocks, for both their halves.
-    static Register exponents(std::size_t lane) {
-        const auto first = static_cast<long long>(lane) * 2;
-        return _mm256_setr_epi64x(first, first, first + 1, first + 1);
+    static Register fill(long long value) { return _mm256_set1_epi64x(value); }
+    /// x^first and x^(first + 1) in the lower halves.
+    static Register powers(std::size_t first) {
+        return _mm256_setr_epi64x(1LL << first, 0, 2LL << first, 0);
     }
-    static Register shift(Register a, std::size_t lane) {
-        return _mm256_sllv_epi64(a, exponents(lane));
+    static Register product_of_lower(Register a, Register b) {
+        return _mm256_clmulepi64_epi128(a, b, 0x00);
     }
-    static Register shift_out(Register a, std::size_t lane) {
-        return _mm256_srlv_epi64(a, _mm256_sub_epi64(_mm256_set1_epi64x(64), exponents(lane)));
+    /// Of `a`; the lower half of `b`.
+    static Register product_of_upper(Register a, Register b) {
+        return _mm256_clmulepi64_epi128(a, b, 0x01);
     }
-    static Register lower_to_upper(Register a) { return _mm256_slli_si256(a, 8); }
-    static Register reduce_upper(Register a) {
-        return _mm256_clmulepi64_epi128(a, _mm256_set1_epi64x(0x87), 0x01);
+    template <int Bytes>
+    static Register move_up(Register a) {
+        return _mm256_slli_si256(a, Bytes);
     }
-    static Register leaving(Register a) { return _mm256_srli_epi64(a, 64 - 16); }
-    static Register move_on(Register a) { return _mm256_slli_si256(a, 2); }
+    template <int Bytes>
+    static Register move_down(Register a) {
+        return _mm256_srli_si256(a, Bytes);
+    }
 };
-static_assert(kStepBlocks<Avx2> == 16, "what leaving() and move_on() are written for");
 
 template <unsigned Rounds>
 XtsFunctions functions() {

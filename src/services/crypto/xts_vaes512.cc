@@ -37,6 +37,9 @@ struct Avx512 {
                                  static_cast<long long>(fourth), 0);
     }
     static Register add(Register a, Register b) { return _mm512_xor_si512(a, b); }
+    static Register add(Register a, Register b, Register c) {
+        return _mm512_ternarylogic_epi64(a, b, c, 0x96);
+    }
     static Register encrypt_round(Register a, Register key) { return _mm512_aesenc_epi128(a, key); }
     static Register encrypt_last(Register a, Register key) {
         return _mm512_aesenclast_epi128(a, key);
@@ -46,26 +49,28 @@ struct Avx512 {
         return _mm512_aesdeclast_epi128(a, key);
     }
 
-    /// The exponents of lane `lane`'s blocks, for both their halves.
-    static Register exponents(std::size_t lane) {
-        const auto first = static_cast<long long>(lane) * 4;
-        return _mm512_setr_epi64(first, first, first + 1, first + 1, first + 2, first + 2,
-                                 first + 3, first + 3);
+    static Register fill(long long value) { return _mm512_set1_epi64(value); }
+    /// x^first, x^(first + 1), ... in the lower halves.
+    static Register powers(std::size_t first) {
+        return _mm512_setr_epi64(1LL << first, 0, 2LL << first, 0, 4LL << first, 0, 8LL << first,
+                                 0);
     }
-    static Register shift(Register a, std::size_t lane) {
-        return _mm512_sllv_epi64(a, exponents(lane));
+    static Register product_of_lower(Register a, Register b) {
+        return _mm512_clmulepi64_epi128(a, b, 0x00);
     }
-    static Register shift_out(Register a, std::size_t lane) {
-        return _mm512_srlv_epi64(a, _mm512_sub_epi64(_mm512_set1_epi64(64), exponents(lane)));
+    /// Of `a`; the lower half of `b`.
+    static Register product_of_upper(Register a, Register b) {
+        return _mm512_clmulepi64_epi128(a, b, 0x01);
     }
-    static Register lower_to_upper(Register a) { return _mm512_bslli_epi128(a, 8); }
-    static Register reduce_upper(Register a) {
-        return _mm512_clmulepi64_epi128(a, _mm512_set1_epi64(0x87), 0x01);
+    template <int Bytes>
+    static Register move_up(Register a) {
+        return _mm512_bslli_epi128(a, Bytes);
     }
-    static Register leaving(Register a) { return _mm512_srli_epi64(a, 64 - 32); }
-    static Register move_on(Register a) { return _mm512_bslli_epi128(a, 4); }
+    template <int Bytes>
+    static Register move_down(Register a) {
+        return _mm512_bsrli_epi128(a, Bytes);
+    }
 };
-static_assert(kStepBlocks<Avx512> == 32, "what leaving() and move_on() are written for");
 
 template <unsigned Rounds>
 XtsFunctions functions() {

@@ -2,11 +2,15 @@
 // AES-XTS against OpenSSL, kernel by kernel. What this processor has not is skipped by name.
 #include "services/crypto/aes_xts.h"
 
+#include <algorithm>
+#include <cstring>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include <gtest/gtest.h>
 
+#include "services/crypto/crypt_segments.h"
 #include "tests/unit/crypto/xts_reference.h"
 
 namespace remora::services::crypto {
@@ -64,6 +68,78 @@ TEST_P(AesXtsTest, Crypt_randomRuns_equalsOpenSsl) {
         (*cipher)->decrypt(first, size, middle, back);
         ASSERT_EQ(back, plain);
         ASSERT_EQ(back, reference(with, false, first, wanted));
+    }
+}
+
+// Every count of sectors up to many times what a kernel takes at once; numbers that carry into
+// their upper half or wrap; each direction, in place and not, at odd addresses.
+TEST_P(AesXtsTest, Crypt_eachCountOfSectors_equalsOpenSsl) {
+    constexpr std::size_t kMost = 70;
+    constexpr std::size_t kGuard = 64;
+    core::Prng prng(9);
+    for (const std::size_t key_size : {32U, 64U}) {
+        const Bytes key_bytes = random_bytes(prng, key_size);
+        const auto key = XtsKey::create(key_bytes);
+        auto cipher = AesXts::create(**key, SectorNumbers::Sectors, GetParam());
+        for (const std::size_t size : kSizes) {
+            const std::uint64_t first = size < 2048 ? 0xffff'ffdbU : ~std::uint64_t{36};
+            const Bytes plain = random_bytes(prng, size * kMost);
+            const Bytes stored = reference({key_bytes, size, true}, true, first, plain);
+            for (std::size_t count = 1; count <= kMost; ++count) {
+                SCOPED_TRACE(std::to_string(key_size * 4) + " bits, " + std::to_string(count) +
+                             " sectors of " + std::to_string(size));
+                const std::size_t bytes = size * count;
+                Bytes from(bytes + kGuard);
+                Bytes to(bytes + 2 * kGuard, std::byte{0x5a});
+                const auto in = std::span(from).subspan(prng.below(kGuard), bytes);
+                const auto out = std::span(to).subspan(kGuard - count % kGuard, bytes);
+                std::ranges::copy(std::span(plain).first(bytes), in.begin());
+
+                (*cipher)->encrypt(first, size, in, out);
+                ASSERT_EQ(std::memcmp(out.data(), stored.data(), bytes), 0);
+                ASSERT_EQ(std::memcmp(in.data(), plain.data(), bytes), 0);
+                (*cipher)->encrypt(first, size, in, in);
+                ASSERT_EQ(std::memcmp(in.data(), stored.data(), bytes), 0);
+                (*cipher)->decrypt(first, size, in, out);
+                ASSERT_EQ(std::memcmp(out.data(), plain.data(), bytes), 0);
+                (*cipher)->decrypt(first, size, in, in);
+                ASSERT_EQ(std::memcmp(in.data(), plain.data(), bytes), 0);
+                const auto before = std::span(to).first(kGuard - count % kGuard);
+                const auto after = std::span(to).subspan(before.size() + bytes);
+                ASSERT_EQ(std::ranges::count(before, std::byte{0x5a}), std::ssize(before));
+                ASSERT_EQ(std::ranges::count(after, std::byte{0x5a}), std::ssize(after));
+            }
+        }
+    }
+}
+
+// Segments that begin and end anywhere, as guests scatter their memory.
+TEST_P(AesXtsTest, Crypt_scattered_equalsOpenSsl) {
+    core::Prng prng(10);
+    for (int round = 0; round < 60; ++round) {
+        SCOPED_TRACE("round " + std::to_string(round));
+        const Bytes key_bytes = random_bytes(prng, round % 2 == 0 ? 32 : 64);
+        const auto key = XtsKey::create(key_bytes);
+        auto cipher = AesXts::create(**key, SectorNumbers::Sectors, GetParam());
+        const std::size_t size = kSizes[prng.below(4)];
+        const Bytes plain = random_bytes(prng, size * (1 + prng.below(70)));
+        const Bytes wanted = reference({key_bytes, size, true}, true, 77, plain);
+        Bytes memory = plain;
+        std::vector<core::Segment> segments;
+        for (std::size_t at = 0; at < memory.size(); at += segments.back().size) {
+            const std::size_t most = std::min<std::size_t>(memory.size() - at, 20 * size);
+            segments.push_back({memory.data() + at, 1 + prng.below(most)});
+        }
+        Bytes out(plain.size());
+
+        CryptPosition from{core::SegmentCursor(segments), 77};
+        encrypt_out(**cipher, size, from, out);
+        ASSERT_EQ(out, wanted);
+        ASSERT_EQ(memory, plain);
+        memory = wanted;
+        CryptPosition within{core::SegmentCursor(segments), 77};
+        decrypt_within(**cipher, size, within, memory.size());
+        ASSERT_EQ(memory, plain);
     }
 }
 
