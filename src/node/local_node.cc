@@ -169,6 +169,24 @@ Task<> LocalNode::set_volume_rates(std::string name, Rates rates) {
     volumes_.release(name, user);
 }
 
+Task<Result<void>> LocalNode::set_volume_faults(std::string name, FaultSettings settings) {
+    if (auto valid = services::fault::check_settings(settings); !valid) {
+        co_return valid;
+    }
+    volumes_.set_faults(name, settings);
+    co_return Result<void>{};
+}
+
+Task<Result<FaultCounts>> LocalNode::volume_fault_counts(std::string name) {
+    const std::string user = "a count of its faults";
+    const auto device = volumes_.use(name, user);
+    if (!device) {
+        co_return std::unexpected(device.error());
+    }
+    volumes_.release(name, user);
+    co_return FaultCounts{};
+}
+
 Task<Result<void>> LocalNode::create_subsystem(SubsystemSpec spec) {
     frontends::nvme_tcp::SubsystemOptions options;
     options.nqn = spec.nqn;

@@ -45,6 +45,8 @@ class LocalNode : public Node {
     [[nodiscard]] std::optional<VolumeInfo> find_volume(const std::string& name) const override;
     Task<Result<block::DeviceStats>> volume_stats(std::string name) override;
     Task<> set_volume_rates(std::string name, Rates rates) override;
+    Task<Result<void>> set_volume_faults(std::string name, FaultSettings settings) override;
+    Task<Result<FaultCounts>> volume_fault_counts(std::string name) override;
 
     Task<Result<void>> create_subsystem(SubsystemSpec spec) override;
     Task<Result<void>> delete_subsystem(std::string nqn) override;

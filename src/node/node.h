@@ -27,6 +27,7 @@
 #include "reactor/endpoint.h"
 #include "reactor/task.h"
 #include "services/crypto/aes_xts.h"
+#include "services/fault/fault_settings.h"
 #include "services/qos/rates.h"
 
 namespace remora::node {
@@ -35,6 +36,8 @@ using core::Result;
 using nvme::spec::AnaState;
 using reactor::Endpoint;
 using reactor::Task;
+using services::fault::FaultCounts;
+using services::fault::FaultSettings;
 using services::qos::Rates;
 
 struct RamSpec {
@@ -236,6 +239,12 @@ class Node {
     /// What all users of the volume may have together, from now on; all zero: anything. Holds for
     /// the volume of that name whether it is there already, comes later, or goes and comes again.
     virtual Task<> set_volume_rates(std::string name, Rates rates) = 0;
+    /// Which of the volume's requests are failed or held up on purpose, from now on, with counts
+    /// from zero; empty: none, and those that are held up go at once. I/O goes on meanwhile. Holds
+    /// as the rates do. Errors: InvalidArgument; Aborted while another call changes them.
+    virtual Task<Result<void>> set_volume_faults(std::string name, FaultSettings settings) = 0;
+    /// What was done to its requests since then; zeros without settings. Errors: NotFound.
+    virtual Task<Result<FaultCounts>> volume_fault_counts(std::string name) = 0;
 
     virtual Task<Result<void>> create_subsystem(SubsystemSpec spec) = 0;
     /// With its listeners and namespaces; connected hosts are disconnected.

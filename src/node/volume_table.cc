@@ -92,6 +92,14 @@ void VolumeTable::set_rates(const std::string& name, const Rates& rates) {
     }
 }
 
+void VolumeTable::set_faults(const std::string& name, const FaultSettings& settings) {
+    if (settings.empty()) {
+        faults_.erase(name);
+    } else {
+        faults_[name] = settings;
+    }
+}
+
 Task<> show_rates(services::qos::QosDevice& device,
                   std::span<const block::ReactorContext> reactors) {
     for (const block::ReactorContext& context : reactors) {

@@ -40,6 +40,8 @@ class VolumeTable {
     [[nodiscard]] services::qos::QosDevice* limits(const std::string& name) const;
     /// For the volume that has the name, now or later. Reactors have to be shown it.
     void set_rates(const std::string& name, const Rates& rates);
+    /// The same for its faults.
+    void set_faults(const std::string& name, const FaultSettings& settings);
     /// Owned volumes may be deleted by name; shown ones go with their controller.
     [[nodiscard]] bool owned(const std::string& name) const;
     [[nodiscard]] std::vector<std::string> users(const std::string& name) const;
@@ -58,7 +60,8 @@ class VolumeTable {
     };
     Result<void> add(block::Device& device, std::unique_ptr<block::Device> owned);
     std::map<std::string, Entry> volumes_;
-    std::map<std::string, Rates> rates_;  // of volumes that are there or not
+    std::map<std::string, Rates> rates_;           // of volumes that are there or not
+    std::map<std::string, FaultSettings> faults_;  // the same
 };
 
 /// Makes reactors go by new rates of `device`, which stays meanwhile.

@@ -68,6 +68,8 @@ class FakeNode final : public node::Node {
     std::map<std::string, node::RemoteSpec> remotes;
     std::map<std::string, node::VhostBlkSpec> vhosts;
     std::map<std::string, node::Rates> volume_rates;
+    std::map<std::string, node::FaultSettings> volume_faults;  ///< Those that are not empty.
+    std::map<std::string, node::FaultCounts> fault_counts;
     std::map<std::string, node::EncryptedSpec> encrypted;
     std::uint16_t next_port = 40000;
     nvme::ReservationKeeper* keeper = nullptr;
@@ -148,6 +150,26 @@ class FakeNode final : public node::Node {
     Task<> set_volume_rates(std::string name, node::Rates rates) override {
         volume_rates[name] = rates;
         co_return;
+    }
+    Task<Result<void>> set_volume_faults(std::string name, node::FaultSettings settings) override {
+        if (auto step = steps_.take("set_volume_faults"); !step) {
+            co_return step;
+        }
+        if (auto valid = services::fault::check_settings(settings); !valid) {
+            co_return valid;
+        }
+        fault_counts.erase(name);
+        volume_faults.erase(name);
+        if (!settings.empty()) {
+            volume_faults[name] = std::move(settings);
+        }
+        co_return Result<void>();
+    }
+    Task<Result<node::FaultCounts>> volume_fault_counts(std::string name) override {
+        if (!volumes.contains(name)) {
+            co_return std::unexpected(missing(name).error());
+        }
+        co_return fault_counts[name];
     }
 
     Task<Result<void>> create_subsystem(node::SubsystemSpec spec) override {
