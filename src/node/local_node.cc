@@ -173,8 +173,7 @@ Task<Result<void>> LocalNode::set_volume_faults(std::string name, FaultSettings 
     if (auto valid = services::fault::check_settings(settings); !valid) {
         co_return valid;
     }
-    volumes_.set_faults(name, settings);
-    co_return Result<void>{};
+    co_return co_await volumes_.set_faults(std::move(name), std::move(settings), reactors_);
 }
 
 Task<Result<FaultCounts>> LocalNode::volume_fault_counts(std::string name) {
@@ -183,8 +182,17 @@ Task<Result<FaultCounts>> LocalNode::volume_fault_counts(std::string name) {
     if (!device) {
         co_return std::unexpected(device.error());
     }
+    const auto stage = volumes_.faults(name);  // kept: another call may take it out meanwhile
+    FaultCounts total;
+    for (const block::ReactorContext& context : reactors_) {
+        if (stage != nullptr) {
+            const auto here =
+                co_await reactor::call_on(context.reactor, [&] { return stage->counts_here(); });
+            total.add(here);
+        }
+    }
     volumes_.release(name, user);
-    co_return FaultCounts{};
+    co_return total;
 }
 
 Task<Result<void>> LocalNode::create_subsystem(SubsystemSpec spec) {

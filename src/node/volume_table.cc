@@ -7,6 +7,7 @@ namespace remora::node {
 
 using core::ErrorKind;
 using core::fail;
+using services::fault::FaultStage;
 
 namespace {
 
@@ -27,7 +28,13 @@ Result<void> VolumeTable::add(block::Device& device, std::unique_ptr<block::Devi
     }
     Entry entry;
     entry.owned = std::move(owned);
-    entry.limited = std::make_unique<services::qos::QosDevice>(device);
+    std::vector<block::Stage*> stages;
+    if (const auto faults = faults_.find(device.name()); faults != faults_.end()) {
+        entry.faults = std::make_shared<FaultStage>(faults->second);
+        stages.push_back(entry.faults.get());
+    }
+    entry.junction = std::make_unique<block::Junction>(device, stages);
+    entry.limited = std::make_unique<services::qos::QosDevice>(*entry.junction);
     if (const auto rates = rates_.find(device.name()); rates != rates_.end()) {
         entry.limited->set_rates(rates->second);
     }
@@ -92,12 +99,59 @@ void VolumeTable::set_rates(const std::string& name, const Rates& rates) {
     }
 }
 
-void VolumeTable::set_faults(const std::string& name, const FaultSettings& settings) {
-    if (settings.empty()) {
-        faults_.erase(name);
-    } else {
-        faults_[name] = settings;
+std::shared_ptr<FaultStage> VolumeTable::faults(const std::string& name) const {
+    const auto at = volumes_.find(name);
+    return at == volumes_.end() ? nullptr : at->second.faults;
+}
+
+Task<Result<void>> VolumeTable::set_faults(std::string name,
+                                           FaultSettings settings,
+                                           std::span<const block::ReactorContext> reactors) {
+    if (!changing_faults_.insert(name).second) {
+        co_return fail(ErrorKind::Aborted,
+                       "the faults of volume '" + name +
+                           "' are being changed by another call: try again when that has ended");
     }
+    Result<void> applied;
+    const std::string user = "a change of its faults";
+    if (use(name, user)) {
+        applied = co_await apply_faults(name, settings, reactors);
+        release(name, user);
+    }
+    if (applied) {
+        faults_.erase(name);
+        if (!settings.empty()) {
+            faults_[name] = settings;
+        }
+    }
+    changing_faults_.erase(name);
+    co_return applied;
+}
+
+Task<Result<void>> VolumeTable::apply_faults(const std::string& name,
+                                             const FaultSettings& settings,
+                                             std::span<const block::ReactorContext> reactors) {
+    block::Junction& junction = *volumes_.at(name).junction;  // stays while it is used
+    std::shared_ptr<FaultStage> stage = faults(name);
+    if (settings.empty()) {
+        if (stage != nullptr) {
+            co_await junction.remove(*stage, reactors);
+            volumes_.at(name).faults = nullptr;
+        }
+    } else if (stage == nullptr) {
+        stage = std::make_shared<FaultStage>(settings);
+        auto inserted = co_await junction.insert(*stage, reactors);
+        if (!inserted) {
+            co_return inserted;
+        }
+        volumes_.at(name).faults = stage;
+    } else {
+        stage->set(settings);
+        for (const block::ReactorContext& context : reactors) {
+            co_await reactor::call_on(context.reactor, [&] { stage->show(); });
+        }
+    }
+    co_return Result<void>{};
 }
 
 Task<> show_rates(services::qos::QosDevice& device,

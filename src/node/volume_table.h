@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // VolumeTable: every volume of the node by name, and who uses it. On the control reactor only.
 //
-// Each volume stands behind a CountedDevice and a QosDevice. A volume of the node's own (RAM, null,
-// file, encrypted) is owned here; one of a remote controller is owned by that controller and only
-// shown here.
+// Each volume stands behind a CountedDevice, a QosDevice and a Junction, where its faults are put
+// in. A volume of the node's own (RAM, null, file, encrypted) is owned here; one of a remote
+// controller is owned by that controller and only shown here.
 #pragma once
 
 #include <map>
@@ -15,8 +15,10 @@
 #include <vector>
 
 #include "block/counted_device.h"
+#include "block/junction.h"
 #include "block/reactor_context.h"
 #include "node/node.h"
+#include "services/fault/fault_stage.h"
 #include "services/qos/qos_device.h"
 
 namespace remora::node {
@@ -40,8 +42,15 @@ class VolumeTable {
     [[nodiscard]] services::qos::QosDevice* limits(const std::string& name) const;
     /// For the volume that has the name, now or later. Reactors have to be shown it.
     void set_rates(const std::string& name, const Rates& rates);
-    /// The same for its faults.
-    void set_faults(const std::string& name, const FaultSettings& settings);
+    /// The same for its faults, which `reactors` are shown. Valid settings. Errors: Aborted while
+    /// another call changes them; those of the stage's channels.
+    Task<Result<void>> set_faults(std::string name,
+                                  FaultSettings settings,
+                                  std::span<const block::ReactorContext> reactors);
+    /// What obeys its faults; stays for as long as it is held, also when it was taken out. Null
+    /// when there are none or there is no such volume.
+    [[nodiscard]] std::shared_ptr<services::fault::FaultStage> faults(
+        const std::string& name) const;
     /// Owned volumes may be deleted by name; shown ones go with their controller.
     [[nodiscard]] bool owned(const std::string& name) const;
     [[nodiscard]] std::vector<std::string> users(const std::string& name) const;
@@ -54,14 +63,21 @@ class VolumeTable {
   private:
     struct Entry {
         std::unique_ptr<block::Device> owned;
+        std::shared_ptr<services::fault::FaultStage> faults;  ///< In the junction; null: none.
+        std::unique_ptr<block::Junction> junction;
         std::unique_ptr<services::qos::QosDevice> limited;
         std::unique_ptr<block::CountedDevice> counted;
         std::multiset<std::string> users;
     };
     Result<void> add(block::Device& device, std::unique_ptr<block::Device> owned);
+    /// For a volume that is there and stays.
+    Task<Result<void>> apply_faults(const std::string& name,
+                                    const FaultSettings& settings,
+                                    std::span<const block::ReactorContext> reactors);
     std::map<std::string, Entry> volumes_;
     std::map<std::string, Rates> rates_;           // of volumes that are there or not
     std::map<std::string, FaultSettings> faults_;  // the same
+    std::set<std::string> changing_faults_;
 };
 
 /// Makes reactors go by new rates of `device`, which stays meanwhile.
