@@ -5,8 +5,8 @@
 #include <ranges>
 #include <utility>
 
-#include "core/probe.h"
 #include "reactor/call.h"
+#include "reactor/gate.h"
 
 namespace remora::block {
 
@@ -18,15 +18,7 @@ class JunctionChannel final : public Channel, public core::ListHook<JunctionChan
     }
     JunctionChannel(const JunctionChannel&) = delete;
     JunctionChannel& operator=(const JunctionChannel&) = delete;
-    ~JunctionChannel() override {
-        for (Junction::Retired& retired : here_.retired) {
-            if (retired.from == this) {
-                REMORA_COVER("a channel is closed while a stage of it is taken out");
-                retired.from = nullptr;
-            }
-        }
-        unlink();
-    }
+    ~JunctionChannel() override { unlink(); }
 
     void submit(RequestBatch& batch) override { first_->submit(batch); }
 
@@ -46,7 +38,7 @@ class JunctionChannel final : public Channel, public core::ListHook<JunctionChan
             return;
         }
         go_past(*at->channel);
-        here_.retired.push_back({this, &stage, std::move(at->channel)});
+        here_.retired.push_back({&stage, std::move(at->channel)});
         inserted_.erase(at);
     }
 
@@ -56,8 +48,7 @@ class JunctionChannel final : public Channel, public core::ListHook<JunctionChan
         std::unique_ptr<StageChannel> channel;
     };
 
-    /// Who submits to `gone` submits to what is below it: the stage before it, and any that was
-    /// there once and still has requests.
+    /// Who submits to `gone` submits to what is below it.
     void go_past(const StageChannel& gone) {
         if (first_ == &gone) {
             first_ = &gone.lower();
@@ -65,11 +56,6 @@ class JunctionChannel final : public Channel, public core::ListHook<JunctionChan
         for (const Inserted& inserted : inserted_) {
             if (&inserted.channel->lower() == &gone) {
                 inserted.channel->set_lower(gone.lower());
-            }
-        }
-        for (const Junction::Retired& retired : here_.retired) {
-            if (retired.from == this && &retired.channel->lower() == &gone) {
-                retired.channel->set_lower(gone.lower());
             }
         }
     }
@@ -129,17 +115,24 @@ void Junction::take_out_here(const Stage& stage) {
 }
 
 reactor::Task<> Junction::drain_here(const Stage& stage) {
-    std::vector<Retired>& retired = here().retired;
-    while (true) {
-        const auto at = std::ranges::find(retired, &stage, &Retired::stage);
-        if (at == retired.end()) {
-            co_return;
+    std::vector<StageChannel*> channels;
+    for (const Retired& retired : here().retired) {
+        if (retired.stage == &stage) {
+            channels.push_back(retired.channel.get());
         }
-        StageChannel* const channel = at->channel.get();
-        co_await channel->drain();
-        std::erase_if(retired,
-                      [channel](const Retired& one) { return one.channel.get() == channel; });
     }
+    reactor::Gate draining;
+    for (StageChannel* channel : channels) {  // all at once: none lets go later than another
+        draining.spawn(
+            [](std::vector<Retired>* retired, StageChannel* drained) -> reactor::Task<> {
+                co_await drained->drain();
+                std::erase_if(*retired, [drained](const Retired& one) {
+                    return one.channel.get() == drained;
+                });
+            },
+            &here().retired, channel);
+    }
+    co_await draining.close();
 }
 
 // Out of the way everywhere before anything is waited for.

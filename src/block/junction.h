@@ -52,9 +52,9 @@ class Junction final : public Device {
 
   private:
     friend class JunctionChannel;
-    /// A stage's channel that was taken out and is being drained.
+    /// A stage's channel that was taken out and is being drained; the channel that it was in may be
+    /// closed by then.
     struct Retired {
-        const JunctionChannel* from;  ///< Null once that is closed.
         const Stage* stage;
         std::unique_ptr<StageChannel> channel;
     };
