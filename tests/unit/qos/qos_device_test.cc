@@ -3,91 +3,23 @@
 // what came in a turn at its end.
 #include "services/qos/qos_device.h"
 
-#include <deque>
 #include <list>
 #include <memory>
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/block/prompt_load.h"
 #include "tests/unit/block/still_world.h"
 
 namespace remora::services::qos {
 namespace {
 
 using namespace std::chrono_literals;
+using block::Load;
 using block::Opcode;
-using block::Request;
-using block::RequestBatch;
+using block::PromptDevice;
 
-constexpr std::uint32_t kBlockSize = 4096;
 constexpr Nanos kTurn = 70us;
-
-class PromptDevice final : public block::Device {
-  public:
-    PromptDevice() : Device("prompt", {}) {}
-    [[nodiscard]] block::Geometry geometry() const override {
-        block::Geometry geometry;
-        geometry.block_size = kBlockSize;
-        geometry.block_count = 1 << 20;
-        return geometry;
-    }
-    core::Result<std::unique_ptr<block::Channel>> open_channel() override {
-        return std::make_unique<PromptChannel>();
-    }
-
-  private:
-    class PromptChannel final : public block::Channel, private reactor::TimerHandler {
-      public:
-        void submit(RequestBatch& batch) override {
-            here_.append(batch);
-            reactor::Reactor& current = reactor::Reactor::current();
-            current.arm(timer_, current.now());
-        }
-
-      private:
-        void on_timer(reactor::Timer& /*timer*/) override {
-            RequestBatch batch = std::move(here_);
-            complete_batch(batch);
-        }
-        RequestBatch here_;
-        reactor::Timer timer_{*this};
-    };
-};
-
-/// Keeps `depth` requests of a kind under way at a channel, each made anew when it ends.
-class Load final : public block::Completer {
-  public:
-    Load(block::Channel& channel, Opcode opcode, std::uint32_t blocks, std::size_t depth)
-        : channel_(channel), requests_(depth) {
-        RequestBatch batch;
-        for (Request& request : requests_) {
-            request.opcode = opcode;
-            request.block_count = blocks;
-            request.push_frame(*this);
-            batch.push_back(request);
-        }
-        channel_.submit(batch);
-    }
-    void complete(RequestBatch& batch) override {
-        ended += batch.size();
-        if (stop) {
-            while (batch.pop_front() != nullptr) {
-                ++idle;
-            }
-            return;
-        }
-        channel_.submit(batch);
-    }
-    [[nodiscard]] bool all_idle() const { return idle == requests_.size(); }
-
-    std::uint64_t ended = 0;
-    std::size_t idle = 0;
-    bool stop = false;
-
-  private:
-    block::Channel& channel_;
-    std::deque<Request> requests_;
-};
 
 class QosDeviceTest : public block::StillWorld {
   public:
