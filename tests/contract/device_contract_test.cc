@@ -13,11 +13,10 @@
 #include "backends/null/null_device.h"
 #include "backends/nvme_tcp/multipath_controller.h"
 #include "backends/nvme_tcp/remote_controller.h"
-#include "backends/ram/ram_device.h"
 #include "block/reactor_context.h"
 #include "frontends/nvme_tcp/target.h"
 #include "services/crypto/crypt_device.h"
-#include "services/qos/qos_device.h"
+#include "tests/contract/ram_rigs.h"
 #include "tests/support/block_client.h"
 #include "tests/support/reactor_fixture.h"
 
@@ -28,50 +27,11 @@ using block::Opcode;
 using block::Status;
 using core::Segment;
 using reactor::Task;
-
-constexpr std::uint64_t kBytes = 4 * core::kMiB;
-
-/// How a device under test is made and ended.
-class Rig {
-  public:
-    virtual ~Rig() = default;
-    virtual Task<> start(block::ReactorContext context, std::string directory) = 0;
-    virtual block::Device& device() = 0;
-    virtual Task<> stop() = 0;
-};
-
-class RamRig final : public Rig {
-  public:
-    explicit RamRig(std::uint32_t block_size) : block_size_(block_size) {}
-    Task<> start(block::ReactorContext /*context*/, std::string /*directory*/) override {
-        device_ = std::move(
-            *backends::ram::RamDevice::create("d", {}, block_size_, kBytes / block_size_));
-        co_return;
-    }
-    block::Device& device() override { return *device_; }
-    Task<> stop() override { co_await device_->stop(); }
-
-  private:
-    std::uint32_t block_size_;
-    std::unique_ptr<block::Device> device_;
-};
-
-/// Behind a limit that the suite reaches, so that requests wait.
-class LimitedRig final : public Rig {
-  public:
-    explicit LimitedRig(std::uint32_t block_size) : ram_(block_size) {}
-    Task<> start(block::ReactorContext context, std::string directory) override {
-        co_await ram_.start(context, directory);
-        limited_ = std::make_unique<services::qos::QosDevice>(ram_.device());
-        limited_->set_rates({.all_ops = 20'000});
-    }
-    block::Device& device() override { return *limited_; }
-    Task<> stop() override { co_await limited_->stop(); }
-
-  private:
-    RamRig ram_;
-    std::unique_ptr<services::qos::QosDevice> limited_;
-};
+using test::FaultRig;
+using test::kBytes;
+using test::LimitedRig;
+using test::RamRig;
+using test::Rig;
 
 class FileRig final : public Rig {
   public:
@@ -243,6 +203,11 @@ Kind ram(std::uint32_t block_size) {
 Kind limited(std::uint32_t block_size) {
     return {"Limited" + std::to_string(block_size),
             [block_size] { return std::make_unique<LimitedRig>(block_size); }};
+}
+
+Kind faulty(std::uint32_t block_size, bool delays) {
+    return {std::string("Fault") + (delays ? "Delays" : "") + std::to_string(block_size),
+            [block_size, delays] { return std::make_unique<FaultRig>(block_size, delays); }};
 }
 
 Kind file(std::uint32_t block_size) {
@@ -432,6 +397,8 @@ INSTANTIATE_TEST_SUITE_P(Devices,
                          testing::Values(ram(512),
                                          ram(4096),
                                          limited(512),
+                                         faulty(512, false),
+                                         faulty(4096, true),
                                          file(512),
                                          file(4096),
                                          remote(512, false),
