@@ -155,10 +155,6 @@ class FakeNode final : public node::Node {
         if (auto step = steps_.take("set_volume_faults"); !step) {
             co_return step;
         }
-        if (auto valid = services::fault::check_settings(settings); !valid) {
-            co_return valid;
-        }
-        fault_counts.erase(name);
         volume_faults.erase(name);
         if (!settings.empty()) {
             volume_faults[name] = std::move(settings);

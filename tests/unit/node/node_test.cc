@@ -12,6 +12,7 @@
 #include "node/local_node.h"
 #include "node/runtime.h"
 #include "reactor/call.h"
+#include "reactor/gate.h"
 
 namespace remora::node {
 namespace {
@@ -191,6 +192,129 @@ TEST_F(LocalNodeTest, Volume_thatGrows_isLargerForItsRemoteHostAtOnce) {
         EXPECT_EQ(result->errors, 0U);
         const auto remote = co_await host_.node().grow_volume("remoten1", 48 * 2048);
         EXPECT_EQ(remote.error().kind, ErrorKind::FailedPrecondition);
+    });
+}
+
+constexpr services::fault::OperationSet kReadsAndWrites{.read = true, .write = true};
+
+FaultSettings five_errors() {
+    FaultSettings settings;
+    settings.errors.push_back({.on = kReadsAndWrites, .count = 5});
+    return settings;
+}
+
+FaultSettings delays_of(core::Nanos mean) {
+    FaultSettings settings;
+    settings.delays.push_back({.on = kReadsAndWrites, .mean = mean});
+    return settings;
+}
+
+Task<BenchmarkResult> load_for_a_second(LocalNode& node) {
+    BenchmarkSpec load;
+    load.volume = "first";
+    load.pattern = BenchmarkSpec::Pattern::ReadWrite;
+    load.queue_depth = 4;
+    load.seconds = 1;
+    const auto result = co_await node.run_benchmark(load);
+    EXPECT_TRUE(result);
+    co_return *result;
+}
+
+TEST_F(LocalNodeTest, Faults_holdForTheVolumeOfTheName_comeAndGo) {
+    target_.run([&]() -> Task<> {
+        LocalNode& node = target_.node();
+        auto done = co_await node.set_volume_faults("first", five_errors());  // before it is there
+        EXPECT_TRUE(done);
+        auto counts = co_await node.volume_fault_counts("first");
+        EXPECT_EQ(counts.error().kind, ErrorKind::NotFound);
+        co_await add_volume("first", 8);
+        BenchmarkResult load = co_await load_for_a_second(node);
+        EXPECT_EQ(load.errors, 5U);
+        const auto stats = co_await node.volume_stats("first");
+        EXPECT_EQ(stats->read.errors + stats->write.errors, 5U);
+        counts = co_await node.volume_fault_counts("first");
+        EXPECT_EQ(counts->errors, 5U);
+
+        done = co_await node.set_volume_faults("first", delays_of(20ms));
+        EXPECT_TRUE(done);
+        const auto deleted = co_await node.delete_volume("first");
+        EXPECT_TRUE(deleted);
+        co_await add_volume("first", 8);  // another of its name
+        load = co_await load_for_a_second(node);
+        EXPECT_LE(load.operations, 4 * 51U);
+        counts = co_await node.volume_fault_counts("first");
+        EXPECT_EQ(counts->errors, 0U);
+        EXPECT_GE(counts->delayed, load.operations);
+
+        done = co_await node.set_volume_faults("first", {});
+        EXPECT_TRUE(done);
+        load = co_await load_for_a_second(node);
+        EXPECT_GT(load.operations, 4 * 51U);
+        counts = co_await node.volume_fault_counts("first");
+        EXPECT_EQ(*counts, FaultCounts{});
+    });
+}
+
+TEST_F(LocalNodeTest, Faults_thatCannotBeObeyed_changeNothing) {
+    target_.run([&]() -> Task<> {
+        LocalNode& node = target_.node();
+        co_await add_volume("first", 8);
+        const auto refused = co_await node.set_volume_faults("first", delays_of(0ms));
+        EXPECT_EQ(refused.error().kind, ErrorKind::InvalidArgument);
+        EXPECT_TRUE(refused.error().message.contains("delays[0].mean"));
+        const auto counts = co_await node.volume_fault_counts("first");
+        EXPECT_EQ(*counts, FaultCounts{});
+    });
+}
+
+TEST_F(LocalNodeTest, Faults_changedUnderLoad_failNothing) {
+    target_.run([&]() -> Task<> {
+        LocalNode& node = target_.node();
+        co_await add_volume("first", 8);
+        BenchmarkResult load;
+        reactor::Gate gate;
+        gate.spawn(
+            [](LocalNode* loaded, BenchmarkResult* result) -> Task<> {
+                *result = co_await load_for_a_second(*loaded);
+            },
+            &node, &load);
+        int rounds = 0;
+        for (; gate.inside() > 0; ++rounds) {
+            auto done = co_await node.set_volume_faults("first", delays_of(1ms));
+            EXPECT_TRUE(done);
+            done = co_await node.set_volume_faults("first", delays_of(60s));
+            EXPECT_TRUE(done);
+            const auto counts = co_await node.volume_fault_counts("first");
+            EXPECT_TRUE(counts);
+            done = co_await node.set_volume_faults("first", {});
+            EXPECT_TRUE(done);
+        }
+        co_await gate.close();
+        EXPECT_GT(rounds, 1);
+        EXPECT_GT(load.operations, 0U);
+        EXPECT_EQ(load.errors, 0U);
+    });
+}
+
+TEST_F(LocalNodeTest, Faults_changedByTwo_oneIsAborted) {
+    target_.run([&]() -> Task<> {
+        LocalNode& node = target_.node();
+        co_await add_volume("first", 8);
+        Result<void> first;
+        reactor::Gate gate;
+        gate.spawn(
+            [](LocalNode* changed, Result<void>* result) -> Task<> {
+                *result = co_await changed->set_volume_faults("first", delays_of(1ms));
+            },
+            &node, &first);
+        auto second = co_await node.set_volume_faults("first", {});
+        EXPECT_EQ(second.error().kind, ErrorKind::Aborted);
+        const auto deleted = co_await node.delete_volume("first");
+        EXPECT_EQ(deleted.error().kind, ErrorKind::FailedPrecondition) << "it stays meanwhile";
+        co_await gate.close();
+        EXPECT_TRUE(first);
+        second = co_await node.set_volume_faults("first", {});
+        EXPECT_TRUE(second);
     });
 }
 
