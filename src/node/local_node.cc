@@ -383,6 +383,10 @@ Task<Result<BenchmarkResult>> LocalNode::run_benchmark(BenchmarkSpec spec) {
 }
 
 Task<bool> LocalNode::stop(core::Nanos limit) {
+    for (const std::string& name : volumes_.names()) {
+        // What is held up on purpose goes; what a call changes just now is that call's.
+        (void)co_await volumes_.set_faults(name, {}, reactors_);
+    }
     const bool drained = co_await vhost_.stop(limit);
     if (!drained) {
         co_return false;

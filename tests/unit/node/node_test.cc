@@ -42,6 +42,11 @@ class Rig {
     Rig(const Rig&) = delete;
     Rig& operator=(const Rig&) = delete;
     ~Rig() {
+        if (node_ != nullptr) {
+            stop();
+        }
+    }
+    void stop() {
         run([&]() -> Task<> {
             const bool stopped = co_await node_->stop(5s);
             EXPECT_TRUE(stopped);
@@ -294,6 +299,37 @@ TEST_F(LocalNodeTest, Faults_changedUnderLoad_failNothing) {
         EXPECT_GT(load.operations, 0U);
         EXPECT_EQ(load.errors, 0U);
     });
+}
+
+TEST_F(LocalNodeTest, Faults_thatHoldIoUp_areNoneForAStop) {
+    serve(8);
+    connect();
+    reactor::Gate gate;
+    target_.run([&]() -> Task<> {
+        const auto done = co_await target_.node().set_volume_faults("first", delays_of(60s));
+        EXPECT_TRUE(done);
+    });
+    host_.run([&]() -> Task<> {
+        gate.spawn(
+            [](LocalNode* node) -> Task<> {
+                const auto result =
+                    co_await node->run_benchmark({.volume = "remoten1", .seconds = 1});
+                EXPECT_TRUE(result);
+            },
+            &host_.node());
+        co_return;
+    });
+    target_.run([&]() -> Task<> {
+        std::uint64_t held = 0;
+        while (held == 0) {
+            const auto counts = co_await target_.node().volume_fault_counts("first");
+            held = counts->delayed;
+        }
+    });
+    const auto begin = std::chrono::steady_clock::now();
+    target_.stop();
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 30s) << "not until the minute is over";
+    host_.run([&]() -> Task<> { co_await gate.close(); });
 }
 
 TEST_F(LocalNodeTest, Faults_changedByTwo_oneIsAborted) {
