@@ -2,6 +2,7 @@
 #include "node/crypt_volumes.h"
 
 #include <utility>
+#include <vector>
 
 #include "core/check.h"
 #include "services/crypto/crypt_device.h"
@@ -70,14 +71,17 @@ Result<void> CryptVolumes::remove(const std::string& name) {
     return {};
 }
 
-Result<void> CryptVolumes::remove_all() {
-    while (!lowers_.empty()) {
-        const std::string name = lowers_.begin()->first;
-        if (auto removed = remove(name); !removed) {
-            return removed;
-        }
+std::size_t CryptVolumes::remove_unused() {
+    std::vector<std::string> names;
+    names.reserve(lowers_.size());
+    for (const auto& [name, lower] : lowers_) {
+        names.push_back(name);
     }
-    return {};
+    std::size_t removed = 0;
+    for (const std::string& name : names) {
+        removed += remove(name) ? 1U : 0U;
+    }
+    return removed;
 }
 
 }  // namespace remora::node

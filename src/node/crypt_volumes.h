@@ -26,7 +26,7 @@ class CryptVolumes {
         : volumes_(volumes), reactors_(reactors), kernel_(kernel) {}
     CryptVolumes(const CryptVolumes&) = delete;
     CryptVolumes& operator=(const CryptVolumes&) = delete;
-    /// After remove_all().
+    /// After all are removed.
     ~CryptVolumes();
 
     /// Errors: NotFound (below), AlreadyExists, InvalidArgument (the sector size), Unavailable
@@ -36,8 +36,9 @@ class CryptVolumes {
     [[nodiscard]] const std::string* lower_of(const std::string& name) const;
     /// Errors: FailedPrecondition naming the users.
     Result<void> remove(const std::string& name);
-    /// Errors: those of remove(); what is removed by then stays so.
-    Result<void> remove_all();
+    [[nodiscard]] bool empty() const { return lowers_.empty(); }
+    /// Those that nobody uses; how many.
+    std::size_t remove_unused();
 
   private:
     VolumeTable& volumes_;

@@ -37,6 +37,7 @@ LocalNode::LocalNode(std::span<const block::ReactorContext> reactors,
     : reactors_(reactors),
       options_(options),
       crypts_(volumes_, reactors, options.crypt_kernel),
+      stacked_(volumes_, reactors),
       remotes_(volumes_, reactors, control, options.identity, options.path_timeout),
       target_(reactors, control, options.target, discovery_nqn(options.identity.hostid)),
       vhost_(volumes_, reactors, options.path_timeout + kDrainMargin) {}
@@ -86,9 +87,35 @@ Task<Result<VolumeInfo>> LocalNode::create_encrypted(EncryptedSpec spec) {
     co_return crypts_.create(std::move(spec));
 }
 
+Task<Result<VolumeInfo>> LocalNode::create_raid(RaidSpec spec) {
+    co_return co_await stacked_.create_raid(std::move(spec));
+}
+
+Task<Result<void>> LocalNode::add_raid_spare(std::string name, std::string volume) {
+    co_return co_await stacked_.add_raid_spare(std::move(name), std::move(volume));
+}
+
+Task<Result<void>> LocalNode::replace_raid_member(std::string name,
+                                                  std::string member,
+                                                  std::string with) {
+    co_return co_await stacked_.replace_raid_member(std::move(name), std::move(member),
+                                                    std::move(with));
+}
+
+Task<Result<void>> LocalNode::remove_raid_member(std::string name, std::string member) {
+    co_return co_await stacked_.remove_raid_member(std::move(name), std::move(member));
+}
+
+Task<Result<VolumeInfo>> LocalNode::create_integrity(IntegritySpec spec) {
+    co_return co_await stacked_.create_integrity(std::move(spec));
+}
+
 Task<Result<void>> LocalNode::delete_volume(std::string name) {
     if (crypts_.lower_of(name) != nullptr) {
         co_return crypts_.remove(name);
+    }
+    if (stacked_.has(name)) {
+        co_return co_await stacked_.remove(std::move(name), StackedVolumes::End::Deleted);
     }
     if (volumes_.find(name) != nullptr && !volumes_.owned(name)) {
         co_return core::fail(
@@ -108,6 +135,10 @@ Task<Result<VolumeInfo>> LocalNode::grow_volume(std::string name, std::uint64_t 
         co_return core::fail(
             ErrorKind::FailedPrecondition,
             "volume '" + name + "' is encrypted and grows with the volume below it, " + *lower);
+    }
+    if (stacked_.has(name)) {
+        co_return core::fail(ErrorKind::FailedPrecondition,
+                             "volume '" + name + "' has the size that it was made with");
     }
     const std::string user = "a growth";
     const auto device = volumes_.use(name, user);
@@ -396,9 +427,13 @@ Task<bool> LocalNode::stop(core::Nanos limit) {
         const NamespaceKey key = namespace_volumes_.begin()->first;
         release_namespace(key);
     }
-    // A benchmark still runs: its volume cannot go.
-    if (!crypts_.remove_all()) {
-        co_return false;
+    // Those on top first.
+    while (!crypts_.empty() || !stacked_.empty()) {
+        const std::size_t encrypted = crypts_.remove_unused();
+        const std::size_t stacked = co_await stacked_.stop_unused();
+        if (encrypted + stacked == 0) {
+            co_return false;  // a benchmark still runs: its volume cannot go
+        }
     }
     co_await remotes_.stop();
     for (const std::string& name : volumes_.names()) {

@@ -15,6 +15,7 @@
 #include "node/crypt_volumes.h"
 #include "node/node.h"
 #include "node/remotes.h"
+#include "node/stacked_volumes.h"
 #include "node/vhost_disks.h"
 #include "node/volume_table.h"
 
@@ -40,6 +41,36 @@ class LocalNode : public Node {
     Task<Result<VolumeInfo>> create_null(NullSpec spec) override;
     Task<Result<VolumeInfo>> create_file(FileSpec spec) override;
     Task<Result<VolumeInfo>> create_encrypted(EncryptedSpec spec) override;
+    Task<Result<VolumeInfo>> create_raid(RaidSpec spec) override;
+    [[nodiscard]] std::optional<RaidStatus> raid_status(const std::string& name) const override {
+        return stacked_.raid_status(name);
+    }
+    Task<Result<void>> add_raid_spare(std::string name, std::string volume) override;
+    Task<Result<void>> replace_raid_member(std::string name,
+                                           std::string member,
+                                           std::string with) override;
+    Task<Result<void>> remove_raid_member(std::string name, std::string member) override;
+    void release_raid_members(const std::string& name) override {
+        stacked_.release_raid_members(name);
+    }
+    void set_raid_rate(const std::string& name, std::uint64_t bytes_per_second) override {
+        stacked_.set_raid_rate(name, bytes_per_second);
+    }
+    Result<void> scrub_raid(const std::string& name, bool on) override {
+        return stacked_.scrub_raid(name, on);
+    }
+    Task<Result<VolumeInfo>> create_integrity(IntegritySpec spec) override;
+    [[nodiscard]] std::optional<IntegrityStatus> integrity_status(
+        const std::string& name) const override {
+        return stacked_.integrity_status(name);
+    }
+    void set_integrity_scrub_rate(const std::string& name,
+                                  std::uint64_t bytes_per_second) override {
+        stacked_.set_integrity_scrub_rate(name, bytes_per_second);
+    }
+    Result<void> scrub_integrity(const std::string& name, bool on) override {
+        return stacked_.scrub_integrity(name, on);
+    }
     Task<Result<void>> delete_volume(std::string name) override;
     Task<Result<VolumeInfo>> grow_volume(std::string name, std::uint64_t block_count) override;
     [[nodiscard]] std::optional<VolumeInfo> find_volume(const std::string& name) const override;
@@ -97,6 +128,7 @@ class LocalNode : public Node {
     LocalNodeOptions options_;
     VolumeTable volumes_;
     CryptVolumes crypts_;
+    StackedVolumes stacked_;
     Remotes remotes_;
     frontends::nvme_tcp::Target target_;
     VhostDisks vhost_;

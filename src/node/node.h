@@ -28,7 +28,9 @@
 #include "reactor/task.h"
 #include "services/crypto/aes_xts.h"
 #include "services/fault/fault_settings.h"
+#include "services/integrity/integrity_device.h"
 #include "services/qos/rates.h"
+#include "services/raid/raid_options.h"
 
 namespace remora::node {
 
@@ -38,7 +40,9 @@ using reactor::Endpoint;
 using reactor::Task;
 using services::fault::FaultCounts;
 using services::fault::FaultSettings;
+using services::integrity::IntegrityStatus;
 using services::qos::Rates;
+using services::raid::RaidStatus;
 
 struct RamSpec {
     std::string name;
@@ -71,6 +75,30 @@ struct EncryptedSpec {
     std::unique_ptr<const services::crypto::XtsKey> key;
     std::uint32_t sector_size = 512;
     services::crypto::SectorNumbers numbers = services::crypto::SectorNumbers::Units512;
+};
+
+/// A volume made of several others.
+struct RaidSpec {
+    std::string name;
+    core::Uuid uuid;
+    services::raid::Level level = services::raid::Level::Raid1;
+    std::uint32_t chunk_bytes = 65536;
+    /// Of a new array its members in order; else all volumes that may belong to it, in any order.
+    std::vector<std::string> members;
+    std::vector<std::string> spares;  ///< Of a new array only.
+    /// Make it, unless it is on the members already; else it must be there.
+    bool fresh = false;
+    bool overwrite = false;                         ///< A new one: also over another array.
+    std::uint64_t background_bytes_per_second = 0;  ///< 0: the default.
+};
+
+/// A volume whose blocks have checksums, in the volume below.
+struct IntegritySpec {
+    std::string name;
+    core::Uuid uuid;
+    std::string lower;
+    bool fresh = false;      ///< Make it, unless it is there already; else it must be there.
+    bool overwrite = false;  ///< A new one: also over another of the kind.
 };
 
 struct VolumeInfo {
@@ -228,6 +256,34 @@ class Node {
     /// It grows with the volume below, which it uses until it is deleted. Errors: NotFound,
     /// AlreadyExists, InvalidArgument, Unavailable when no cipher here can be trusted.
     virtual Task<Result<VolumeInfo>> create_encrypted(EncryptedSpec spec) = 0;
+    /// The volumes below are in use until it is deleted. Errors: those of RaidDevice::create() and
+    /// assemble(), NotFound, AlreadyExists.
+    virtual Task<Result<VolumeInfo>> create_raid(RaidSpec spec) = 0;
+    /// Nothing when there is no array of that name; as the next, of IntegrityDevice.
+    [[nodiscard]] virtual std::optional<RaidStatus> raid_status(const std::string& name) const = 0;
+    /// `volume` is in use by the array from then on. Errors: NotFound, those of RaidDevice.
+    virtual Task<Result<void>> add_raid_spare(std::string name, std::string volume) = 0;
+    /// `with` may be a member already. Errors: as above.
+    virtual Task<Result<void>> replace_raid_member(std::string name,
+                                                   std::string member,
+                                                   std::string with) = 0;
+    virtual Task<Result<void>> remove_raid_member(std::string name, std::string member) = 0;
+    /// Volumes that are no part of the array any more are not in use by it any more.
+    virtual void release_raid_members(const std::string& name) = 0;
+    /// 0: the default.
+    virtual void set_raid_rate(const std::string& name, std::uint64_t bytes_per_second) = 0;
+    /// Starts or cancels. Errors: NotFound, FailedPrecondition.
+    virtual Result<void> scrub_raid(const std::string& name, bool on) = 0;
+    /// The volume below is in use until it is deleted. Errors: those of IntegrityDevice::create()
+    /// and open(), NotFound, AlreadyExists.
+    virtual Task<Result<VolumeInfo>> create_integrity(IntegritySpec spec) = 0;
+    [[nodiscard]] virtual std::optional<IntegrityStatus> integrity_status(
+        const std::string& name) const = 0;
+    /// 0: the default.
+    virtual void set_integrity_scrub_rate(const std::string& name,
+                                          std::uint64_t bytes_per_second) = 0;
+    virtual Result<void> scrub_integrity(const std::string& name, bool on) = 0;
+    /// What is made of others has its marks on them taken away, as far as they can be written.
     /// Errors: NotFound; FailedPrecondition while something uses it.
     virtual Task<Result<void>> delete_volume(std::string name) = 0;
     /// Makes a volume of this node's own larger; its hosts see it at once. The same size again is

@@ -16,6 +16,7 @@
 #include "block/reactor_context.h"
 #include "frontends/nvme_tcp/target.h"
 #include "services/crypto/crypt_device.h"
+#include "tests/contract/layer_rigs.h"
 #include "tests/contract/ram_rigs.h"
 #include "tests/support/block_client.h"
 #include "tests/support/reactor_fixture.h"
@@ -27,9 +28,12 @@ using block::Opcode;
 using block::Status;
 using core::Segment;
 using reactor::Task;
+using services::raid::Level;
 using test::FaultRig;
+using test::IntegrityRig;
 using test::kBytes;
 using test::LimitedRig;
+using test::RaidRig;
 using test::RamRig;
 using test::Rig;
 
@@ -232,6 +236,17 @@ Kind crypt(std::uint32_t block_size, std::uint32_t sector_size) {
         false};
 }
 
+Kind integrity(std::uint32_t block_size) {
+    return {"Integrity" + std::to_string(block_size),
+            [block_size] { return std::make_unique<IntegrityRig>(block_size); }};
+}
+
+Kind raid(services::raid::Level level, std::size_t members, std::uint32_t block_size) {
+    return {std::string(services::raid::to_string(level)) + "Of" + std::to_string(members) + "X" +
+                std::to_string(block_size),
+            [=] { return std::make_unique<RaidRig>(level, members, block_size); }};
+}
+
 class DeviceContractTest : public test::ReactorFixture, public testing::WithParamInterface<Kind> {
   public:
     DeviceContractTest() : pool_(std::move(*memory::BufferPool::create(8 * core::kMiB))) {
@@ -408,7 +423,16 @@ INSTANTIATE_TEST_SUITE_P(Devices,
                                          multipath(4096),
                                          crypt(512, 512),
                                          crypt(4096, 4096),
-                                         crypt(4096, 512)),
+                                         crypt(4096, 512),
+                                         integrity(512),
+                                         integrity(4096),
+                                         raid(Level::Concat, 2, 512),
+                                         raid(Level::Raid0, 3, 4096),
+                                         raid(Level::Raid1, 2, 512),
+                                         raid(Level::Raid1, 3, 4096),
+                                         raid(Level::Raid5, 3, 512),
+                                         raid(Level::Raid5, 5, 4096),
+                                         raid(Level::Raid10, 4, 4096)),
                          [](const auto& info) { return info.param.name; });
 
 using NullDeviceTest = test::ReactorFixture;

@@ -33,10 +33,11 @@ class Rig {
 
 class RamRig final : public Rig {
   public:
-    explicit RamRig(std::uint32_t block_size) : block_size_(block_size) {}
+    explicit RamRig(std::uint32_t block_size, std::uint64_t bytes = kBytes)
+        : block_size_(block_size), bytes_(bytes) {}
     Task<> start(block::ReactorContext /*context*/, std::string /*directory*/) override {
         device_ = std::move(
-            *backends::ram::RamDevice::create("d", {}, block_size_, kBytes / block_size_));
+            *backends::ram::RamDevice::create("d", {}, block_size_, bytes_ / block_size_));
         co_return;
     }
     block::Device& device() override { return *device_; }
@@ -44,6 +45,7 @@ class RamRig final : public Rig {
 
   private:
     std::uint32_t block_size_;
+    std::uint64_t bytes_;
     std::unique_ptr<block::Device> device_;
 };
 

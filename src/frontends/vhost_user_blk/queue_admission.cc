@@ -177,6 +177,12 @@ Queue::Admission Queue::translate(Slot& slot, const BlkRequest& request) {
     if (status == Status::Ok) {
         status = block::validate(slot, device_.geometry);
     }
+    if (type == BlkType::Discard && status == Status::Unsupported) {
+        // Giving up blocks is advice. It may have been offered before the path to the volume was
+        // up, which then turned out to have none.
+        REMORA_COVER("guest: a discard is done that the volume cannot do");
+        return finish(slot, BlkStatus::Ok, 1);
+    }
     if (status != Status::Ok) {
         slot.status = status;
         slot.submitted = reactor_.now();
