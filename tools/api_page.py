@@ -30,6 +30,9 @@ KINDS = {
     "AioVolume": ("aio", "file0", "--file /var/lib/remora/file0.img --size 10G"),
     "QosVolume": ("qos", "slow0", "--volume disk0 --kiops 10"),
     "EncryptedVolume": ("encrypted", "secret0", "--volume disk0 --key-file /etc/remora/secret0.key"),
+    "IntegrityVolume": ("integrity", "checked0", "--volume disk0"),
+    "RaidVolume": ("raid", "array0", "--level 1 --members disk0,disk1"),
+    "FaultInjection": ("fault", "slow-reads", "--volume disk0 --delay read --mean-us 5000"),
     "NvmeSubsystem": ("subsystem", "lab", "--nqn nqn.2026-11.example.remora:lab"),
     "NvmeController": ("controller", "lab/tcp", "--listen 127.0.0.1:4420"),
     "NvmeNamespace": ("namespace", "lab/disk0", "--volume disk0"),
@@ -56,6 +59,10 @@ OWN_COMMANDS = {
     "ListConditions": "remora conditions",
     "WatchResources": "remora watch",
     "ResetNvmeRemoteController": "remora reset array",
+    "ReplaceRaidMember": "remora replace-member array0 --member disk1 --with disk2 --wait",
+    "RemoveRaidMember": "remora remove-member array0 --member disk1",
+    "ScrubRaidVolume": "remora scrub raid array0 --wait",
+    "ScrubIntegrityVolume": "remora scrub integrity checked0 --wait",
     "RunBenchmark": "remora bench --volume disk0 --rw read --bs 4096 --qd 32 --time 5",
 }
 UPDATES = {
@@ -63,6 +70,9 @@ UPDATES = {
     "NullVolume": "remora resize null null0 --size 2G",
     "AioVolume": "remora resize aio file0 --size 20G",
     "QosVolume": "remora limit qos slow0 --kiops 20",
+    "RaidVolume": "remora apply -f site.yaml",
+    "IntegrityVolume": "remora apply -f site.yaml",
+    "FaultInjection": "remora apply -f site.yaml",
     "VirtioBlk": "remora limit virtio-blk vda --write-mbs 100",
 }
 # What a field of that name holds in an example.
@@ -75,10 +85,13 @@ VALUES = {
     "pattern": "PATTERN_READ", "policy": "PATH_POLICY_ROUND_ROBIN", "remote_controller": "nvmeRemoteControllers/array",
     "ana_state": "ANA_STATE_INACCESSIBLE", "host_function": 3, "port_id": 0, "virtual_function": 0,
     "physical_function": 1, "cipher": "ENCRYPTION_TYPE_AES_XTS_256", "target_name_ref": "scsi0",
+    "level": "RAID_LEVEL_1", "members": ["disk0", "disk1"], "member": "disk1", "replacement": "disk2",
+    "mean": "0.005s",
 }
 # Not required one by one, but without which an example would do nothing.
 WANTED = {"QosLimit": ["rw_iops_kiops"], "Limits": ["max"], "DetachVolumeRequest": ["host_function"],
           "NvmeControllerSpec": ["trtype", "fabrics_id"], "NvmePath": ["fabrics"],
+          "FaultInjection": ["delays"], "ReplaceRaidMemberRequest": ["replacement"],
           "FabricsEndpoint": ["traddr", "trsvcid", "adrfam"]}
 
 
@@ -155,7 +168,8 @@ def read_api() -> Api:
 
 
 def resource_of(call: Call) -> str:
-    name = re.sub(r"^(Create|Delete|Update|List|Get|Stats|Reset)", "", call.name)
+    name = re.sub(r"^(Create|Delete|Update|List|Get|Stats|Reset|Scrub|Replace|Remove)", "", call.name)
+    name = name.replace("RaidMember", "RaidVolume")
     for kind in KINDS:
         if name in (kind, kind + "s"):
             return kind
@@ -203,7 +217,7 @@ def example(api: Api, message: str, call: Call, depth: int = 0) -> dict:
             value = example(api, one.kind, call, depth + 1)
         else:
             continue
-        out[one.name] = [value] if one.repeated else value
+        out[one.name] = [value] if one.repeated and not isinstance(value, list) else value
     return out
 
 

@@ -27,6 +27,9 @@ void add_resource_commands(CLI::App& root, Action& action);
 /// attach, detach, status, bench.
 void add_daemon_commands(CLI::App& root, Action& action);
 
+/// scrub, replace-member, remove-member.
+void add_layer_commands(CLI::App& root, Action& action);
+
 /// inventory, volumes, conditions, watch, capabilities, reset.
 void add_overview_commands(CLI::App& root, Action& action);
 

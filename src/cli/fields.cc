@@ -151,6 +151,32 @@ std::string set_scalar(Message& holder, const Field& field, const std::string& t
     return "a field of the type " + std::string(field.cpp_type_name()) + " cannot be written here";
 }
 
+/// The message with nothing but this field of it.
+std::unique_ptr<Message> alone_in(const Message& holder, const Field& field) {
+    std::unique_ptr<Message> alone(holder.New());
+    alone->CopyFrom(holder);
+    std::vector<const Field*> others;
+    alone->GetReflection()->ListFields(*alone, &others);
+    for (const Field* other : others) {
+        if (other != &field) {
+            alone->GetReflection()->ClearField(alone.get(), other);
+        }
+    }
+    return alone;
+}
+
+/// Null when it is not set.
+ordered_json json_of(const Message& holder, const Field& field) {
+    pb::util::JsonPrintOptions options;
+    options.preserve_proto_field_names = true;
+    std::string text;
+    if (!pb::util::MessageToJsonString(*alone_in(holder, field), &text, options).ok()) {
+        return nullptr;
+    }
+    const ordered_json json = ordered_json::parse(text, nullptr, false);
+    return json.contains(field.name()) ? json.at(field.name()) : ordered_json();
+}
+
 /// A UUID has several spellings, of which the daemon keeps one.
 bool same_uuid(const ordered_json& one, const ordered_json& other) {
     if (!one.is_string() || !other.is_string()) {
@@ -171,7 +197,7 @@ void add_leaves(const Message& message, FieldPath& path, std::vector<FieldPath>&
         path.push_back(field);
         if (is_leaf(*field)) {
             leaves.push_back(path);
-        } else if (!field->is_repeated()) {
+        } else {
             add_leaves(message.GetReflection()->GetMessage(message, field), path, leaves);
         }
         path.pop_back();
@@ -184,8 +210,9 @@ std::string missing_within(const Message& message, const std::string& prefix) {
     for (int i = 0; i < type->field_count(); ++i) {
         const Field& field = *type->field(i);
         const bool required = has_behavior(field, google::api::REQUIRED);
-        const bool is_set = !field.is_repeated() && reflection->HasField(message, &field);
-        if (field.is_repeated() || (!is_set && !required)) {
+        const bool is_set = field.is_repeated() ? reflection->FieldSize(message, &field) > 0
+                                                : reflection->HasField(message, &field);
+        if (!is_set && !required) {
             continue;
         }
         if (is_leaf(field)) {
@@ -228,8 +255,27 @@ bool is_secret(const Field& field) {
 }
 
 bool is_leaf(const Field& field) {
-    return !field.is_repeated() &&
-           (field.cpp_type() != Field::CPPTYPE_MESSAGE || is_wrapper(field.message_type()));
+    return is_by_json(field) || field.cpp_type() != Field::CPPTYPE_MESSAGE ||
+           is_wrapper(field.message_type());
+}
+
+bool is_by_json(const Field& field) {
+    return field.is_repeated() || (field.message_type() != nullptr &&
+                                   field.message_type()->full_name() == "google.protobuf.Duration");
+}
+
+std::string set_from_json(Message& holder, const Field& field, const ordered_json& value) {
+    const std::unique_ptr<Message> read(holder.New());
+    ordered_json json;
+    json[field.name()] = value;
+    const auto done = pb::util::JsonStringToMessage(
+        json.dump(-1, ' ', false, ordered_json::error_handler_t::replace), read.get());
+    if (!done.ok()) {
+        return std::string(done.message());
+    }
+    holder.GetReflection()->ClearField(&holder, &field);
+    holder.MergeFrom(*read);
+    return "";
 }
 
 std::string set_from_text(Message& holder,
@@ -263,30 +309,17 @@ void copy_value(const Message& from, Message& to, const FieldPath& path) {
     const Field& field = *path.back();
     const auto* reflection = target.GetReflection();
     reflection->ClearField(&target, &field);
-    if (source == nullptr || !reflection->HasField(*source, &field)) {
-        return;
+    if (source != nullptr) {
+        target.MergeFrom(*alone_in(*source, field));  // no switch over the types
     }
-    if (field.cpp_type() == Field::CPPTYPE_MESSAGE) {
-        reflection->MutableMessage(&target, &field)
-            ->CopyFrom(reflection->GetMessage(*source, &field));
-        return;
-    }
-    // By way of a message that has nothing else: no switch over the types.
-    const std::unique_ptr<Message> alone(source->New());
-    alone->CopyFrom(*source);
-    std::vector<const Field*> others;
-    reflection->ListFields(*alone, &others);
-    for (const Field* other : others) {
-        if (other != &field) {
-            reflection->ClearField(alone.get(), other);
-        }
-    }
-    target.MergeFrom(*alone);
 }
 
 ordered_json value_of(const Message& root, const FieldPath& path) {
     const Message* holder = find_holder(root, path);
     const Field* field = path.back();
+    if (is_by_json(*field)) {
+        return holder == nullptr ? ordered_json() : json_of(*holder, *field);
+    }
     if (field->has_presence() &&
         (holder == nullptr || !holder->GetReflection()->HasField(*holder, field))) {
         return nullptr;

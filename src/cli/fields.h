@@ -2,8 +2,8 @@
 // Fields of a resource by their paths: read from words, compared, written. Pure; everything is
 // found through protobuf's descriptions, so that a new field needs no line here.
 //
-// A path ends at what has one value: a number, a string, an enumerator, or one of protobuf's
-// wrapped numbers (google.protobuf.Int32Value). Lists do not occur in what a user writes.
+// A path ends at what has one value: a number, a string, an enumerator, one of protobuf's wrapped
+// numbers (google.protobuf.Int32Value), a time ("0.005s"), or a list as a whole.
 #pragma once
 
 #include <string>
@@ -39,6 +39,11 @@ std::string set_from_text(Message& holder,
                           const Field& field,
                           const std::string& text,
                           bool quoted);
+
+/// Whether its value is written as proto3 JSON has it: a list, a time.
+bool is_by_json(const Field& field);
+/// As set_from_text(), for these.
+std::string set_from_json(Message& holder, const Field& field, const nlohmann::ordered_json& value);
 
 /// The message that the path's last field is in, made when it is not there.
 Message& holder_of(Message& root, const FieldPath& path);

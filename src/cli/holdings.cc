@@ -2,6 +2,7 @@
 #include "cli/holdings.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -25,16 +26,28 @@ const Field* reference_field(const google::protobuf::Descriptor& type) {
     return (spec == nullptr ? type : *spec->message_type()).FindFieldByName(kReference);
 }
 
-/// The volume it is on, as its user refers to it; "" when it is on none.
-std::string reference_of(const Message& resource) {
-    const Field* field = reference_field(*resource.GetDescriptor());
-    if (field == nullptr) {
-        return "";
+/// Lists of volumes that it is made of.
+constexpr std::array kReferenceLists{"members", "spares"};
+
+/// The volumes it is on, as its user refers to them.
+std::vector<std::string> references_of(const Message& resource) {
+    std::vector<std::string> out;
+    if (const Field* field = reference_field(*resource.GetDescriptor())) {
+        const Field* spec = spec_field(*resource.GetDescriptor());
+        const Message& holder =
+            spec == nullptr ? resource : resource.GetReflection()->GetMessage(resource, spec);
+        out.push_back(holder.GetReflection()->GetString(holder, field));
     }
-    const Field* spec = spec_field(*resource.GetDescriptor());
-    const Message& holder =
-        spec == nullptr ? resource : resource.GetReflection()->GetMessage(resource, spec);
-    return holder.GetReflection()->GetString(holder, field);
+    for (const char* list : kReferenceLists) {
+        const Field* field = resource.GetDescriptor()->FindFieldByName(list);
+        const bool words =
+            field != nullptr && field->is_repeated() && field->cpp_type() == Field::CPPTYPE_STRING;
+        const auto* reflection = resource.GetReflection();
+        for (int i = 0; words && i < reflection->FieldSize(resource, field); ++i) {
+            out.push_back(reflection->GetRepeatedString(resource, field, i));
+        }
+    }
+    return out;
 }
 
 /// One of those that a reference may lead to: what has a volume's counters and is no child.
@@ -80,7 +93,9 @@ bool is_remote(const Kind& kind) {
 std::pair<int, std::size_t> rank_of(const Item& item) {
     const Kind* kind = is_setting(*item.kind) ? find_kind(item.kind->setting_of) : item.kind;
     const auto index = static_cast<std::size_t>(kind - kinds().data());
-    const bool on_volume = reference_field(*item.message->GetDescriptor()) != nullptr;
+    const auto* type = item.message->GetDescriptor();
+    const bool on_volume =
+        reference_field(*type) != nullptr || type->FindFieldByName(kReferenceLists[0]) != nullptr;
     return {item.kind->uuid_is_name ? 2 : on_volume ? 1 : 0, index};
 }
 
@@ -179,12 +194,11 @@ bool needs(const Item& user, const Item& used) {
     if (is_setting(*user.kind)) {
         return used.kind->name == user.kind->setting_of && used.name == user.name;
     }
-    const std::string reference = reference_of(*user.message);
-    if (reference.empty()) {
-        return false;
-    }
-    return is_local_volume(*used.kind) ? leads_to_volume(reference, used)
-                                       : is_remote(*used.kind) && leads_to_remote(reference, used);
+    return std::ranges::any_of(references_of(*user.message), [&used](const std::string& reference) {
+        return is_local_volume(*used.kind)
+                   ? leads_to_volume(reference, used)
+                   : is_remote(*used.kind) && leads_to_remote(reference, used);
+    });
 }
 
 std::vector<std::size_t> creation_order(const std::vector<Item>& items) {

@@ -42,7 +42,8 @@ std::int32_t Values::number(std::string_view flag) const {
 std::span<const Kind> kinds() {
     static const std::vector<Kind> kAll = [] {
         std::vector<Kind> all;
-        for (const auto group : {volume_kinds(), service_kinds(), nvme_kinds(), disk_kinds()}) {
+        for (const auto group :
+             {volume_kinds(), service_kinds(), layer_kinds(), nvme_kinds(), disk_kinds()}) {
             all.insert(all.end(), group.begin(), group.end());
         }
         return all;

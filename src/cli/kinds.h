@@ -122,6 +122,7 @@ std::span<const Kind> kinds();
 /// The groups kinds() is made of, one file each.
 std::span<const Kind> volume_kinds();
 std::span<const Kind> service_kinds();
+std::span<const Kind> layer_kinds();
 std::span<const Kind> nvme_kinds();
 std::span<const Kind> disk_kinds();
 

@@ -119,6 +119,7 @@ std::unique_ptr<CLI::App> make_commands(Session& session, Action& action) {
     add_globals(*root, session);
     add_resource_commands(*root, action);
     add_daemon_commands(*root, action);
+    add_layer_commands(*root, action);
     add_overview_commands(*root, action);
     add_site_commands(*root, action);
     add_completion(*root, action);

@@ -6,6 +6,8 @@
 #include <map>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "cli/settings.h"
 #include "core/check.h"
 #include "core/units.h"
@@ -15,6 +17,7 @@ namespace remora::cli {
 namespace {
 
 namespace pb = google::protobuf;
+using nlohmann::ordered_json;
 using Type = YamlNode::Type;
 
 constexpr std::int64_t kDefaultBlockSize = 512;
@@ -34,6 +37,34 @@ std::string kind_choices() {
 }
 
 /// One file while it is read.
+/// What is within a list, for protobuf's own reader of JSON, which takes numbers as words, too.
+ordered_json json_of(const YamlNode& node) {
+    switch (node.type) {
+        case Type::Null:
+            break;
+        case Type::Scalar:
+            if (!node.quoted && (node.text == "true" || node.text == "false")) {
+                return node.text == "true";
+            }
+            return node.text;
+        case Type::List: {
+            ordered_json list = ordered_json::array();
+            for (const YamlNode& item : node.items) {
+                list.push_back(json_of(item));
+            }
+            return list;
+        }
+        case Type::Map: {
+            ordered_json map = ordered_json::object();
+            for (const YamlEntry& entry : node.entries) {
+                map[entry.key] = json_of(entry.value);
+            }
+            return map;
+        }
+    }
+    return nullptr;
+}
+
 class Reader {
   public:
     explicit Reader(std::string_view source) : source_(source) {}
@@ -236,8 +267,9 @@ class Reader {
 
     void read_field(const YamlNode& node, FieldPath& path, Declared& declared) const {
         const Field& field = *path.back();
-        if (field.is_repeated()) {
-            refuse(node, field.name() + " is a list, which cannot be declared");
+        if (is_by_json(field)) {
+            read_by_json(node, path, declared);
+            return;
         }
         if (const auto* choice = field.real_containing_oneof()) {
             check_choice(node, path, *choice, declared);
@@ -260,6 +292,19 @@ class Reader {
             set_from_text(holder_of(*declared.message, path), field, node.text, node.quoted);
         if (!wrong.empty()) {
             refuse(node, field.name() + ": " + (is_secret(field) ? "this will not do" : wrong));
+        }
+        declared.fields.push_back(path);
+    }
+
+    void read_by_json(const YamlNode& node, const FieldPath& path, Declared& declared) const {
+        const Field& field = *path.back();
+        if (field.is_repeated() && node.type != Type::List) {
+            refuse(node, field.name() + " is a list: write [a, b], or a line with - for each");
+        }
+        const std::string wrong =
+            set_from_json(holder_of(*declared.message, path), field, json_of(node));
+        if (!wrong.empty()) {
+            refuse(node, field.name() + ": " + wrong);
         }
         declared.fields.push_back(path);
     }

@@ -53,15 +53,86 @@ void assess_limits(const Context& context, std::vector<Assessment>& out) {
     }
 }
 
+/// Why a layer is not there, or that it is.
+api::Condition layer_ready(const Context& context, const std::string& volume) {
+    const auto unbuilt = context.unbuilt.find(volume);
+    return context.node.find_volume(volume) ? ready(true, "Available")
+           : unbuilt != context.unbuilt.end()
+               ? ready(false, unbuilt->second.reason, unbuilt->second.message)
+               : ready(false, "NotBuilt");
+}
+
 void assess_encrypted(const Context& context, std::vector<Assessment>& out) {
     for (const auto& [name, object] : context.model.table<opi::EncryptedVolume>()) {
         Assessment one = about(object);
         const std::string volume = node_volume_name<opi::EncryptedVolume>(name);
-        const auto unbuilt = context.unbuilt.find(volume);
-        one.ready = context.node.find_volume(volume) ? ready(true, "Available")
-                    : unbuilt != context.unbuilt.end()
-                        ? ready(false, unbuilt->second.reason, unbuilt->second.message)
-                        : ready(false, "NotBuilt");
+        one.ready = layer_ready(context, volume);
+        out.push_back(std::move(one));
+    }
+}
+
+/// An array's members that are not as they should be, in words.
+std::string member_troubles(const services::raid::RaidStatus& status) {
+    using services::raid::MemberState;
+    std::string text;
+    for (const services::raid::MemberStatus& member : status.members) {
+        if (member.state == MemberState::Active || member.state == MemberState::Spare) {
+            continue;
+        }
+        text += (text.empty() ? "" : "; ") + member.name + " is " +
+                std::string(services::raid::to_string(member.state)) +
+                (member.reason.empty() ? "" : ": " + member.reason);
+    }
+    return text;
+}
+
+void assess_raids(const Context& context, std::vector<Assessment>& out) {
+    using Health = services::raid::RaidStatus::Health;
+    for (const auto& [name, object] : context.model.table<api::RaidVolume>()) {
+        Assessment one = about(object);
+        const std::string volume = node_volume_name<api::RaidVolume>(name);
+        one.ready = layer_ready(context, volume);
+        if (const auto status = context.node.raid_status(volume)) {
+            const std::string troubles = member_troubles(*status);
+            if (status->health == Health::Failed) {
+                one.ready = ready(false, "TooFewMembers", troubles);
+            }
+            const bool whole = status->health == Health::Optimal;
+            const bool rebuilds = status->progress.kind == services::raid::Progress::Kind::Rebuild;
+            one.degraded = condition("Degraded", !whole,
+                                     whole      ? "AllMembersActive"
+                                     : rebuilds ? "Rebuilding"
+                                                : "MemberLost",
+                                     troubles);
+        }
+        out.push_back(std::move(one));
+    }
+}
+
+void assess_integrity(const Context& context, std::vector<Assessment>& out) {
+    for (const auto& [name, object] : context.model.table<api::IntegrityVolume>()) {
+        Assessment one = about(object);
+        const std::string volume = node_volume_name<api::IntegrityVolume>(name);
+        one.ready = layer_ready(context, volume);
+        if (const auto status = context.node.integrity_status(volume)) {
+            const bool bad = status->mismatches > 0;
+            one.degraded = condition("Degraded", bad, bad ? "ChecksumMismatch" : "NoMismatch",
+                                     bad ? std::to_string(status->mismatches) +
+                                               " blocks did not match; the first is " +
+                                               std::to_string(status->first_bad_lba.value_or(0))
+                                         : "");
+        }
+        out.push_back(std::move(one));
+    }
+}
+
+void assess_faults(const Context& context, std::vector<Assessment>& out) {
+    for (const auto& [name, object] : context.model.table<api::FaultInjection>()) {
+        Assessment one = about(object);
+        one.ready = context.node.find_volume(object.known.volume())
+                        ? ready(true, "Injected")
+                        : ready(false, "NoVolume",
+                                "the volume " + object.known.volume() + " is not there now");
         out.push_back(std::move(one));
     }
 }
@@ -217,7 +288,10 @@ std::vector<Assessment> assess_all(const Context& context) {
     assess_volumes<opi::NullVolume>(context, out);
     assess_volumes<opi::AioVolume>(context, out);
     assess_encrypted(context, out);
+    assess_integrity(context, out);
+    assess_raids(context, out);
     assess_limits(context, out);
+    assess_faults(context, out);
     assess_listeners(context, out);
     const RemoteStatuses remotes = ask_remotes(context);
     assess_remotes(context, remotes, out);

@@ -34,6 +34,9 @@ constexpr std::array kServices{
     "opi_api.storage.v1.NullVolumeService",
     "opi_api.storage.v1.NvmeRemoteControllerService",
     "opi_api.inventory.v1.InventoryService",
+    "remora.v1.FaultInjectionService",
+    "remora.v1.IntegrityService",
+    "remora.v1.RaidService",
     "remora.v1.RemoraService",
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/control_plane.h"
 
+#include <array>
 #include <utility>
 
 #include "core/log.h"
@@ -19,9 +20,11 @@ Task<core::Result<void>> ControlPlane::start() {
     }
     // Lower things first: what stands on a volume finds it there.
     co_await qos_volumes.rebuild();  // before anybody can use a volume
+    co_await fault_injections.rebuild();
     co_await volumes.rebuild();
     co_await remotes.rebuild();
-    co_await encrypted_volumes.rebuild();
+    const std::array<LayerKind*, 3> layers{&encrypted_volumes, &integrity_volumes, &raid_volumes};
+    co_await rebuild_layers(context_, layers);
     co_await referrals.rebuild();  // no listener tells without them
     Patience patience(context_.options.takeover_limit);
     co_await subsystems.rebuild(patience);

@@ -10,8 +10,11 @@
 #include "control/context.h"
 #include "control/disks.h"
 #include "control/encrypted_volumes.h"
+#include "control/fault_injections.h"
+#include "control/integrity_volumes.h"
 #include "control/overview.h"
 #include "control/qos_volumes.h"
+#include "control/raid_volumes.h"
 #include "control/reconciler.h"
 #include "control/referrals.h"
 #include "control/remotes.h"
@@ -65,11 +68,14 @@ class ControlPlane {
     VirtioBlks virtio_blks{context_, disks_};
     VirtioScsis virtio_scsis{context_};
     EncryptedVolumes encrypted_volumes{context_};
+    IntegrityVolumes integrity_volumes{context_};
+    RaidVolumes raid_volumes{context_};
+    FaultInjections fault_injections{context_};
     Attachments attachments{context_, disks_};
     Status status{context_, disks_, attachments};
 
   private:
-    Reconciler reconciler_{context_, disks_, subsystems, virtio_blks, attachments};
+    Reconciler reconciler_{context_, disks_, subsystems, virtio_blks, attachments, raid_volumes};
 };
 
 }  // namespace remora::control

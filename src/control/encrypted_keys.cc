@@ -76,8 +76,12 @@ Task<Result<node::VolumeInfo>> EncryptedVolumes::build(Encrypted object, Key key
     co_return built;
 }
 
-Task<Result<void>> EncryptedVolumes::build_stored(Encrypted object) {
-    const std::string volume = spoken_name(object.resource.name());
+std::vector<Layer> EncryptedVolumes::to_build() const {
+    return layers_of<Resource>(context_.model);
+}
+
+Task<Result<void>> EncryptedVolumes::build_stored(std::string volume) {
+    Encrypted object = stored_layer<Resource>(context_.model, volume);
     auto key = open_key(object);
     if (!key) {
         context_.unbuilt[volume] = {
@@ -101,12 +105,8 @@ Result<void> EncryptedVolumes::check_may_encrypt(const VolumeTarget& lower, cons
                                                     lower.volume +
                                                     " is encrypted already; use it as it is");
     }
-    if (auto own = check_not_of_attachment(context_, lower); !own) {
-        return own;
-    }
-    if (auto unused = check_unused(context_, lower.volume, lower.uuid); !unused) {
-        return fail(ErrorKind::FailedPrecondition,
-                    unused.error().message + "; the ciphertext has the volume for itself");
+    if (auto may = check_may_take(context_, "encrypted_volume.volume_name_ref", lower); !may) {
+        return may;
     }
     const auto* last = context_.model.key_verifier(lower.uuid.text());
     if (last != nullptr && !verifies(*last, key->bytes())) {
@@ -213,15 +213,6 @@ Task<Result<Empty>> EncryptedVolumes::forget_key(const api::ForgetVolumeKeyReque
         co_return std::unexpected(stored.error());
     }
     co_return Empty();
-}
-
-Task<> EncryptedVolumes::rebuild() {
-    for (const auto& [name, object] : context_.model.table<Resource>()) {
-        if (const auto built = co_await build_stored(object); !built) {
-            log::error("encrypted volume not rebuilt", log::kv("name", spoken_name(name)),
-                       log::kv("reason", context_.unbuilt[spoken_name(name)].message));
-        }
-    }
 }
 
 }  // namespace remora::control

@@ -2,7 +2,6 @@
 #include "control/encrypted_volumes.h"
 
 #include <algorithm>
-#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -24,10 +23,6 @@ const FieldRules kRules{{},
                         {},
                         "what is on the volume was encrypted that way; make another encrypted "
                         "volume and copy it over"};
-
-std::string spoken_name(const std::string& name) {
-    return node_volume_name<Resource>(name);
-}
 
 /// All that a request asks for but the key.
 Resource without_key(const Resource& asked) {
@@ -125,71 +120,20 @@ Task<Result<Empty>> EncryptedVolumes::remove(const opi::DeleteEncryptedVolumeReq
     if (auto complete = check_required(request); !complete) {
         co_return std::unexpected(complete.error());
     }
-    const auto first = lookup<Resource>(context_.model, request.name());
-    if (!first) {
-        if (first.error().kind == ErrorKind::NotFound && request.allow_missing()) {
-            co_return Empty();
-        }
-        co_return std::unexpected(first.error());
-    }
-    const Encrypted seen = **first;
-    const std::string name = seen.resource.name();
-    auto held =
-        co_await context_.lock({lock_key<Resource>(name), lock_of_volume(seen.known.volume())});
-    if (!held) {
-        co_return std::unexpected(held.error());
-    }
-    if (context_.model.find_same(seen) == nullptr) {
-        if (request.allow_missing()) {
-            co_return Empty();
-        }
-        co_return fail(ErrorKind::NotFound, spoken_name(name) + " was deleted meanwhile");
-    }
-    const std::string volume = spoken_name(name);
-    auto users = users_of_volume(context_.model, volume);
-    std::ranges::move(limits_of_volume(context_.model, volume), std::back_inserter(users));
-    if (!users.empty()) {
-        co_return fail(ErrorKind::FailedPrecondition, "the encrypted volume " + name +
-                                                          " is used by " + join_names(users) +
-                                                          "; delete that first");
-    }
-    const auto removed = co_await context_.node.delete_volume(volume);
-    if (!removed && removed.error().kind != ErrorKind::NotFound) {
-        co_return std::unexpected(removed.error());
-    }
-    const Encrypted before = *context_.model.find_same(seen);
-    Transaction transaction(context_.model);
-    transaction.erase<Resource>(name);
-    if (auto stored = transaction.commit(); !stored) {
-        if (removed) {
-            (void)co_await build_stored(before);
-        }
-        co_return std::unexpected(stored.error());
-    }
-    context_.unbuilt.erase(volume);
-    co_return Empty();
+    co_return co_await remove_layer<Resource>(context_, *this, request.name(),
+                                              request.allow_missing());
 }
 
 Task<Result<Resource>> EncryptedVolumes::update(const opi::UpdateEncryptedVolumeRequest& request) {
     if (auto complete = check_required(request); !complete) {
         co_return std::unexpected(complete.error());
     }
-    const auto first = lookup<Resource>(context_.model, request.encrypted_volume().name());
-    if (!first) {
-        co_return std::unexpected(first.error());
+    auto opened = co_await open_object<Resource>(context_, request.encrypted_volume().name(),
+                                                 volume_lock<Resource>);
+    if (!opened) {
+        co_return std::unexpected(opened.error());
     }
-    const Encrypted seen = **first;
-    auto held = co_await context_.lock(
-        {lock_key<Resource>(seen.resource.name()), lock_of_volume(seen.known.volume())});
-    if (!held) {
-        co_return std::unexpected(held.error());
-    }
-    const auto* found = context_.model.find_same(seen);
-    if (found == nullptr) {
-        co_return fail(ErrorKind::NotFound,
-                       spoken_name(seen.resource.name()) + " was deleted meanwhile");
-    }
-    Encrypted updated = *found;
+    Encrypted updated = opened->object;
     Resource patch = without_key(request.encrypted_volume());
     const auto target = resolve_volume(context_, patch.volume_name_ref());
     if (target && target->volume == updated.known.volume()) {
@@ -239,21 +183,7 @@ Task<Result<Resource>> EncryptedVolumes::get(const opi::GetEncryptedVolumeReques
 
 Task<Result<opi::StatsEncryptedVolumeResponse>> EncryptedVolumes::stats(
     const opi::StatsEncryptedVolumeRequest& request) {
-    if (auto complete = check_required(request); !complete) {
-        co_return std::unexpected(complete.error());
-    }
-    const auto found = lookup<Resource>(context_.model, request.name());
-    if (!found) {
-        co_return std::unexpected(found.error());
-    }
-    const auto counted =
-        co_await context_.node.volume_stats(spoken_name((*found)->resource.name()));
-    if (!counted) {
-        co_return std::unexpected(counted.error());
-    }
-    opi::StatsEncryptedVolumeResponse response;
-    *response.mutable_stats() = to_opi_stats(*counted);
-    co_return response;
+    co_return co_await layer_stats<Resource, opi::StatsEncryptedVolumeResponse>(context_, request);
 }
 
 }  // namespace remora::control

@@ -17,11 +17,11 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <google/protobuf/empty.pb.h>
 
-#include "control/context.h"
-#include "control/references.h"
+#include "control/layers.h"
 #include "services/crypto/xts_key.h"
 #include "storage/middleend_encryption.pb.h"
 
@@ -30,7 +30,7 @@ namespace remora::control {
 using google::protobuf::Empty;
 using reactor::Task;
 
-class EncryptedVolumes {
+class EncryptedVolumes final : public LayerKind {
   public:
     explicit EncryptedVolumes(Context& context) : context_(context) {}
 
@@ -46,9 +46,8 @@ class EncryptedVolumes {
         const opi::StatsEncryptedVolumeRequest& request);
     Task<core::Result<Empty>> forget_key(const api::ForgetVolumeKeyRequest& request);
 
-    /// Builds every stored one in the data plane, over what is there by then. What cannot be built
-    /// is logged and noted in the context.
-    Task<> rebuild();
+    [[nodiscard]] std::vector<Layer> to_build() const override;
+    Task<core::Result<void>> build_stored(std::string volume) override;
 
   private:
     using Encrypted = Object<opi::EncryptedVolume>;
@@ -67,8 +66,6 @@ class EncryptedVolumes {
     core::Result<state::SealedSecret> seal_key(const std::string& name, const Key& key);
     core::Result<Key> open_key(const Encrypted& object);
     Task<core::Result<node::VolumeInfo>> build(Encrypted object, Key key);
-    /// With the key of the store. Notes why, when it cannot be.
-    Task<core::Result<void>> build_stored(Encrypted object);
 
     Context& context_;
 };

@@ -108,6 +108,7 @@ core::Result<std::unique_ptr<GrpcServer>> GrpcServer::start(const std::string& a
     add_virtio_scsi_service(parts->dispatcher, parts->services);
     add_encryption_service(parts->dispatcher, parts->services);
     add_qos_service(parts->dispatcher, parts->services);
+    add_own_services(parts->dispatcher, parts->services);
     add_inventory_service(parts->dispatcher, parts->services, machine);
     add_remora_service(parts->dispatcher, parts->services);
 

@@ -75,6 +75,15 @@ Result<void> Model::load() {
             case Kind::EncryptedVolume:
                 loaded = load_one<opi::EncryptedVolume>(stored);
                 break;
+            case Kind::RaidVolume:
+                loaded = load_one<api::RaidVolume>(stored);
+                break;
+            case Kind::IntegrityVolume:
+                loaded = load_one<api::IntegrityVolume>(stored);
+                break;
+            case Kind::FaultInjection:
+                loaded = load_one<api::FaultInjection>(stored);
+                break;
             case Kind::KeyVerifier:
                 loaded = load_key_verifier(stored);
                 break;

@@ -15,6 +15,9 @@
 #include "control/store.h"
 #include "core/result.h"
 #include "remora/state/v1/state.pb.h"
+#include "remora/v1/fault.pb.h"
+#include "remora/v1/integrity.pb.h"
+#include "remora/v1/raid.pb.h"
 #include "remora/v1/remora.pb.h"
 #include "storage/backend_aio.pb.h"
 #include "storage/backend_malloc.pb.h"
@@ -73,6 +76,10 @@ REMORA_KIND(
 REMORA_KIND(opi::QosVolume, QosVolume, "QoS volume", "volumes", "qosVolumes");
 REMORA_KIND(
     opi::EncryptedVolume, EncryptedVolume, "encrypted volume", "volumes", "encryptedVolumes");
+REMORA_KIND(api::RaidVolume, RaidVolume, "RAID volume", "volumes", "raidVolumes");
+REMORA_KIND(
+    api::IntegrityVolume, IntegrityVolume, "integrity volume", "volumes", "integrityVolumes");
+REMORA_KIND(api::FaultInjection, FaultInjection, "fault injection", "faultInjections", "");
 #undef REMORA_KIND
 
 /// Told of each change once it is durable, in the order of the changes.
@@ -181,7 +188,10 @@ class Model {
                Table<api::Attachment>,
                Table<api::DiscoveryReferral>,
                Table<opi::QosVolume>,
-               Table<opi::EncryptedVolume>>
+               Table<opi::EncryptedVolume>,
+               Table<api::RaidVolume>,
+               Table<api::IntegrityVolume>,
+               Table<api::FaultInjection>>
         tables_;
     std::map<std::string, state::KeyVerifier> key_verifiers_;  // by the volume's UUID
 };

@@ -64,11 +64,10 @@ Result<void> check_may_show(const Context& context,
         return fail(ErrorKind::FailedPrecondition,
                     "the volume " + reference + " is the local host's disk " + join_names(disks));
     }
-    if (const auto* encrypted = encrypted_on(context.model, target.volume)) {
+    if (const std::string layer = layer_on(context.model, target.volume); !layer.empty()) {
         return fail(ErrorKind::FailedPrecondition,
-                    "the volume " + reference + " holds the ciphertext of " +
-                        node_volume_name<opi::EncryptedVolume>(encrypted->resource.name()) +
-                        ", which has it for itself; show that one");
+                    "the volume " + reference + " is what " + layer +
+                        " is made of, which has it for itself; show that one");
     }
     if (context.overwritten.contains(target.volume)) {
         return fail(ErrorKind::FailedPrecondition,

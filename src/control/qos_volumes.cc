@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/qos_volumes.h"
 
+#include "control/opened.h"
 #include "control/references.h"
 #include "control/validate_qos.h"
 #include "core/log.h"
@@ -104,26 +105,15 @@ Task<Result<Empty>> QosVolumes::remove(const opi::DeleteQosVolumeRequest& reques
     if (auto complete = check_required(request); !complete) {
         co_return std::unexpected(complete.error());
     }
-    const auto first = lookup<Qos>(context_.model, request.name());
-    if (!first) {
-        if (first.error().kind == ErrorKind::NotFound && request.allow_missing()) {
+    auto opened = co_await open_object<Qos>(context_, request.name(), volume_lock<Qos>);
+    if (!opened) {
+        if (opened.error().kind == ErrorKind::NotFound && request.allow_missing()) {
             co_return Empty();
         }
-        co_return std::unexpected(first.error());
+        co_return std::unexpected(opened.error());
     }
-    const Object<Qos> seen = **first;
-    const std::string name = seen.resource.name();
-    auto held = co_await context_.lock({lock_key<Qos>(name), lock_of_volume(seen.known.volume())});
-    if (!held) {
-        co_return std::unexpected(held.error());
-    }
-    if (context_.model.find_same(seen) == nullptr) {
-        if (request.allow_missing()) {
-            co_return Empty();
-        }
-        co_return fail(ErrorKind::NotFound, spoken_name(name) + " was deleted meanwhile");
-    }
-    if (const auto users = users_of_alias(context_.model, seen); !users.empty()) {
+    const std::string name = opened->object.resource.name();
+    if (const auto users = users_of_alias(context_.model, opened->object); !users.empty()) {
         co_return fail(ErrorKind::FailedPrecondition, spoken_name(name) + " is the name by which " +
                                                           join_names(users) +
                                                           " uses its volume; delete that first");
@@ -133,7 +123,7 @@ Task<Result<Empty>> QosVolumes::remove(const opi::DeleteQosVolumeRequest& reques
     if (auto stored = transaction.commit(); !stored) {
         co_return std::unexpected(stored.error());
     }
-    co_await context_.node.set_volume_rates(seen.known.volume(), {});
+    co_await context_.node.set_volume_rates(opened->object.known.volume(), {});
     co_return Empty();
 }
 
@@ -141,21 +131,12 @@ Task<Result<Qos>> QosVolumes::update(const opi::UpdateQosVolumeRequest& request)
     if (auto complete = check_required(request); !complete) {
         co_return std::unexpected(complete.error());
     }
-    const auto first = lookup<Qos>(context_.model, request.qos_volume().name());
-    if (!first) {
-        co_return std::unexpected(first.error());
+    auto opened =
+        co_await open_object<Qos>(context_, request.qos_volume().name(), no_more_locks<Qos>);
+    if (!opened) {
+        co_return std::unexpected(opened.error());
     }
-    const Object<Qos> seen = **first;
-    auto held = co_await context_.lock({lock_key<Qos>(seen.resource.name())});
-    if (!held) {
-        co_return std::unexpected(held.error());
-    }
-    const auto* found = context_.model.find_same(seen);
-    if (found == nullptr) {
-        co_return fail(ErrorKind::NotFound,
-                       spoken_name(seen.resource.name()) + " was deleted meanwhile");
-    }
-    Object<Qos> updated = *found;
+    Object<Qos> updated = opened->object;
     Qos patch = request.qos_volume();
     const auto target = resolve_volume(context_, patch.volume_name_ref());
     if (target && target->volume == updated.known.volume()) {

@@ -96,6 +96,7 @@ void Reconciler::start() {
 
 Task<> Reconciler::run(Reconciler* self) {
     while (!self->gate_.closed()) {
+        self->raid_volumes_.settle();
         const bool lost = !self->context_.host.trouble().empty() ||
                           self->context_.host.generation() != self->seen_generation_;
         if (!self->settled_ || lost || std::exchange(self->context_.unfinished, false)) {

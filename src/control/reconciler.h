@@ -10,6 +10,7 @@
 #include "control/context.h"
 #include "control/disks.h"
 #include "control/plan.h"
+#include "control/raid_volumes.h"
 #include "control/subsystems.h"
 #include "control/virtio_blks.h"
 #include "reactor/gate.h"
@@ -23,12 +24,14 @@ class Reconciler {
                Disks& disks,
                Subsystems& subsystems,
                VirtioBlks& virtio_blks,
-               Attachments& attachments)
+               Attachments& attachments,
+               RaidVolumes& raid_volumes)
         : context_(context),
           disks_(disks),
           subsystems_(subsystems),
           virtio_blks_(virtio_blks),
-          attachments_(attachments) {}
+          attachments_(attachments),
+          raid_volumes_(raid_volumes) {}
 
     /// One look and what follows from it; true when the host is as it should be.
     Task<bool> once();
@@ -47,6 +50,7 @@ class Reconciler {
     Subsystems& subsystems_;
     VirtioBlks& virtio_blks_;
     Attachments& attachments_;
+    RaidVolumes& raid_volumes_;
     reactor::Gate gate_;
     reactor::Signal stop_signal_;
     bool settled_ = false;

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 
 #include "control/child_calls.h"
+#include "control/layers.h"
 
 namespace remora::control {
 
@@ -40,16 +42,12 @@ void add_by_uuid(const Model& model, const core::Uuid& uuid, std::vector<Candida
     }
 }
 
-/// Its resource has no place for one.
-void add_encrypted_by_uuid(const Model& model,
-                           const core::Uuid& uuid,
-                           std::vector<Candidate>& found) {
-    for (const auto& [name, object] : model.table<opi::EncryptedVolume>()) {
-        if (core::Uuid::parse(object.known.encryption().uuid()) == uuid) {
-            const std::string volume = node_volume_name<opi::EncryptedVolume>(name);
-            found.push_back({volume, lock_key<opi::EncryptedVolume>(name), volume});
+void add_layers_by_uuid(const Model& model, const core::Uuid& uuid, std::vector<Candidate>& found) {
+    for_each_layer(model, [&](const Layer& layer) {
+        if (core::Uuid::parse(layer.uuid) == uuid) {
+            found.push_back({layer.volume, layer.lock, layer.volume});
         }
-    }
+    });
 }
 
 std::string remote_lock(const std::string& id) {
@@ -106,7 +104,7 @@ std::vector<Candidate> candidates(const Context& context, const std::string& ref
         add_by_uuid<opi::MallocVolume>(model, *uuid, found);
         add_by_uuid<opi::NullVolume>(model, *uuid, found);
         add_by_uuid<opi::AioVolume>(model, *uuid, found);
-        add_encrypted_by_uuid(model, *uuid, found);
+        add_layers_by_uuid(model, *uuid, found);
         add_remote_by_uuid(context, *uuid, found);
         if (!found.empty()) {
             return found;
@@ -131,6 +129,12 @@ std::vector<Candidate> candidates(const Context& context, const std::string& ref
     }
     if (is(KindTraits<opi::EncryptedVolume>::kCollection)) {
         add_by_name<opi::EncryptedVolume>(model, id, found);
+    }
+    if (is(KindTraits<api::RaidVolume>::kCollection)) {
+        add_by_name<api::RaidVolume>(model, id, found);
+    }
+    if (is(KindTraits<api::IntegrityVolume>::kCollection)) {
+        add_by_name<api::IntegrityVolume>(model, id, found);
     }
     if (is(KindTraits<opi::QosVolume>::kCollection)) {
         add_by_alias(model, id, found);
@@ -177,6 +181,12 @@ std::string lock_of_volume(const std::string& volume) {
     }
     if (is(KindTraits<opi::EncryptedVolume>::kCollection)) {
         return lock_key<opi::EncryptedVolume>("volumes/" + id);
+    }
+    if (is(KindTraits<api::RaidVolume>::kCollection)) {
+        return lock_key<api::RaidVolume>("volumes/" + id);
+    }
+    if (is(KindTraits<api::IntegrityVolume>::kCollection)) {
+        return lock_key<api::IntegrityVolume>("volumes/" + id);
     }
     const auto parts = split_remote_volume(volume);
     return remote_lock(parts ? parts->first : volume);
@@ -233,28 +243,35 @@ std::string spoken_name(const Object<opi::VirtioBlk>& disk) {
                : disk.known.attachment();
 }
 
-std::string spoken_name(const Object<opi::EncryptedVolume>& volume) {
-    return node_volume_name<opi::EncryptedVolume>(volume.resource.name());
+bool stands_on(const Layer& layer, const std::string& volume) {
+    return std::ranges::any_of(
+        layer.lowers, [&volume](const Layer::Lower& lower) { return lower.volume == volume; });
 }
 
 }  // namespace
 
-const Object<opi::EncryptedVolume>* encrypted_on(const Model& model, const std::string& volume) {
-    for (const auto& [name, object] : model.table<opi::EncryptedVolume>()) {
-        if (object.known.volume() == volume) {
-            return &object;
+std::string layer_on(const Model& model, const std::string& volume) {
+    std::string found;
+    for_each_layer(model, [&](const Layer& layer) {
+        if (stands_on(layer, volume)) {
+            found = layer.volume;
         }
-    }
-    return nullptr;
+    });
+    return found;
 }
 
 std::string volume_below(const Model& model, const std::string& volume) {
-    for (const auto& [name, object] : model.table<opi::EncryptedVolume>()) {
-        if (spoken_name(object) == volume) {
-            return object.known.volume();
-        }
+    std::string below = volume;
+    std::string from;
+    while (below != from) {
+        from = below;
+        for_each_layer(model, [&](const Layer& layer) {
+            if (layer.volume == from && layer.lowers.size() == 1) {
+                below = layer.lowers.front().volume;
+            }
+        });
     }
-    return volume;
+    return below;
 }
 
 std::vector<std::string> disks_on_volume(const Model& model, const std::string& volume) {
@@ -272,6 +289,16 @@ std::vector<std::string> limits_of_volume(const Model& model, const std::string&
     for (const auto& [name, object] : model.table<opi::QosVolume>()) {
         if (object.known.volume() == volume) {
             names.push_back("qosVolumes/" + std::string(last_segment(name)));
+        }
+    }
+    return names;
+}
+
+std::vector<std::string> faults_of_volume(const Model& model, const std::string& volume) {
+    std::vector<std::string> names;
+    for (const auto& [name, object] : model.table<api::FaultInjection>()) {
+        if (object.known.volume() == volume) {
+            names.push_back(name);
         }
     }
     return names;
@@ -299,7 +326,29 @@ std::vector<std::string> users_of_alias(const Model& model, const Object<opi::Qo
     }
     for (const auto& [name, object] : model.table<opi::EncryptedVolume>()) {
         if (by_alias(object.resource.volume_name_ref(), object.known.volume())) {
-            names.push_back(spoken_name(object));
+            names.push_back(layer_of(object).volume);
+        }
+    }
+    for (const auto& [name, object] : model.table<api::IntegrityVolume>()) {
+        const Layer layer = layer_of(object);
+        if (by_alias(object.resource.volume_name_ref(), layer.lowers.front().volume)) {
+            names.push_back(layer.volume);
+        }
+    }
+    for (const auto& [name, object] : model.table<api::RaidVolume>()) {
+        const Layer layer = layer_of(object);
+        const auto named = [&](const std::string& reference) {
+            return by_alias(reference, qos.known.volume());
+        };
+        if (stands_on(layer, qos.known.volume()) &&
+            (std::ranges::any_of(object.resource.members(), named) ||
+             std::ranges::any_of(object.resource.spares(), named))) {
+            names.push_back(layer.volume);
+        }
+    }
+    for (const auto& [name, object] : model.table<api::FaultInjection>()) {
+        if (by_alias(object.resource.volume_name_ref(), object.known.volume())) {
+            names.push_back(name);
         }
     }
     return names;
@@ -312,9 +361,16 @@ std::vector<std::string> users_of_volume(const Model& model, const std::string& 
             names.push_back(name);
         }
     }
-    if (const auto* encrypted = encrypted_on(model, volume)) {
-        names.push_back(spoken_name(*encrypted));
+    if (std::string layer = layer_on(model, volume); !layer.empty()) {
+        names.push_back(std::move(layer));
     }
+    return names;
+}
+
+std::vector<std::string> in_the_way_of_deletion(const Model& model, const std::string& volume) {
+    std::vector<std::string> names = users_of_volume(model, volume);
+    std::ranges::move(limits_of_volume(model, volume), std::back_inserter(names));
+    std::ranges::move(faults_of_volume(model, volume), std::back_inserter(names));
     return names;
 }
 
@@ -329,12 +385,13 @@ core::Result<void> check_unused(const Context& context,
             users.push_back(spoken_name(object));
         }
     }
-    for (const auto& [name, object] : context.model.table<opi::EncryptedVolume>()) {
-        const auto below = core::Uuid::parse(object.known.encryption().lower_uuid());
-        if (object.known.volume() != volume && !uuid.is_nil() && below == uuid) {
-            users.push_back(spoken_name(object));
+    for_each_layer(context.model, [&](const Layer& layer) {
+        for (const Layer::Lower& lower : layer.lowers) {
+            if (lower.volume != volume && !uuid.is_nil() && core::Uuid::parse(lower.uuid) == uuid) {
+                users.push_back(layer.volume);
+            }
         }
-    }
+    });
     if (context.overwritten.contains(volume)) {
         users.emplace_back("a benchmark that overwrites it");
     }
@@ -373,9 +430,15 @@ std::vector<std::string> users_of_remote(const Model& model, const std::string& 
             names.push_back(name);
         }
     }
-    for (const auto& [name, object] : model.table<opi::EncryptedVolume>()) {
+    for_each_layer(model, [&](const Layer& layer) {
+        if (std::ranges::any_of(layer.lowers,
+                                [&](const auto& lower) { return of_remote(lower.volume); })) {
+            names.push_back(layer.volume);
+        }
+    });
+    for (const auto& [name, object] : model.table<api::FaultInjection>()) {
         if (of_remote(object.known.volume())) {
-            names.push_back(spoken_name(object));
+            names.push_back(name);
         }
     }
     for (const auto& [name, object] : model.table<opi::QosVolume>()) {

@@ -38,17 +38,22 @@ std::vector<std::string> limits_of_volume(const Model& model, const std::string&
 /// Names of what was made on a volume by the name of the QoS volume that limits it.
 std::vector<std::string> users_of_alias(const Model& model, const Object<opi::QosVolume>& qos);
 
-/// The encrypted volume whose ciphertext the data plane's volume holds; null when there is none.
-const Object<opi::EncryptedVolume>* encrypted_on(const Model& model, const std::string& volume);
-/// The data plane's volume below an encrypted one; any other volume itself.
+/// Names of the fault injections that the data plane's volume suffers from.
+std::vector<std::string> faults_of_volume(const Model& model, const std::string& volume);
+
+/// The volume that is made of the data plane's volume (control/layers.h); empty: none is.
+std::string layer_on(const Model& model, const std::string& volume);
+/// What a volume made of one other stands on, all the way down; any other volume itself.
 std::string volume_below(const Model& model, const std::string& volume);
 
-/// Names of what is on the data plane's volume: namespaces, virtio-blk devices, an encrypted
-/// volume.
+/// Names of what is on the data plane's volume: namespaces, virtio-blk devices, the volume that is
+/// made of it.
 std::vector<std::string> users_of_volume(const Model& model, const std::string& volume);
-/// Refuses another disk beside what uses the volume already: all that is on it, a disk or
-/// encryption on the same UUID (a remote volume reached through another controller), a benchmark
-/// that writes.
+/// Those, and the limits and fault injections: all that has to be deleted first.
+std::vector<std::string> in_the_way_of_deletion(const Model& model, const std::string& volume);
+/// Refuses another disk beside what uses the volume already: all that is on it, a disk or another
+/// volume on the same UUID (a remote volume reached through another controller), a benchmark that
+/// writes.
 core::Result<void> check_unused(const Context& context,
                                 const std::string& volume,
                                 const core::Uuid& uuid);

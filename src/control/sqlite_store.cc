@@ -34,7 +34,8 @@ constexpr std::array kKinds{
     Kind::NvmeSubsystem,        Kind::NvmeController,    Kind::NvmeNamespace,
     Kind::NvmeRemoteController, Kind::NvmePath,          Kind::VirtioBlk,
     Kind::Attachment,           Kind::DiscoveryReferral, Kind::QosVolume,
-    Kind::EncryptedVolume,      Kind::KeyVerifier,       Kind::Identity,
+    Kind::EncryptedVolume,      Kind::RaidVolume,        Kind::IntegrityVolume,
+    Kind::FaultInjection,       Kind::KeyVerifier,       Kind::Identity,
 };
 
 std::optional<Kind> kind_of(std::string_view text) {
@@ -76,6 +77,12 @@ std::string_view store_text(Kind kind) noexcept {
             return "qos_volume";
         case Kind::EncryptedVolume:
             return "encrypted_volume";
+        case Kind::RaidVolume:
+            return "raid_volume";
+        case Kind::IntegrityVolume:
+            return "integrity_volume";
+        case Kind::FaultInjection:
+            return "fault_injection";
         case Kind::KeyVerifier:
             return "key_verifier";
         case Kind::Identity:

@@ -29,6 +29,9 @@ enum class Kind {
     DiscoveryReferral,
     QosVolume,
     EncryptedVolume,
+    RaidVolume,
+    IntegrityVolume,
+    FaultInjection,
     KeyVerifier,  ///< Not a resource: by a volume's UUID, of the last key that it had.
     Identity,     ///< Not a resource: who this machine is as an NVMe host.
 };

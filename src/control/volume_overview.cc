@@ -5,6 +5,7 @@
 #include <map>
 #include <type_traits>
 
+#include "control/layers.h"
 #include "control/overview.h"
 #include "control/references.h"
 #include "control/remotes.h"
@@ -35,6 +36,9 @@ void describe(const Context& context, const std::string& volume, api::VolumeOver
     for (const std::string& name : users_of_volume(context.model, volume)) {
         out.add_used_by(name);
     }
+    for (const std::string& name : faults_of_volume(context.model, volume)) {
+        out.add_disturbed_by(name);
+    }
     out.add_chain(volume);
 }
 
@@ -57,33 +61,43 @@ void add_own(const Context& context, const char* kind, Volumes& out) {
     }
 }
 
-/// After all others: its chain goes on with that of the volume below.
-void add_encrypted(const Context& context, Volumes& out) {
-    for (const auto& [name, object] : context.model.table<opi::EncryptedVolume>()) {
-        const std::string volume = node_volume_name<opi::EncryptedVolume>(name);
-        const auto below = out.find(object.known.volume());
-        const auto describe_below = below == out.end() ? nullptr : below->second;
-        out[volume] = [&context, &known = object.known, volume,
-                       describe_below](api::VolumeOverview& one) {
-            one.set_kind("encrypted");
-            describe(context, volume, one);
-            api::VolumeOverview lower;
-            if (describe_below != nullptr) {
-                describe_below(lower);
-            }
-            if (!one.ready()) {
-                const auto unbuilt = context.unbuilt.find(volume);
-                one.set_uuid(known.encryption().uuid());
-                one.set_reason(unbuilt == context.unbuilt.end() ? "it could not be built"
-                                                                : unbuilt->second.message);
-            } else if (!lower.ready()) {
-                one.set_ready(false);
-                one.set_reason(lower.reason());
-            }
-            if (lower.chain().empty()) {
-                one.add_chain(known.volume());
-            }
-            one.mutable_chain()->MergeFrom(lower.chain());
+/// One that is made of others: its chain goes on with those of the volumes below.
+void describe_layer(const Context& context,
+                    const char* kind,
+                    const Layer& layer,
+                    const Volumes& all,
+                    api::VolumeOverview& one) {
+    one.set_kind(kind);
+    describe(context, layer.volume, one);
+    if (!one.ready()) {
+        const auto unbuilt = context.unbuilt.find(layer.volume);
+        one.set_uuid(layer.uuid);
+        one.set_reason(unbuilt == context.unbuilt.end() ? "it could not be built"
+                                                        : unbuilt->second.message);
+    }
+    for (const Layer::Lower& lower : layer.lowers) {
+        api::VolumeOverview below;
+        if (const auto found = all.find(lower.volume); found != all.end()) {
+            found->second(below);
+        }
+        // An array may do without one of several.
+        if (one.ready() && !below.ready() && layer.lowers.size() == 1) {
+            one.set_ready(false);
+            one.set_reason(below.reason());
+        }
+        if (below.chain().empty()) {
+            one.add_chain(lower.volume);
+        }
+        one.mutable_chain()->MergeFrom(below.chain());
+    }
+}
+
+template <typename M>
+void add_layers(const Context& context, const char* kind, Volumes& out) {
+    for (const auto& [name, object] : context.model.table<M>()) {
+        const Layer layer = layer_of(object);
+        out[layer.volume] = [&context, kind, layer, &out](api::VolumeOverview& one) {
+            describe_layer(context, kind, layer, out, one);
         };
     }
 }
@@ -125,7 +139,9 @@ Task<Result<api::ListVolumesResponse>> Overview::volumes(const api::ListVolumesR
     add_own<opi::NullVolume>(context_, "null", all);
     add_own<opi::AioVolume>(context_, "aio", all);
     add_remote(context_, all);
-    add_encrypted(context_, all);
+    add_layers<opi::EncryptedVolume>(context_, "encrypted", all);
+    add_layers<api::IntegrityVolume>(context_, "integrity", all);
+    add_layers<api::RaidVolume>(context_, "raid", all);
     api::ListVolumesResponse out;
     for (auto at = all.upper_bound(page->after); at != all.end(); ++at) {
         if (static_cast<std::size_t>(out.volumes_size()) == page->size) {

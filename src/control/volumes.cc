@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/volumes.h"
 
-#include <algorithm>
-#include <iterator>
 #include <type_traits>
 #include <utility>
 
@@ -179,9 +177,7 @@ Task<Result<Empty>> Volumes::remove(const std::string& raw_name, bool allow_miss
         co_return fail(ErrorKind::NotFound, name + " was deleted meanwhile");
     }
     const std::string volume = node_volume_name<M>(name);
-    auto users = users_of_volume(context_.model, volume);
-    std::ranges::move(limits_of_volume(context_.model, volume), std::back_inserter(users));
-    if (!users.empty()) {
+    if (const auto users = in_the_way_of_deletion(context_.model, volume); !users.empty()) {
         co_return fail(ErrorKind::FailedPrecondition,
                        "the " + std::string(KindTraits<M>::kNoun) + " " + name + " is used by " +
                            join_names(users) + "; delete that first");

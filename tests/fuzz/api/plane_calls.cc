@@ -160,9 +160,35 @@ std::vector<PlaneCall> other_calls() {
     };
 }
 
+std::vector<PlaneCall> layer_calls() {
+    return {
+        of(&ControlPlane::raid_volumes, &control::RaidVolumes::create),
+        of(&ControlPlane::raid_volumes, &control::RaidVolumes::remove),
+        of(&ControlPlane::raid_volumes, &control::RaidVolumes::update),
+        of(&ControlPlane::raid_volumes, &control::RaidVolumes::list),
+        of(&ControlPlane::raid_volumes, &control::RaidVolumes::get),
+        of(&ControlPlane::raid_volumes, &control::RaidVolumes::stats),
+        of(&ControlPlane::raid_volumes, &control::RaidVolumes::replace_member),
+        of(&ControlPlane::raid_volumes, &control::RaidVolumes::remove_member),
+        of(&ControlPlane::raid_volumes, &control::RaidVolumes::scrub),
+        of(&ControlPlane::integrity_volumes, &control::IntegrityVolumes::create),
+        of(&ControlPlane::integrity_volumes, &control::IntegrityVolumes::remove),
+        of(&ControlPlane::integrity_volumes, &control::IntegrityVolumes::update),
+        of(&ControlPlane::integrity_volumes, &control::IntegrityVolumes::list),
+        of(&ControlPlane::integrity_volumes, &control::IntegrityVolumes::get),
+        of(&ControlPlane::integrity_volumes, &control::IntegrityVolumes::stats),
+        of(&ControlPlane::integrity_volumes, &control::IntegrityVolumes::scrub),
+        of(&ControlPlane::fault_injections, &control::FaultInjections::create),
+        of(&ControlPlane::fault_injections, &control::FaultInjections::remove),
+        of(&ControlPlane::fault_injections, &control::FaultInjections::update),
+        of(&ControlPlane::fault_injections, &control::FaultInjections::list),
+        of(&ControlPlane::fault_injections, &control::FaultInjections::get),
+    };
+}
+
 std::vector<PlaneCall> all_calls() {
     std::vector<PlaneCall> all = backend_calls();
-    for (auto& more : {frontend_calls(), other_calls()}) {
+    for (auto& more : {frontend_calls(), layer_calls(), other_calls()}) {
         all.insert(all.end(), more.begin(), more.end());
     }
     return all;

@@ -161,6 +161,10 @@ void set_scalar(Message& at, const FieldDescriptor& field, Input& input) {
         reflection.SetInt64(&at, &field, number_of(input));
     } else if (type == FieldDescriptor::CPPTYPE_UINT32) {
         reflection.SetUInt32(&at, &field, static_cast<std::uint32_t>(number_of(input)));
+    } else if (type == FieldDescriptor::CPPTYPE_UINT64) {
+        reflection.SetUInt64(&at, &field, static_cast<std::uint64_t>(number_of(input)));
+    } else if (type == FieldDescriptor::CPPTYPE_DOUBLE) {
+        reflection.SetDouble(&at, &field, static_cast<double>(number_of(input)) / 64);
     }
 }
 
@@ -179,9 +183,15 @@ void edit(Message& message, Input& input) {
         if (byte >= 0xe0) {
             return reflection.ClearField(at, &field);
         }
+        if (field.is_repeated() && field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+            at = reflection.AddMessage(at, &field);
+            continue;
+        }
         if (field.is_repeated()) {
             if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING) {
                 reflection.AddString(at, &field, text_of(input));
+            } else if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM) {
+                reflection.AddEnumValue(at, &field, input.u8() % 8);
             }
             return;
         }

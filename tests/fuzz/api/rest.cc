@@ -20,6 +20,9 @@
 
 #include "core/check.h"
 #include "inventory/inventory.pb.h"
+#include "remora/v1/fault.pb.h"
+#include "remora/v1/integrity.pb.h"
+#include "remora/v1/raid.pb.h"
 #include "remora/v1/remora.pb.h"
 #include "rest/head.h"
 #include "rest/json_input.h"
@@ -54,11 +57,12 @@ const std::vector<const MethodDescriptor*>& methods() {
     static const std::vector<const MethodDescriptor*> all = [] {
         for (const auto* used :
              {opi_api::inventory::v1::Inventory::descriptor(), remora::v1::Attachment::descriptor(),
-              opi::AioVolume::descriptor(), opi::MallocVolume::descriptor(),
-              opi::NullVolume::descriptor(), opi::NvmePath::descriptor(),
-              opi::NvmeSubsystem::descriptor(), opi::VirtioBlk::descriptor(),
-              opi::VirtioScsiLun::descriptor(), opi::EncryptedVolume::descriptor(),
-              opi::QosVolume::descriptor()}) {
+              remora::v1::RaidVolume::descriptor(), remora::v1::IntegrityVolume::descriptor(),
+              remora::v1::FaultInjection::descriptor(), opi::AioVolume::descriptor(),
+              opi::MallocVolume::descriptor(), opi::NullVolume::descriptor(),
+              opi::NvmePath::descriptor(), opi::NvmeSubsystem::descriptor(),
+              opi::VirtioBlk::descriptor(), opi::VirtioScsiLun::descriptor(),
+              opi::EncryptedVolume::descriptor(), opi::QosVolume::descriptor()}) {
             CHECK(used != nullptr);
         }
         return test::served_methods();

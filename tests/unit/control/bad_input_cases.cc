@@ -153,10 +153,14 @@ class Deriver {
     [[nodiscard]] bool is_given() const {
         const Message* at = &good_;
         for (const FieldDescriptor* field : path_) {
-            if (!at->GetReflection()->HasField(*at, field)) {
+            const auto* reflection = at->GetReflection();
+            const bool is_there = field->is_repeated() ? reflection->FieldSize(*at, field) > 0
+                                                       : reflection->HasField(*at, field);
+            if (!is_there) {
                 return false;
             }
-            at = &at->GetReflection()->GetMessage(*at, field);
+            at = field->is_repeated() ? &reflection->GetRepeatedMessage(*at, field, 0)
+                                      : &reflection->GetMessage(*at, field);
         }
         return true;
     }
@@ -165,9 +169,12 @@ class Deriver {
     [[nodiscard]] std::string told(const std::string& name) const {
         return given_ && row_.present() && !updates_ ? name : "";
     }
-    /// How an answer calls the field: google.protobuf's wrappers have only a `value`.
+    /// How an answer calls the field: google.protobuf's wrappers have only a `value`, and of a
+    /// Duration's parts nobody speaks.
     [[nodiscard]] const std::string& spoken_name() const {
-        const bool wrapped = path_.back()->name() == "value" && path_.size() > 1;
+        const bool is_time =
+            path_.back()->containing_type()->full_name() == "google.protobuf.Duration";
+        const bool wrapped = (is_time || path_.back()->name() == "value") && path_.size() > 1;
         return path_[path_.size() - (wrapped ? 2 : 1)]->name();
     }
 
@@ -176,10 +183,20 @@ class Deriver {
         bad->CopyFrom(good_);
         Message* at = bad.get();
         for (std::size_t i = 0; i + 1 < path_.size(); ++i) {
-            at = at->GetReflection()->MutableMessage(at, path_[i]);
+            at = first_of(*at, *path_[i]);
         }
         change(*at, *path_.back());
         emit_({path() + ": " + what, *bad, std::move(codes), std::move(text)});
+    }
+    /// The message in the field; of several the first, made when there is none.
+    static Message* first_of(Message& at, const FieldDescriptor& field) {
+        const auto* reflection = at.GetReflection();
+        if (!field.is_repeated()) {
+            return reflection->MutableMessage(&at, &field);
+        }
+        return reflection->FieldSize(at, &field) > 0
+                   ? reflection->MutableRepeatedMessage(&at, &field, 0)
+                   : reflection->AddMessage(&at, &field);
     }
     void emit_text(const std::string& value, Codes codes, std::string text = "") {
         std::string shown = value.substr(0, 60);
@@ -214,12 +231,15 @@ class Deriver {
         } else if (type == FieldDescriptor::CPPTYPE_ENUM) {
             bad_enum_numbers(field);
         } else if (type == FieldDescriptor::CPPTYPE_STRING && field.is_repeated()) {
-            bad_kinds();
+            bad_members_of_list(field.name() == "kinds" ? Codes{INVALID_ARGUMENT} : kRefused);
         } else if (field.type() == FieldDescriptor::TYPE_BYTES) {
             bad_keys(field);
         } else if (type == FieldDescriptor::CPPTYPE_STRING) {
             bad_texts(field.name());
-        } else if (type != FieldDescriptor::CPPTYPE_BOOL) {  // There is no bad one.
+        } else if (type == FieldDescriptor::CPPTYPE_DOUBLE) {
+            bad_parts_of_one();
+        } else if (type != FieldDescriptor::CPPTYPE_BOOL &&
+                   type != FieldDescriptor::CPPTYPE_UINT64) {  // There is no bad one.
             bad_numbers(field);
         }
     }
@@ -229,7 +249,11 @@ class Deriver {
             emit(
                 std::to_string(number),
                 [number](Message& at, const FieldDescriptor& it) {
-                    at.GetReflection()->SetEnumValue(&at, &it, number);
+                    if (it.is_repeated()) {
+                        at.GetReflection()->AddEnumValue(&at, &it, number);
+                    } else {
+                        at.GetReflection()->SetEnumValue(&at, &it, number);
+                    }
                 },
                 {INVALID_ARGUMENT}, given_ ? field.name() : "");
         }
@@ -268,7 +292,7 @@ class Deriver {
             row_.present() ? "update_mask" : "");
     }
 
-    void bad_kinds() {
+    void bad_members_of_list(const Codes& codes) {
         for (const std::string& kind :
              {std::string(""), std::string("VirtioBlk"), std::string("no.such"),
               std::string("remora.v1.AnaPort"), std::string("opi_api.inventory.v1.SystemInfo"),
@@ -278,7 +302,19 @@ class Deriver {
                 [&kind](Message& at, const FieldDescriptor& it) {
                     at.GetReflection()->AddString(&at, &it, kind);
                 },
-                {INVALID_ARGUMENT}, path_.back()->name());
+                codes, path_.back()->name());
+        }
+    }
+
+    void bad_parts_of_one() {
+        for (const double value : {-0.5, 0.0, 1.5, std::numeric_limits<double>::infinity(),
+                                   std::numeric_limits<double>::quiet_NaN()}) {
+            emit(
+                std::to_string(value),
+                [value](Message& at, const FieldDescriptor& it) {
+                    at.GetReflection()->SetDouble(&at, &it, value);
+                },
+                {INVALID_ARGUMENT}, told(path_.back()->name()));
         }
     }
 

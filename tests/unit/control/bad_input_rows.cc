@@ -44,6 +44,9 @@ const std::vector<NamedKind>& kinds() {
          controller},
         {"DiscoveryReferral", "DiscoveryReferrals", "discoveryReferrals/f0", ""},
         {"Attachment", "Attachments", "attachments/3", ""},
+        {"RaidVolume", "RaidVolumes", "raidVolumes/ra0", ""},
+        {"IntegrityVolume", "IntegrityVolumes", "volumes/i0", ""},
+        {"FaultInjection", "FaultInjections", "faultInjections/x0", ""},
     };
     return all;
 }
@@ -64,8 +67,9 @@ void add_named(Requests& out) {
         list.any_parent = kind.parent == "todo";
     }
     // What there are no such calls of.
-    for (const char* absent : {"StatsNvmeRemoteNamespace", "DeleteNvmeRemoteNamespace",
-                               "StatsDiscoveryReferral", "StatsAttachment", "DeleteAttachment"}) {
+    for (const char* absent :
+         {"StatsNvmeRemoteNamespace", "DeleteNvmeRemoteNamespace", "StatsDiscoveryReferral",
+          "StatsAttachment", "DeleteAttachment", "StatsFaultInjection"}) {
         out.erase(absent);
     }
 }
@@ -110,6 +114,33 @@ void add_volumes(Requests& out) {
     out["UpdateEncryptedVolume"] = {"encrypted_volume { name: \"volumes/e0\" " + encrypted("m4") +
                                     "}"};
     out["ForgetVolumeKey"] = {"volume_name_ref: \"m0\""};
+}
+
+void add_layers(Requests& out) {
+    const std::string mirror = "level: RAID_LEVEL_1 members: \"m5\" members: \"m6\" ";
+    out["CreateRaidVolume"] = {
+        "raid_volume_id: \"new\" raid_volume { level: RAID_LEVEL_5 members: \"m0\" "
+        "members: \"m3\" members: \"m8\" spares: \"m9\" chunk_bytes: 8192 background_mbs: 9 }"};
+    out["UpdateRaidVolume"] = {"raid_volume { name: \"raidVolumes/ra0\" " + mirror +
+                               "background_mbs: 7 }"};
+    const std::string array = "name: \"raidVolumes/ra0\" ";
+    out["ReplaceRaidMember"] = {array + "member: \"m5\" replacement: \"m8\""};
+    out["RemoveRaidMember"] = {array + "member: \"m6\""};
+    out["ScrubRaidVolume"] = {array};
+    out["CreateIntegrityVolume"] = {
+        "integrity_volume_id: \"new\" integrity_volume { volume_name_ref: \"m0\" scrub_mbs: 5 }"};
+    out["UpdateIntegrityVolume"] = {
+        "integrity_volume { name: \"volumes/i0\" volume_name_ref: \"m7\" scrub_mbs: 6 }"};
+    out["ScrubIntegrityVolume"] = {"name: \"volumes/i0\""};
+    const std::string rules =
+        "errors { scope { operations: OPERATION_READ first_lba: 5 block_count: 9 "
+        "probability: 0.5 } count: 3 error: ERROR_MEDIUM } "
+        "delays { scope { probability: 1 } distribution: DISTRIBUTION_UNIFORM "
+        "mean { nanos: 5000 } spread { nanos: 100 } } seed: 4 ";
+    out["CreateFaultInjection"] = {
+        "fault_injection_id: \"new\" fault_injection { volume_name_ref: \"m0\" " + rules + "}"};
+    out["UpdateFaultInjection"] = {
+        "fault_injection { name: \"faultInjections/x0\" volume_name_ref: \"m2\" " + rules + "}"};
 }
 
 void add_nvme(Requests& out) {
@@ -204,6 +235,7 @@ std::map<std::string, GoodRequest> good_requests() {
     Requests out;
     add_named(out);
     add_volumes(out);
+    add_layers(out);
     add_nvme(out);
     add_devices(out);
     add_remora(out);
@@ -213,7 +245,7 @@ std::map<std::string, GoodRequest> good_requests() {
 std::vector<std::pair<std::string, std::string>> world_calls() {
     std::vector<std::pair<std::string, std::string>> calls;
     const std::string sizes = "block_size: 512 blocks_count: 1024 }";
-    for (const char* id : {"m0", "m1", "m2", "m3", "m4"}) {
+    for (const char* id : {"m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9"}) {
         calls.emplace_back("CreateMallocVolume",
                            quoted("malloc_volume_id", id) + "malloc_volume { " + sizes);
     }
@@ -259,6 +291,14 @@ std::vector<std::pair<std::string, std::string>> world_calls() {
                        "volume_uuid: \"11000000-0000-0000-0000-000000000001\"");
     calls.emplace_back("CreateEncryptedVolume",
                        "encrypted_volume_id: \"e0\" encrypted_volume { " + encrypted("m4") + "}");
+    calls.emplace_back("CreateRaidVolume",
+                       "raid_volume_id: \"ra0\" raid_volume { level: RAID_LEVEL_1 members: \"m5\" "
+                       "members: \"m6\" }");
+    calls.emplace_back("CreateIntegrityVolume",
+                       "integrity_volume_id: \"i0\" integrity_volume { volume_name_ref: \"m7\" }");
+    calls.emplace_back("CreateFaultInjection",
+                       "fault_injection_id: \"x0\" fault_injection { volume_name_ref: \"m2\" "
+                       "errors { } }");
     return calls;
 }
 

@@ -17,6 +17,7 @@
 
 #include "node/node.h"
 #include "reactor/call.h"
+#include "tests/unit/control/fake_layers.h"
 #include "tests/unit/control/memory_store.h"
 #include "tests/unit/control/steps.h"
 
@@ -38,6 +39,7 @@ struct Network {
         std::vector<Space> spaces;
     };
     std::map<std::string, std::vector<Subsystem>> targets;
+    FakeLayers::Marks marks;                     ///< What arrays and checksums left on volumes.
     std::map<std::string, std::uint64_t> files;  ///< This host's, by path: their bytes.
     std::vector<std::string> also_at;  ///< Where every discovery log says its subsystems are, too.
 
@@ -55,11 +57,11 @@ struct Network {
     }
 };
 
-class FakeNode final : public node::Node {
+class FakeNode final : public FakeLayers {
   public:
-    FakeNode(Network& network, Steps& steps) : network_(network), steps_(steps) {}
+    FakeNode(Network& network, Steps& steps)
+        : FakeLayers(network.marks, steps), network_(network), steps_(steps) {}
 
-    std::map<std::string, node::VolumeInfo> volumes;
     std::map<std::string, node::SubsystemSpec> subsystems;
     std::set<std::string> listeners;                   ///< "nqn address:port"
     std::map<std::string, node::AnaState> ana_states;  ///< The same.
@@ -68,8 +70,6 @@ class FakeNode final : public node::Node {
     std::map<std::string, node::RemoteSpec> remotes;
     std::map<std::string, node::VhostBlkSpec> vhosts;
     std::map<std::string, node::Rates> volume_rates;
-    std::map<std::string, node::FaultSettings> volume_faults;  ///< Those that are not empty.
-    std::map<std::string, node::FaultCounts> fault_counts;
     std::map<std::string, node::EncryptedSpec> encrypted;
     std::uint16_t next_port = 40000;
     nvme::ReservationKeeper* keeper = nullptr;
@@ -115,6 +115,7 @@ class FakeNode final : public node::Node {
             co_return step;
         }
         encrypted.erase(name);
+        forget_layer(name);
         co_return volumes.erase(name) == 1 ? Result<void>() : missing(name);
     }
     Task<Result<node::VolumeInfo>> grow_volume(std::string name, std::uint64_t blocks) override {
@@ -151,23 +152,6 @@ class FakeNode final : public node::Node {
         volume_rates[name] = rates;
         co_return;
     }
-    Task<Result<void>> set_volume_faults(std::string name, node::FaultSettings settings) override {
-        if (auto step = steps_.take("set_volume_faults"); !step) {
-            co_return step;
-        }
-        volume_faults.erase(name);
-        if (!settings.empty()) {
-            volume_faults[name] = std::move(settings);
-        }
-        co_return Result<void>();
-    }
-    Task<Result<node::FaultCounts>> volume_fault_counts(std::string name) override {
-        if (!volumes.contains(name)) {
-            co_return std::unexpected(missing(name).error());
-        }
-        co_return fault_counts[name];
-    }
-
     Task<Result<void>> create_subsystem(node::SubsystemSpec spec) override {
         if (auto step = steps_.take("create_subsystem"); !step) {
             co_return step;
