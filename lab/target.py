@@ -53,11 +53,20 @@ class Target(Daemon):
         """A new volume and a namespace that shows it."""
         if kind not in KINDS:
             raise LabError(f"a volume is one of {', '.join(KINDS)}, not `{kind}`")
-        if not self._has_subsystem:
-            self.export()
         volume = Volume(name, kind, size, str(uuid.uuid4()))
         where = ["--file", str(self.folder / f"{name}.img")] if kind == "aio" else []
         self.remora("create", kind, name, *where, "--size", size)
-        self.remora("create", "namespace", f"{SUBSYSTEM}/{name}", "--volume", name,
-                    "--uuid", volume.uuid)
+        self._show(volume)
         return volume
+
+    def show_volume(self, name: str) -> Volume:
+        """A namespace that shows a volume which is there already."""
+        volume = Volume(name, "", "", str(uuid.uuid4()))
+        self._show(volume)
+        return volume
+
+    def _show(self, volume: Volume) -> None:
+        if not self._has_subsystem:
+            self.export()
+        self.remora("create", "namespace", f"{SUBSYSTEM}/{volume.name}", "--volume", volume.name,
+                    "--uuid", volume.uuid)

@@ -13,6 +13,7 @@ import time
 from typing import Callable
 
 import fio
+from array_words import ArrayWords
 from crypt_words import CryptWords
 from linux_words import LinuxWords
 from nvme_words import NvmeWords
@@ -35,7 +36,7 @@ def parse_fio(text: str, usage: str) -> tuple[list[str], dict[str, str]]:
     return parts[0].split(","), dict(part.split("=", 1) for part in parts[1:])
 
 
-class Words(CryptWords, LinuxWords, NvmeWords):
+class Words(ArrayWords, CryptWords, LinuxWords, NvmeWords):
     """The words over one world."""
 
     def __init__(self, world: World) -> None:

@@ -46,6 +46,9 @@ Task<bool> Client::provide_volume(std::size_t index) {
     const VolumePlan& plan = site_.plan().volumes[index];
     SimDaemon& home = home_of(plan);
     const std::string what = "creating " + plan.id;
+    if (plan.form != Form::Plain) {
+        co_return co_await provide_layered(index);
+    }
     if (plan.file) {
         opi::CreateAioVolumeRequest request;
         request.set_aio_volume_id(plan.id);
@@ -92,7 +95,7 @@ Task<bool> Client::attach_local(Disk& disk) {
     device.mutable_pcie_id()->mutable_physical_function()->set_value(
         static_cast<std::int32_t>(disk.function));
     device.mutable_pcie_id()->mutable_virtual_function()->set_value(0);
-    device.set_volume_name_ref(volume.id);
+    device.set_volume_name_ref(reference_of(volume));
     co_return co_await insist(home_of(volume), &ControlPlane::virtio_blks,
                               &control::VirtioBlks::create, request, "a disk over " + volume.id);
 }
@@ -112,7 +115,7 @@ Task<bool> Client::show_volume(std::size_t index) {
     space.set_parent("nvmeSubsystems/s0");
     space.set_nvme_namespace_id(plan.id);
     auto& spec = *space.mutable_nvme_namespace()->mutable_spec();
-    spec.set_volume_name_ref(plan.id);
+    spec.set_volume_name_ref(reference_of(plan));
     spec.set_uuid(plan.uuid.text());
     co_return co_await insist(*site_.targets()[plan.target]->daemon, &ControlPlane::subsystems,
                               &control::Subsystems::create_namespace, space, "a namespace");
@@ -189,6 +192,7 @@ Task<> Client::run_all(Client* self) {
         ++self->running_;
         self->gate_->spawn(&Client::run_namespaces, self);
     }
+    self->start_arrays();
     for (std::size_t i = 0; i < self->site_.targets().size(); ++i) {
         if (self->site_.world().faults().drawn(Fault::AnaChange)) {
             ++self->running_;

@@ -84,6 +84,11 @@ class Client {
     reactor::Task<> rest(std::uint64_t milliseconds_most);
     reactor::Task<> rest_with(Disk& disk, std::uint64_t milliseconds_most);
     reactor::Task<bool> provide_volume(std::size_t index);
+    reactor::Task<bool> provide_layered(std::size_t index);
+    /// How others refer to the volume on its machine.
+    [[nodiscard]] static std::string reference_of(const VolumePlan& plan);
+    void start_arrays();
+    static reactor::Task<> run_array(Client* self, std::size_t index);
     [[nodiscard]] SimDaemon& home_of(const VolumePlan& volume);
     reactor::Task<bool> attach_local(Disk& disk);
     reactor::Task<bool> detach_local(Disk& disk);

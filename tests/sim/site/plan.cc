@@ -4,6 +4,8 @@
 #include <array>
 #include <span>
 
+#include "services/integrity/integrity_format.h"
+
 namespace remora::sim {
 
 namespace {
@@ -76,6 +78,7 @@ class Drawer {
         draw_host();
         // Last, so that older seeds mean what they meant.
         plan_.listeners = below(3) == 0 ? static_cast<std::uint32_t>(2 + below(2)) : 1;
+        draw_forms();
         return std::move(plan_);
     }
 
@@ -119,6 +122,51 @@ class Drawer {
         }
         if (on(Fault::HostileGuest) && volumes > 1) {
             plan_.disks.back().hostile = true;
+        }
+    }
+
+    /// An array is no use where its files fail all the time: it loses its members and ends.
+    void draw_forms() {
+        const bool files_fail =
+            on(Fault::DiskError) || on(Fault::DiskFull) || on(Fault::FlushError);
+        for (VolumePlan& volume : plan_.volumes) {
+            const std::uint64_t drawn = below(6);
+            if (!volume.file || drawn > 2 || (drawn < 2 && files_fail)) {
+                continue;
+            }
+            volume.form = drawn == 0 ? Form::Mirror : drawn == 1 ? Form::Parity : Form::Checked;
+            fit(volume);
+        }
+    }
+    /// Files that make the volume just as large as it is said to be.
+    static void fit(VolumePlan& volume) {
+        constexpr std::uint64_t kMirrorFront = std::uint64_t{1} << 20U;
+        constexpr std::uint64_t kParityFront = std::uint64_t{16} << 20U;
+        const std::uint64_t row = VolumePlan::kChunk / volume.block_size;
+        block::Geometry lower;
+        lower.block_size = volume.block_size;
+        switch (volume.form) {
+            case Form::Plain:
+                break;
+            case Form::Mirror:
+                volume.blocks = (volume.blocks + row - 1) / row * row;
+                volume.lower_blocks = kMirrorFront / volume.block_size + volume.blocks;
+                break;
+            case Form::Parity:
+                volume.blocks = (volume.blocks + 2 * row - 1) / (2 * row) * 2 * row;
+                volume.lower_blocks = kParityFront / volume.block_size + volume.blocks / 2;
+                break;
+            case Form::Checked:
+                lower.block_count = volume.blocks;
+                for (;; ++lower.block_count) {
+                    const auto layout = services::integrity::plan_layout(lower);
+                    if (layout && layout->block_count >= volume.blocks) {
+                        volume.blocks = layout->block_count;
+                        break;
+                    }
+                }
+                volume.lower_blocks = lower.block_count;
+                break;
         }
     }
 

@@ -34,7 +34,17 @@ constexpr std::size_t kFocusCount = static_cast<std::size_t>(Focus::Time) + 1;
 std::string_view to_string(Focus focus);
 std::optional<Focus> parse_focus(std::string_view text);
 
+/// What a volume is made of.
+enum class Form : std::uint8_t {
+    Plain,
+    Mirror,   ///< RAID 1 of two files.
+    Parity,   ///< RAID 5 of three files.
+    Checked,  ///< Checksums in a file.
+};
+
 struct VolumePlan {
+    static constexpr std::uint32_t kChunk = 4096;  ///< Of an array with parity.
+
     std::string id;
     core::Uuid uuid;
     std::size_t target = 0;
@@ -42,6 +52,17 @@ struct VolumePlan {
     bool local = false;  ///< A file of the IPU itself: no network. `target` is the IPU then.
     std::uint32_t block_size = 512;
     std::uint64_t blocks = 0;
+    Form form = Form::Plain;
+    std::uint64_t lower_blocks = 0;  ///< Of each file that it is made of.
+
+    [[nodiscard]] std::size_t members() const {
+        return form == Form::Mirror ? 2 : form == Form::Parity ? 3 : 0;
+    }
+    /// Files that it is made of; an array has one more that can take a member's place.
+    [[nodiscard]] std::size_t lowers() const {
+        return form == Form::Plain ? 0 : form == Form::Checked ? 1 : members() + 1;
+    }
+    [[nodiscard]] std::string lower(std::size_t i) const { return id + "-" + std::to_string(i); }
 };
 
 struct DiskPlan {

@@ -78,6 +78,9 @@ Site::Site(World& world, Plan plan, std::uint64_t seed)
         const VolumePlan& volume = plan_.volumes[i];
         Node& home = volume.local ? *ipus_[volume.target] : *targets_[volume.target];
         home.machine->disk.set_atom("/disk/" + volume.id, volume.block_size);
+        for (std::size_t k = 0; k < volume.lowers(); ++k) {
+            home.machine->disk.set_atom("/disk/" + volume.lower(k), volume.block_size);
+        }
         BlockModelOptions options;
         options.volume_id = i + 1;
         options.seed = seed_;

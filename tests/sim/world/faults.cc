@@ -12,7 +12,7 @@ constexpr std::array<std::string_view, kFaultCount> kNames{
     "kill-in-call",   "kill-host",      "stop",       "reboot",       "drop-vhost",
     "small-pool",     "stall",          "early-wake", "clock-jump",   "clock-rate",
     "churn",          "namespace-gone", "lost-call",  "host-trouble", "hostile-guest",
-    "small-limits",   "unlucky",        "ana-change", "linger",
+    "small-limits",   "unlucky",        "ana-change", "linger",       "member-loss",
 };
 
 }  // namespace
