@@ -51,6 +51,8 @@ OWN_COMMANDS = {
     "SetConnectionTimings": "remora timings --remote array --keep-alive 10",
     "GetVolumeStats": "remora stats volume disk0",
     "ForgetVolumeKey": "remora forget-key --volume disk0",
+    "RekeyVolume": "remora rekey secret0 --key-file /etc/remora/secret0-new.key --wait",
+    "GetRekey": "remora rekey secret0",
     "SetAnaState": "remora ana lab/tcp --set inaccessible",
     "GetAnaState": "remora ana lab/tcp",
     "GetInventory": "remora inventory",

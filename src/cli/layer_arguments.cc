@@ -49,6 +49,28 @@ void add_replace_member(CLI::App& root, Action& action) {
     });
 }
 
+void add_rekey(CLI::App& root, Action& action) {
+    auto* command = add_command(root, "rekey",
+                                "Give an encrypted volume another key while it is in use, or say "
+                                "how far that is",
+                                "rekey secret0 --key-file /etc/remora/secret0-new.key --wait\n"
+                                "rekey secret0");
+    const auto flags = std::make_shared<RekeyFlags>();
+    command->add_option("NAME", flags->name, "The encrypted volume")
+        ->option_text("(required)")
+        ->required();
+    command->add_option("--key-file", flags->key_file,
+                        "The new key as raw bytes, as long as the old; -: the standard input")
+        ->option_text("FILE");
+    command->add_option("--background-mbs", flags->background_mbs,
+                        "At most so many MiB a second; 0: the default, 200")
+        ->option_text("MIB");
+    command->add_flag("--wait", flags->wait, "Until it is done, with its progress");
+    command->callback([&action, flags] {
+        action = [flags](const Session& session) { rekey(session, *flags); };
+    });
+}
+
 void add_remove_member(CLI::App& root, Action& action) {
     auto* command = add_command(root, "remove-member", "Do without a member of an array",
                                 "remove-member array0 --member disk1");
@@ -71,6 +93,7 @@ void add_layer_commands(CLI::App& root, Action& action) {
     add_scrub(root, action);
     add_replace_member(root, action);
     add_remove_member(root, action);
+    add_rekey(root, action);
 }
 
 }  // namespace remora::cli

@@ -7,11 +7,14 @@
 
 #include <grpcpp/completion_queue.h>
 
+#include "cli/key_file.h"
 #include "cli/kinds.h"
 #include "cli/output.h"
 #include "core/units.h"
 #include "remora/v1/integrity.pb.h"
 #include "remora/v1/raid.pb.h"
+#include "remora/v1/remora.pb.h"
+#include "storage/middleend_encryption.pb.h"
 
 namespace remora::cli {
 
@@ -21,6 +24,8 @@ namespace api = remora::v1;
 
 constexpr std::string_view kRaid = "remora.v1.RaidService";
 constexpr std::string_view kIntegrity = "remora.v1.IntegrityService";
+constexpr std::string_view kRemora = "remora.v1.RemoraService";
+constexpr std::string_view kEncryption = "opi_api.storage.v1.MiddleendEncryptionService";
 constexpr auto kBetweenLooks = std::chrono::milliseconds(200);
 
 std::string volume_name(const std::string& typed) {
@@ -116,6 +121,51 @@ void scrub(const Session& session, const ScrubFlags& flags) {
             session, kIntegrity, "GetIntegrityVolume", answer);
     }
     print(session, *find_kind("integrity"), answer);
+}
+
+namespace {
+
+api::Rekey begin_rekey(const Session& session, const RekeyFlags& flags) {
+    opi_api::storage::v1::GetEncryptedVolumeRequest asks;
+    asks.set_name(volume_name(flags.name));
+    opi_api::storage::v1::EncryptedVolume volume;
+    Client(session).call(kEncryption, "GetEncryptedVolume", asks, volume);
+    api::RekeyVolumeRequest request;
+    request.set_name(volume.name());
+    request.set_key(read_key_file("--key-file", flags.key_file, volume.cipher()));
+    request.set_background_mbs(flags.background_mbs);
+    api::Rekey answer;
+    Client(session).call(kRemora, "RekeyVolume", request, answer);
+    return answer;
+}
+
+api::Rekey look_at_rekey(const Session& session, const RekeyFlags& flags) {
+    api::GetRekeyRequest request;
+    request.set_name(volume_name(flags.name));
+    api::Rekey answer;
+    Client(session).call(kRemora, "GetRekey", request, answer);
+    return answer;
+}
+
+}  // namespace
+
+void rekey(const Session& session, const RekeyFlags& flags) {
+    api::Rekey now =
+        flags.key_file.empty() ? look_at_rekey(session, flags) : begin_rekey(session, flags);
+    if (flags.wait) {
+        now = wait_for_end<api::Rekey, api::GetRekeyRequest>(session, kRemora, "GetRekey", now);
+    }
+    if (session.json()) {
+        session.out << to_json(now);
+        return;
+    }
+    const bool done = now.work().kind() == api::BackgroundWork::KIND_UNSPECIFIED;
+    Table table({"NAME", "REKEY", "REASON"});
+    table.add({short_name(now.name()),
+               done ? "has one key" : core::format_size(now.work().done_bytes()) + " of " +
+                                          core::format_size(now.work().total_bytes()),
+               now.reason().empty() ? "-" : now.reason()});
+    table.print(session.out);
 }
 
 void replace_member(const Session& session, const ReplaceFlags& flags) {

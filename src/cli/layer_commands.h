@@ -2,6 +2,7 @@
 // Commands on arrays and on volumes with checksums that are no verb of every kind.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "cli/client.h"
@@ -25,6 +26,16 @@ struct ReplaceFlags {
 };
 
 void replace_member(const Session& session, const ReplaceFlags& flags);
+
+struct RekeyFlags {
+    std::string name;
+    std::string key_file;
+    std::uint32_t background_mbs = 0;  ///< 0: the default.
+    bool wait = false;
+};
+
+/// Without a key file: how far it is.
+void rekey(const Session& session, const RekeyFlags& flags);
 
 void remove_member(const Session& session, const std::string& array, const std::string& member);
 

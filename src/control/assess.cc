@@ -67,6 +67,14 @@ void assess_encrypted(const Context& context, std::vector<Assessment>& out) {
         Assessment one = about(object);
         const std::string volume = node_volume_name<opi::EncryptedVolume>(name);
         one.ready = layer_ready(context, volume);
+        if (const auto rekey = context.node.rekey_progress(volume)) {
+            const bool stuck = !rekey->trouble.empty();
+            one.degraded = condition("Degraded", stuck, stuck ? "RekeyStuck" : "Rekeying",
+                                     stuck ? "the change of its key does not go on and is tried "
+                                             "again: " +
+                                                 rekey->trouble
+                                           : "");
+        }
         out.push_back(std::move(one));
     }
 }

@@ -15,6 +15,7 @@ ControlPlane::ControlPlane(
 Task<core::Result<void>> ControlPlane::start() {
     context_.node.set_reservation_keeper(reservations_);
     context_.node.set_uncorrectable_keeper(uncorrectable_);
+    context_.node.set_rekey_keeper(encrypted_volumes);
     if (auto loaded = context_.model.load(); !loaded) {
         co_return loaded;
     }

@@ -37,13 +37,12 @@ Result<state::SealedSecret> EncryptedVolumes::seal_key(const std::string& name, 
     return sealed;
 }
 
-Result<EncryptedVolumes::Key> EncryptedVolumes::open_key(const Encrypted& object) {
+Result<EncryptedVolumes::Key> EncryptedVolumes::open_key(const std::string& name,
+                                                         const state::SealedSecret& sealed) {
     if (context_.options.seal_keys == nullptr) {
         return fail(ErrorKind::FailedPrecondition, "this remorad has no seal key");
     }
-    const auto bytes =
-        unseal(*context_.options.seal_keys, lock_key<Resource>(object.resource.name()),
-               object.known.encryption().key());
+    const auto bytes = unseal(*context_.options.seal_keys, lock_key<Resource>(name), sealed);
     if (!bytes) {
         return std::unexpected(bytes.error());
     }
@@ -69,6 +68,13 @@ Task<Result<node::VolumeInfo>> EncryptedVolumes::build(Encrypted object, Key key
     spec.lower = lower;
     spec.key = std::move(key);
     spec.sector_size = known.sector_size();
+    if (known.has_rekeying()) {
+        auto rekey = open_rekey(object);
+        if (!rekey) {
+            co_return fail("the key that it is being given", rekey.error());
+        }
+        spec.rekey = std::move(*rekey);
+    }
     auto built = co_await context_.node.create_encrypted(std::move(spec));
     if (built) {
         context_.unbuilt.erase(built->name);
@@ -82,7 +88,7 @@ std::vector<Layer> EncryptedVolumes::to_build() const {
 
 Task<Result<void>> EncryptedVolumes::build_stored(std::string volume) {
     Encrypted object = stored_layer<Resource>(context_.model, volume);
-    auto key = open_key(object);
+    auto key = open_key(object.resource.name(), object.known.encryption().key());
     if (!key) {
         context_.unbuilt[volume] = {
             "KeyNotUnsealed", "its key cannot be unsealed: " + key.error().message +
@@ -162,19 +168,30 @@ Task<Result<void>> EncryptedVolumes::revive(Encrypted object, Key key) {
     if (context_.node.find_volume(volume)) {
         co_return Result<void>();
     }
-    if (!open_key(object)) {
+    // While its key is being changed it has two, and either may come.
+    state::Encryption& known = *object.known.mutable_encryption();
+    const bool is_next =
+        known.has_rekeying() && verifies(known.rekeying().verifier(), key->bytes());
+    state::SealedSecret& slot =
+        is_next ? *known.mutable_rekeying()->mutable_key() : *known.mutable_key();
+    if (!open_key(object.resource.name(), slot)) {
         auto sealed = seal_key(object.resource.name(), key);
         if (!sealed) {
             co_return std::unexpected(sealed.error());
         }
-        *object.known.mutable_encryption()->mutable_key() = std::move(*sealed);
+        slot = std::move(*sealed);
         Transaction transaction(context_.model);
         transaction.put(object);
         if (auto stored = transaction.commit(); !stored) {
             co_return stored;
         }
     }
-    const auto built = co_await build(std::move(object), std::move(key));
+    auto first = is_next ? open_key(object.resource.name(), known.key())
+                         : Result<Key>(std::move(key));
+    if (!first) {
+        co_return fail("the key that it had before", first.error());
+    }
+    const auto built = co_await build(std::move(object), std::move(*first));
     if (!built) {
         co_return std::unexpected(built.error());
     }

@@ -33,8 +33,11 @@ Resource without_key(const Resource& asked) {
     return out;
 }
 
+/// Or the one that it is being given.
 bool is_key_of(const Object<Resource>& object, const XtsKey& key) {
-    return verifies(object.known.encryption().verifier(), key.bytes());
+    const state::Encryption& known = object.known.encryption();
+    return verifies(known.verifier(), key.bytes()) ||
+           (known.has_rekeying() && verifies(known.rekeying().verifier(), key.bytes()));
 }
 
 /// What of an update's mask is not about the key, which is judged apart; nothing when it is about
@@ -151,7 +154,8 @@ Task<Result<Resource>> EncryptedVolumes::update(const opi::UpdateEncryptedVolume
         }
         if (!is_key_of(updated, **key)) {
             co_return fail(ErrorKind::FailedPrecondition,
-                           "key cannot be changed: " + std::string(kRules.reason));
+                           "key: it is another one than the volume's; RekeyVolume (remora rekey) "
+                           "encrypts what is on it anew with another key");
         }
         if (auto revived = co_await revive(updated, std::move(*key)); !revived) {
             co_return std::unexpected(revived.error());

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "control/background_rate.h"
+
 namespace remora::control {
 
 using core::ErrorKind;
@@ -12,9 +14,6 @@ using core::Result;
 namespace {
 
 using Resource = api::IntegrityVolume;
-
-/// A thousand times what the fastest device does.
-constexpr std::uint32_t kMostMbs = 10'000'000;
 
 const std::vector<std::string_view> kOutputOnly{"uuid", "size_bytes", "mismatches", "first_bad_lba",
                                                 "work"};
@@ -33,12 +32,7 @@ Resource without_output(Resource resource) {
 }
 
 Result<void> check_rate(const Resource& resource) {
-    if (resource.scrub_mbs() > kMostMbs) {
-        return fail(ErrorKind::InvalidArgument, "integrity_volume.scrub_mbs: at most " +
-                                                    std::to_string(kMostMbs) +
-                                                    ", or 0 for the default");
-    }
-    return {};
+    return check_background_rate("integrity_volume.scrub_mbs", resource.scrub_mbs());
 }
 
 std::string volume_of(const Object<Resource>& object) {

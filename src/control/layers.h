@@ -72,6 +72,10 @@ class LayerKind {
     /// Builds it over what is there now, one that is being made as a new one. Why it cannot be
     /// built is noted in the context, too.
     virtual reactor::Task<core::Result<void>> build_stored(std::string volume) = 0;
+    /// Whether it may be deleted as it is now, whatever uses it. Errors: FailedPrecondition.
+    [[nodiscard]] virtual core::Result<void> check_may_delete(const std::string& /*volume*/) const {
+        return {};
+    }
 
   protected:
     ~LayerKind() = default;
@@ -197,6 +201,9 @@ reactor::Task<core::Result<google::protobuf::Empty>> remove_layer(Context& conte
         co_return core::fail(core::ErrorKind::FailedPrecondition,
                              "the " + std::string(KindTraits<M>::kNoun) + " " + name +
                                  " is used by " + join_names(users) + "; delete that first");
+    }
+    if (auto may = kind.check_may_delete(layer.volume); !may) {
+        co_return std::unexpected(may.error());
     }
     const auto removed = co_await context.node.delete_volume(layer.volume);
     if (!removed && removed.error().kind != core::ErrorKind::NotFound) {

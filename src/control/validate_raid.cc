@@ -5,6 +5,7 @@
 #include <bit>
 #include <string>
 
+#include "control/background_rate.h"
 #include "core/units.h"
 
 namespace remora::control {
@@ -19,9 +20,6 @@ using services::raid::RaidStatus;
 namespace api = ::remora::v1;
 
 namespace {
-
-/// A thousand times what the fastest device does.
-constexpr std::uint32_t kMostMbs = 10'000'000;
 
 struct LevelRule {
     api::RaidLevel asked;
@@ -122,11 +120,7 @@ Result<void> validate_raid(const api::RaidVolume& asked) {
         return wrong("chunk_bytes: " + std::to_string(chunk) +
                      " is no power of two from 4096 to 262144; 0 is 65536");
     }
-    if (asked.background_mbs() > kMostMbs) {
-        return wrong("background_mbs: at most " + std::to_string(kMostMbs) +
-                     ", or 0 for the default");
-    }
-    return {};
+    return check_background_rate("raid_volume.background_mbs", asked.background_mbs());
 }
 
 Level level_of(const api::RaidVolume& volume) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@
 #include "block/reactor_context.h"
 #include "node/node.h"
 #include "node/volume_table.h"
+#include "services/crypto/rekey.h"
 #include "services/crypto/xts_kernel.h"
 
 namespace remora::node {
@@ -29,22 +31,38 @@ class CryptVolumes {
     /// After all are removed.
     ~CryptVolumes();
 
-    /// Errors: NotFound (below), AlreadyExists, InvalidArgument (the sector size), Unavailable
-    /// without a kernel.
-    Result<VolumeInfo> create(EncryptedSpec spec);
+    void set_keeper(services::crypto::RekeyKeeper& keeper) { keeper_ = &keeper; }
+
+    /// Errors: NotFound (below), AlreadyExists, InvalidArgument (the sector size, how far a change
+    /// of keys was), Unavailable without a kernel.
+    Task<Result<VolumeInfo>> create(EncryptedSpec spec);
+    /// Node::rekey_volume() and rekey_progress().
+    Task<Result<void>> rekey(std::string name, RekeySpec spec);
+    [[nodiscard]] std::optional<RekeyProgress> rekey_progress(const std::string& name) const;
     /// Null when `name` is none of these.
     [[nodiscard]] const std::string* lower_of(const std::string& name) const;
-    /// Errors: FailedPrecondition naming the users.
-    Result<void> remove(const std::string& name);
-    [[nodiscard]] bool empty() const { return lowers_.empty(); }
+    /// Ends the change of its key where it is. Errors: FailedPrecondition naming the users.
+    Task<Result<void>> remove(std::string name);
+    [[nodiscard]] bool empty() const { return crypts_.empty(); }
     /// Those that nobody uses; how many.
-    std::size_t remove_unused();
+    Task<std::size_t> remove_unused();
 
   private:
+    struct Crypt {
+        std::string lower;
+        services::crypto::CryptDevice* device;  ///< The table's.
+        std::unique_ptr<services::crypto::Rekey> rekey;
+    };
+    using Started = Result<std::unique_ptr<services::crypto::Rekey>>;
+
+    Task<Result<VolumeInfo>> make(EncryptedSpec spec, block::Device* lower);
+    Task<Started> start(services::crypto::CryptDevice& device, RekeySpec spec);
+
     VolumeTable& volumes_;
     std::span<const block::ReactorContext> reactors_;
     std::optional<services::crypto::XtsKernel> kernel_;
-    std::map<std::string, std::string> lowers_;  // by name
+    services::crypto::RekeyKeeper* keeper_ = nullptr;
+    std::map<std::string, Crypt> crypts_;  // by name
 };
 
 }  // namespace remora::node

@@ -84,7 +84,11 @@ Task<Result<VolumeInfo>> LocalNode::create_file(FileSpec spec) {
 }
 
 Task<Result<VolumeInfo>> LocalNode::create_encrypted(EncryptedSpec spec) {
-    co_return crypts_.create(std::move(spec));
+    co_return co_await crypts_.create(std::move(spec));
+}
+
+Task<Result<void>> LocalNode::rekey_volume(std::string name, RekeySpec spec) {
+    co_return co_await crypts_.rekey(std::move(name), std::move(spec));
 }
 
 Task<Result<VolumeInfo>> LocalNode::create_raid(RaidSpec spec) {
@@ -112,7 +116,7 @@ Task<Result<VolumeInfo>> LocalNode::create_integrity(IntegritySpec spec) {
 
 Task<Result<void>> LocalNode::delete_volume(std::string name) {
     if (crypts_.lower_of(name) != nullptr) {
-        co_return crypts_.remove(name);
+        co_return co_await crypts_.remove(name);
     }
     if (stacked_.has(name)) {
         co_return co_await stacked_.remove(std::move(name), StackedVolumes::End::Deleted);
@@ -429,7 +433,7 @@ Task<bool> LocalNode::stop(core::Nanos limit) {
     }
     // Those on top first.
     while (!crypts_.empty() || !stacked_.empty()) {
-        const std::size_t encrypted = crypts_.remove_unused();
+        const std::size_t encrypted = co_await crypts_.remove_unused();
         const std::size_t stacked = co_await stacked_.stop_unused();
         if (encrypted + stacked == 0) {
             co_return false;  // a benchmark still runs: its volume cannot go

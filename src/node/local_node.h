@@ -41,6 +41,11 @@ class LocalNode : public Node {
     Task<Result<VolumeInfo>> create_null(NullSpec spec) override;
     Task<Result<VolumeInfo>> create_file(FileSpec spec) override;
     Task<Result<VolumeInfo>> create_encrypted(EncryptedSpec spec) override;
+    Task<Result<void>> rekey_volume(std::string name, RekeySpec spec) override;
+    [[nodiscard]] std::optional<RekeyProgress> rekey_progress(
+        const std::string& name) const override {
+        return crypts_.rekey_progress(name);
+    }
     Task<Result<VolumeInfo>> create_raid(RaidSpec spec) override;
     [[nodiscard]] std::optional<RaidStatus> raid_status(const std::string& name) const override {
         return stacked_.raid_status(name);
@@ -87,6 +92,9 @@ class LocalNode : public Node {
     Task<Result<void>> set_referrals(std::vector<ReferralSpec> referrals) override;
     void set_reservation_keeper(nvme::ReservationKeeper& keeper) override {
         target_.set_reservation_keeper(&keeper);
+    }
+    void set_rekey_keeper(services::crypto::RekeyKeeper& keeper) override {
+        crypts_.set_keeper(keeper);
     }
     void set_uncorrectable_keeper(nvme::UncorrectableKeeper& keeper) override {
         target_.set_uncorrectable_keeper(&keeper);

@@ -27,6 +27,7 @@
 #include "reactor/endpoint.h"
 #include "reactor/task.h"
 #include "services/crypto/aes_xts.h"
+#include "services/crypto/rekey_keeper.h"
 #include "services/fault/fault_settings.h"
 #include "services/integrity/integrity_device.h"
 #include "services/qos/rates.h"
@@ -38,6 +39,8 @@ using core::Result;
 using nvme::spec::AnaState;
 using reactor::Endpoint;
 using reactor::Task;
+using services::crypto::RekeyPoint;
+using services::crypto::RekeyProgress;
 using services::fault::FaultCounts;
 using services::fault::FaultSettings;
 using services::integrity::IntegrityStatus;
@@ -67,6 +70,13 @@ struct FileSpec {
     bool create = false;           ///< Make it, of size_bytes, when it is not there.
 };
 
+/// The key of an encrypted volume is being changed.
+struct RekeySpec {
+    std::unique_ptr<const services::crypto::XtsKey> next;
+    RekeyPoint point;                    ///< As the keeper last had it.
+    std::uint64_t bytes_per_second = 0;  ///< 0: the default.
+};
+
 /// A volume whose bytes are ciphertext in the volume below.
 struct EncryptedSpec {
     std::string name;
@@ -75,6 +85,7 @@ struct EncryptedSpec {
     std::unique_ptr<const services::crypto::XtsKey> key;
     std::uint32_t sector_size = 512;
     services::crypto::SectorNumbers numbers = services::crypto::SectorNumbers::Units512;
+    std::optional<RekeySpec> rekey;
 };
 
 /// A volume made of several others.
@@ -256,6 +267,12 @@ class Node {
     /// It grows with the volume below, which it uses until it is deleted. Errors: NotFound,
     /// AlreadyExists, InvalidArgument, Unavailable when no cipher here can be trusted.
     virtual Task<Result<VolumeInfo>> create_encrypted(EncryptedSpec spec) = 0;
+    /// Gives an encrypted volume another key while it is in use, in the background. Errors:
+    /// NotFound; FailedPrecondition while that is being done, or without a keeper.
+    virtual Task<Result<void>> rekey_volume(std::string name, RekeySpec spec) = 0;
+    /// Nothing when its key is not being changed.
+    [[nodiscard]] virtual std::optional<RekeyProgress> rekey_progress(
+        const std::string& name) const = 0;
     /// The volumes below are in use until it is deleted. Errors: those of RaidDevice::create() and
     /// assemble(), NotFound, AlreadyExists.
     virtual Task<Result<VolumeInfo>> create_raid(RaidSpec spec) = 0;
@@ -317,6 +334,8 @@ class Node {
     virtual void set_reservation_keeper(nvme::ReservationKeeper& keeper) = 0;
     /// The same for the blocks that hosts mark uncorrectable.
     virtual void set_uncorrectable_keeper(nvme::UncorrectableKeeper& keeper) = 0;
+    /// The same for the change of keys; before the first encrypted volume.
+    virtual void set_rekey_keeper(services::crypto::RekeyKeeper& keeper) = 0;
     /// Returns the nsid.
     virtual Task<Result<std::uint32_t>> add_namespace(NamespaceSpec spec) = 0;
     virtual Task<Result<void>> remove_namespace(std::string nqn, std::uint32_t nsid) = 0;

@@ -21,6 +21,10 @@ using block::Status;
 
 constexpr std::size_t kAlignment = 4096;  // of direct I/O, as the pool's buffers have it
 
+// What our frame has.
+constexpr std::size_t kOwn = 0;     // a read's takes_holes, a write's slot
+constexpr std::size_t kParity = 1;  // that its lane gave it
+
 /// What a buffer of `bytes` takes from the pool.
 std::size_t pool_cost(std::size_t bytes) {
     return std::bit_ceil(std::max(bytes, memory::BufferPool::kMinBytes));
@@ -32,8 +36,9 @@ void release(std::byte* memory) {
 
 }  // namespace
 
-core::Result<std::unique_ptr<block::Channel>> CryptChannel::create(
+core::Result<std::unique_ptr<CryptChannel>> CryptChannel::create(
     const CryptDevice& device,
+    KeyLane& lane,
     std::unique_ptr<block::Channel> lower,
     std::unique_ptr<AesXts> cipher,
     memory::BufferPool* pool) {
@@ -43,16 +48,18 @@ core::Result<std::unique_ptr<block::Channel>> CryptChannel::create(
         return core::fail(core::ErrorKind::ResourceExhausted,
                           "no memory to encrypt the writes of volume '" + device.name() + "' in");
     }
-    return std::unique_ptr<block::Channel>(
-        new CryptChannel(device, std::move(lower), std::move(cipher), pool, std::move(reserve)));
+    return std::unique_ptr<CryptChannel>(
+        new CryptChannel(device, lane, std::move(lower), std::move(cipher), pool, std::move(reserve)));
 }
 
 CryptChannel::CryptChannel(const CryptDevice& device,
+                           KeyLane& lane,
                            std::unique_ptr<block::Channel> lower,
                            std::unique_ptr<AesXts> cipher,
                            memory::BufferPool* pool,
                            Reserve reserve)
     : device_(device),
+      lane_(lane),
       lower_(std::move(lower)),
       cipher_(std::move(cipher)),
       pool_(pool),
@@ -67,11 +74,14 @@ CryptChannel::CryptChannel(const CryptDevice& device,
     for (Slot& slot : slots_) {
         free_.push_back(slot);
     }
+    lane_.channels.push_back(*this);
 }
 
 CryptChannel::~CryptChannel() {
     CHECK(free_.size() == kSlots && waiting_.empty() && to_decrypt_.empty());
     CHECK(decrypting_ == nullptr && pool_bytes_ == 0 && !reserve_used_);
+    CHECK(held_.empty());
+    unlink();
     while (free_.pop_front() != nullptr) {
     }
 }
@@ -84,28 +94,45 @@ void CryptChannel::submit(RequestBatch& batch) {
         // What is encrypted is as long as the range says, and a discard may not be allowed.
         if (const Status status = block::validate(*request, geometry); status != Status::Ok) {
             refused_.push(*request, status);
-            continue;
-        }
-        switch (request->opcode) {
-            case Opcode::Read:
-                request->push_frame(*this).scratch[0] = request->takes_holes ? 1 : 0;
-                request->takes_holes = false;
-                down.push_back(*request);
-                break;
-            case Opcode::Write:
-            case Opcode::WriteZeroes:  // zeros below are not zeros here
-                waiting_.push_back(*request);
-                break;
-            case Opcode::Flush:
-            case Opcode::Discard:
-                down.push_back(*request);  // completed past us
-                break;
+        } else {
+            take(*request, down);
         }
     }
     encrypt_some(down);
     if (!down.empty()) {
         lower_->submit(down);
     }
+}
+
+void CryptChannel::take(Request& request, RequestBatch& down) {
+    if (request.opcode == Opcode::Flush || request.opcode == Opcode::Discard) {
+        down.push_back(request);  // completed past us
+        return;
+    }
+    if (lane_.split.holds(request.lba, request.block_count)) {
+        if (lane_.split.refused) {
+            refused_.push(request, Status::IoError);
+        } else {
+            REMORA_COVER("crypt: a request waits for the change of the key");
+            held_.push_back(request);
+        }
+        return;
+    }
+    block::Frame& frame = request.push_frame(*this);
+    frame.scratch[kParity] = lane_.entered();
+    if (request.opcode == Opcode::Read) {
+        frame.scratch[kOwn] = request.takes_holes ? 1 : 0;
+        request.takes_holes = false;
+        down.push_back(request);
+    } else {
+        waiting_.push_back(request);  // a write, or zeros: those below are not zeros here
+    }
+}
+
+void CryptChannel::finish(Request& request, RequestBatch& up) {
+    lane_.left(request.top_frame().scratch[kParity]);
+    request.pop_frame();
+    up.push_back(request);
 }
 
 void CryptChannel::complete(RequestBatch& batch) {
@@ -160,13 +187,12 @@ void CryptChannel::work(RequestBatch& up, RequestBatch& down) {
 
 void CryptChannel::take_read(Request& request, RequestBatch& up) {
     CHECK(!request.is_hole);  // it was not taken, so the bytes are there
-    request.takes_holes = request.top_frame().scratch[0] != 0;
+    request.takes_holes = request.top_frame().scratch[kOwn] != 0;
     if (request.status == Status::Ok) {
         to_decrypt_.push_back(request);
         return;
     }
-    request.pop_frame();
-    up.push_back(request);
+    finish(request, up);
 }
 
 void CryptChannel::decrypt_some(RequestBatch& up) {
@@ -185,13 +211,11 @@ void CryptChannel::decrypt_some(RequestBatch& up) {
             return;
         }
         const std::size_t bytes = std::min(decrypting_left_, decrypt_left_);
-        decrypt_within(*cipher_, sector_size_, decrypting_at_, bytes);
+        decrypt(decrypting_at_, bytes);
         decrypting_left_ -= bytes;
         decrypt_left_ -= bytes;
         if (decrypting_left_ == 0) {
-            Request& request = *std::exchange(decrypting_, nullptr);
-            request.pop_frame();
-            up.push_back(request);
+            finish(*std::exchange(decrypting_, nullptr), up);
         }
     }
 }
@@ -239,7 +263,7 @@ CryptChannel::Slot* CryptChannel::begin_write() {
     slot.done = 0;
     slot.position = {core::SegmentCursor(request.data), sector_of(request.lba)};
     slot.buffer = buffer;
-    request.push_frame(*this).scratch[0] = reinterpret_cast<std::uintptr_t>(&slot);
+    request.top_frame().scratch[kOwn] = reinterpret_cast<std::uintptr_t>(&slot);
     return &slot;
 }
 
@@ -249,12 +273,10 @@ void CryptChannel::encrypt_piece(Slot& slot, RequestBatch& down) {
     const std::size_t bytes = std::min(left, slot.buffer.size());
     const std::span<std::byte> piece = slot.buffer.first(bytes);
     if (slot.zeros) {
-        std::ranges::fill(piece, std::byte{0});
-        cipher_->encrypt(slot.position.sector, sector_size_, piece, piece);
-        slot.position.sector += bytes / sector_size_;
+        encrypt_zeros(slot.position, piece);
         request.opcode = Opcode::Write;
     } else {
-        encrypt_out(*cipher_, sector_size_, slot.position, piece);
+        encrypt(slot.position, piece);
     }
     encrypt_left_ -= std::min(encrypt_left_, bytes);
     slot.piece = {slot.buffer.data(), bytes};
@@ -266,7 +288,7 @@ void CryptChannel::encrypt_piece(Slot& slot, RequestBatch& down) {
 
 /// A piece has come back: the next one, or the request as it was.
 void CryptChannel::take_piece(Request& request, RequestBatch& up) {
-    Slot& slot = *reinterpret_cast<Slot*>(request.top_frame().scratch[0]);
+    Slot& slot = *reinterpret_cast<Slot*>(request.top_frame().scratch[kOwn]);
     CHECK(slot.request == &request);
     slot.done += request.block_count;
     if (request.status == Status::Ok && slot.done < slot.block_count) {
@@ -277,11 +299,10 @@ void CryptChannel::take_piece(Request& request, RequestBatch& up) {
     request.data = slot.data;
     request.lba = slot.lba;
     request.block_count = slot.block_count;
-    request.pop_frame();
     slot.request = nullptr;
     give_buffer(slot.buffer);
     free_.push_front(slot);
-    up.push_back(request);
+    finish(request, up);
 }
 
 /// For a write of `bytes`: as much as fits one buffer, else the reserve, else nothing.

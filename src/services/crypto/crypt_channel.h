@@ -7,6 +7,9 @@
 //   write-zeroes: the same as a write of zeros
 //   flush, discard: straight down
 //
+// While the volume's key is changed (rekey.h) there are two ciphers, and the place of a sector says
+// which is its. Requests that touch what is being encrypted anew wait in `held_`.
+//
 // A buffer is one of the reactor's pool, of which this takes a quarter at most, or else the
 // channel's own reserve. So a write that waits has another of this channel before it, whose end
 // goes on with it: nothing waits for a buffer that somebody else holds, who may be waiting for us
@@ -21,17 +24,20 @@
 
 #include "block/deferred.h"
 #include "block/device.h"
+#include "core/intrusive_list.h"
 #include "core/segment.h"
 #include "memory/buffer_pool.h"
 #include "reactor/reactor.h"
 #include "reactor/timer.h"
 #include "services/crypto/crypt_segments.h"
+#include "services/crypto/key_lane.h"
 
 namespace remora::services::crypto {
 
 class CryptDevice;
 
 class CryptChannel final : public block::Channel,
+                           public core::ListHook<CryptChannel>,
                            private block::Completer,
                            private reactor::TimerHandler {
   public:
@@ -41,9 +47,10 @@ class CryptChannel final : public block::Channel,
     /// once waits for the next turns, and the neighbours on the reactor do not wait for them.
     static constexpr std::size_t kBytesPerTurn = std::size_t{2} << 20U;
 
-    /// `device` outlives it; `pool` may be null. Errors: ResourceExhausted.
-    static core::Result<std::unique_ptr<block::Channel>> create(
+    /// `device` and `lane` outlive it; `pool` may be null. Errors: ResourceExhausted.
+    static core::Result<std::unique_ptr<CryptChannel>> create(
         const CryptDevice& device,
+        KeyLane& lane,
         std::unique_ptr<block::Channel> lower,
         std::unique_ptr<AesXts> cipher,
         memory::BufferPool* pool);
@@ -52,6 +59,15 @@ class CryptChannel final : public block::Channel,
     ~CryptChannel() override;
 
     void submit(block::RequestBatch& batch) override;
+
+    // The change of keys, driven by the device. On the channel's reactor.
+
+    /// From now on the lane's split says which sectors have the key of `next`.
+    void begin_change(std::unique_ptr<AesXts> next);
+    /// The lane's split is another: what was held goes on, is held again, or is failed.
+    void let_held_go();
+    /// Where the next key is, it stays.
+    void end_change(bool changed);
 
   private:
     /// A write that has a buffer.
@@ -69,6 +85,7 @@ class CryptChannel final : public block::Channel,
     using Reserve = std::unique_ptr<std::byte, void (*)(std::byte*)>;
 
     CryptChannel(const CryptDevice& device,
+                 KeyLane& lane,
                  std::unique_ptr<block::Channel> lower,
                  std::unique_ptr<AesXts> cipher,
                  memory::BufferPool* pool,
@@ -77,6 +94,12 @@ class CryptChannel final : public block::Channel,
     void complete(block::RequestBatch& batch) override;
     void on_timer(reactor::Timer& timer) override;
     void begin_turn();
+    void take(block::Request& request, block::RequestBatch& down);
+    void finish(block::Request& request, block::RequestBatch& up);
+    AesXts& cipher_at(std::uint64_t sector, std::size_t& bytes);
+    void encrypt(CryptPosition& from, std::span<std::byte> out);
+    void encrypt_zeros(CryptPosition& from, std::span<std::byte> out);
+    void decrypt(CryptPosition& at, std::size_t bytes);
     void work(block::RequestBatch& up, block::RequestBatch& down);
     void go_on_next_turn();
 
@@ -94,8 +117,11 @@ class CryptChannel final : public block::Channel,
     }
 
     const CryptDevice& device_;
+    KeyLane& lane_;
     std::unique_ptr<block::Channel> lower_;
     std::unique_ptr<AesXts> cipher_;
+    std::unique_ptr<AesXts> next_;  // null: the key is not being changed
+    block::RequestBatch held_;
     memory::BufferPool* pool_;
     Reserve reserve_;
     bool reserve_used_ = false;

@@ -36,7 +36,11 @@ CryptDevice::CryptDevice(block::Device& lower,
       kernel_(options.kernel),
       allow_discards_(options.allow_discards),
       key_(std::move(key)),
-      reactors_(reactors.begin(), reactors.end()) {}
+      reactors_(reactors.begin(), reactors.end()) {
+    for (KeyLane& lane : lanes_) {
+        lane.key = key_.get();
+    }
+}
 
 block::Geometry CryptDevice::geometry() const {
     block::Geometry geometry = lower_.geometry();
@@ -46,19 +50,34 @@ block::Geometry CryptDevice::geometry() const {
     return geometry;
 }
 
+KeyLane& CryptDevice::lane() {
+    const std::uint32_t id = reactor::Reactor::current().id();
+    CHECK(id < kMaxReactors);
+    return lanes_[id];
+}
+
 core::Result<std::unique_ptr<block::Channel>> CryptDevice::open_channel() {
     auto lower = lower_.open_channel();
     if (!lower) {
         return lower;
     }
-    auto cipher = AesXts::create(*key_, numbers_, kernel_);
+    auto cipher = cipher_of(*lane().key);
     if (!cipher) {
         return std::unexpected(cipher.error());
     }
     const auto here = std::ranges::find_if(
         reactors_, [](const auto& context) { return context.reactor.is_current(); });
     memory::BufferPool* pool = here != reactors_.end() ? &here->buffers : nullptr;
-    return CryptChannel::create(*this, std::move(*lower), std::move(*cipher), pool);
+    auto channel =
+        CryptChannel::create(*this, lane(), std::move(*lower), std::move(*cipher), pool);
+    if (channel && lane().next != nullptr) {
+        auto next = cipher_of(*lane().next);
+        if (!next) {
+            return std::unexpected(next.error());
+        }
+        (*channel)->begin_change(std::move(*next));
+    }
+    return channel;
 }
 
 reactor::Task<> CryptDevice::stop() {

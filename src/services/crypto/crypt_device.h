@@ -19,6 +19,7 @@
 // put back what a sector was once.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,6 +28,7 @@
 #include "block/device.h"
 #include "block/reactor_context.h"
 #include "services/crypto/aes_xts.h"
+#include "services/crypto/key_lane.h"
 
 namespace remora::services::crypto {
 
@@ -62,8 +64,32 @@ class CryptDevice final : public block::Device {
     }
     reactor::Task<> stop() override;
 
+    // The change of its key: driven by a Rekey, on the control reactor, one call at a time.
+
+    /// From now on sectors before `split` have `next`. With blocks that are held from the first
+    /// moment on only before any channel is open. Errors: those of the ciphers; nothing has
+    /// changed.
+    reactor::Task<core::Result<void>> begin_change(std::unique_ptr<const XtsKey> next,
+                                                   KeySplit split);
+    /// Tells all reactors; what is not held any more goes on. The position does not go back.
+    reactor::Task<> set_split(KeySplit split);
+    /// The same, and ends when none is under way of the requests that came before.
+    reactor::Task<> hold(KeySplit split);
+    /// All sectors have the next key: the old one is wiped. All beyond the position was held.
+    reactor::Task<> end_change();
+    /// The key that sectors behind the position have, and that before it; null: none.
+    [[nodiscard]] const XtsKey& key() const { return *key_; }
+    [[nodiscard]] const XtsKey* next_key() const { return next_.get(); }
+    /// One more, for work in the background. Errors: those of AesXts.
+    [[nodiscard]] core::Result<std::unique_ptr<AesXts>> cipher_of(const XtsKey& key) const {
+        return AesXts::create(key, numbers_, kernel_);
+    }
+
     [[nodiscard]] block::Device& lower() const { return lower_; }
     [[nodiscard]] std::uint32_t sector_size() const { return sector_size_; }
+    [[nodiscard]] std::span<const block::ReactorContext> reactors() const { return reactors_; }
+
+    static constexpr std::size_t kMaxReactors = 64;
 
   private:
     CryptDevice(block::Device& lower,
@@ -71,13 +97,20 @@ class CryptDevice final : public block::Device {
                 std::unique_ptr<const XtsKey> key,
                 std::span<const block::ReactorContext> reactors);
 
+    KeyLane& lane();
+    core::Result<void> begin_here(const XtsKey& next, const KeySplit& split);
+    void set_split_here(const KeySplit& split);
+    void end_here(bool changed);
+
     block::Device& lower_;
     std::uint32_t sector_size_;
     SectorNumbers numbers_;
     XtsKernel kernel_;
     bool allow_discards_;
     std::unique_ptr<const XtsKey> key_;
+    std::unique_ptr<const XtsKey> next_;  // null: the key is not being changed
     std::vector<block::ReactorContext> reactors_;
+    std::array<KeyLane, kMaxReactors> lanes_;  // [i] belongs to reactor i
 };
 
 }  // namespace remora::services::crypto

@@ -128,6 +128,31 @@ TEST(Export, Encrypted_has_no_key_and_says_what_to_do) {
     EXPECT_THAT(ran.out, Not(HasSubstr("key: ")));
 }
 
+TEST(Rekey, Sends_a_key_of_the_ciphers_length_and_waits) {
+    const TempFile key(kKey);
+    FakeDaemon daemon;
+    opi::EncryptedVolume volume;
+    volume.set_name("volumes/e0");
+    volume.set_cipher(opi::ENCRYPTION_TYPE_AES_XTS_256);
+    v1::Rekey busy;
+    busy.set_name("volumes/e0");
+    busy.mutable_work()->set_kind(v1::BackgroundWork::KIND_REKEY);
+    busy.mutable_work()->set_total_bytes(100);
+    v1::Rekey done;
+    done.set_name("volumes/e0");
+    daemon.answer("GetEncryptedVolume", volume);
+    daemon.answer("RekeyVolume", busy);
+    daemon.answer("GetRekey", busy);
+    daemon.answer("GetRekey", done);
+
+    const Ran ran = run_at(daemon, {"rekey", "e0", "--key-file", key.path(), "--wait"});
+
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    EXPECT_EQ(daemon.request<v1::RekeyVolumeRequest>().key().size(), 64U);
+    EXPECT_EQ(daemon.methods().size(), 4U);
+    EXPECT_THAT(ran.out, HasSubstr("has one key"));
+}
+
 TEST(ForgetKey, Names_the_volume) {
     FakeDaemon daemon;
 

@@ -114,6 +114,9 @@ void add_volumes(Requests& out) {
     out["UpdateEncryptedVolume"] = {"encrypted_volume { name: \"volumes/e0\" " + encrypted("m4") +
                                     "}"};
     out["ForgetVolumeKey"] = {"volume_name_ref: \"m0\""};
+    out["RekeyVolume"] = {"name: \"volumes/e0\" background_mbs: 9 key: \"" + std::string(16, 'r') +
+                          std::string(16, 's') + "\""};
+    out["GetRekey"] = {"name: \"volumes/e0\""};
 }
 
 void add_layers(Requests& out) {

@@ -103,6 +103,19 @@ class EncryptionTest : public PlaneFixture {
         request.set_volume_name_ref(volume);
         return call(&ControlPlane::encrypted_volumes, &EncryptedVolumes::forget_key, request);
     }
+    Result<api::Rekey> rekey(const std::string& name, const std::string& key) {
+        api::RekeyVolumeRequest request;
+        request.set_name(name);
+        request.set_key(key);
+        request.set_background_mbs(7);
+        return checked(call(&ControlPlane::encrypted_volumes, &EncryptedVolumes::rekey, request));
+    }
+    Result<api::Rekey> get_rekey(const std::string& name) {
+        api::GetRekeyRequest request;
+        request.set_name(name);
+        return checked(
+            call(&ControlPlane::encrypted_volumes, &EncryptedVolumes::get_rekey, request));
+    }
     Result<Empty> delete_malloc(const std::string& name) {
         opi::DeleteMallocVolumeRequest request;
         request.set_name(name);

@@ -74,6 +74,8 @@ class FakeNode final : public FakeLayers {
     std::uint16_t next_port = 40000;
     nvme::ReservationKeeper* keeper = nullptr;
     nvme::UncorrectableKeeper* mark_keeper = nullptr;
+    services::crypto::RekeyKeeper* rekey_keeper = nullptr;
+    std::string rekey_trouble;
     bool refuses_vhosts = false;
     int places_taken = 0;  ///< So many times a place to listen at is somebody else's still.
     bool remotes_are_busy = false;  ///< delete_remote says that something reads a volume.
@@ -194,6 +196,22 @@ class FakeNode final : public FakeLayers {
     }
     void set_reservation_keeper(nvme::ReservationKeeper& to) override { keeper = &to; }
     void set_uncorrectable_keeper(nvme::UncorrectableKeeper& to) override { mark_keeper = &to; }
+    void set_rekey_keeper(services::crypto::RekeyKeeper& to) override { rekey_keeper = &to; }
+    Task<Result<void>> rekey_volume(std::string name, node::RekeySpec spec) override {
+        if (auto step = steps_.take("rekey_volume"); !step) {
+            co_return step;
+        }
+        encrypted.at(name).rekey = std::move(spec);
+        co_return Result<void>();
+    }
+    [[nodiscard]] std::optional<node::RekeyProgress> rekey_progress(
+        const std::string& name) const override {
+        const auto found = encrypted.find(name);
+        if (found == encrypted.end() || !found->second.rekey) {
+            return std::nullopt;
+        }
+        return node::RekeyProgress{found->second.rekey->point.position, 8, rekey_trouble};
+    }
     Task<Result<std::uint32_t>> add_namespace(node::NamespaceSpec spec) override {
         if (auto step = steps_.take("add_namespace"); !step) {
             co_return std::unexpected(step.error());

@@ -18,16 +18,20 @@
 #include "reactor/call.h"
 #include "reactor/gate.h"
 #include "services/raid/raid_device.h"
-#include "tests/unit/raid/block_model.h"
-#include "tests/unit/raid/fake_member.h"
-#include "tests/unit/raid/raid_world.h"
+#include "tests/support/crash_client.h"
+#include "tests/support/crashing_device.h"
+#include "tests/support/jumping_world.h"
 
 namespace remora::services::raid {
 
-using block::Opcode;
 using block::Status;
 using core::Prng;
 using reactor::Task;
+using test::CrashClient;
+using test::CrashingDevice;
+using test::JumpingWorld;
+using test::kCrashBlock;
+using test::Medium;
 
 struct Shape {
     Level level;
@@ -48,7 +52,7 @@ class CrashRun {
         bad_block_seed_ = is_redundant() && prng_.below(4) == 0;
     }
     ~CrashRun() {
-        world_.run_until([this] { return in_flight_ == 0 && !replacing_; });
+        world_.run_until([this] { return client_.in_flight() == 0 && !replacing_; });
         world_.run([this]() -> Task<> { co_await close(); });
         log::set_sink(nullptr);
     }
@@ -57,7 +61,7 @@ class CrashRun {
         for (std::size_t i = 0; i < shape_.members; ++i) {
             Medium medium;
             for (std::uint64_t block = data_at(); block < member_blocks(); ++block) {
-                fill(medium[block].data(), prng_.next());
+                test::fill(medium[block].data(), prng_.next());
             }
             add_disk(std::move(medium));
         }
@@ -65,14 +69,14 @@ class CrashRun {
         if (testing::Test::HasFailure()) {
             return;
         }
-        world_.run([this]() -> Task<> { co_await read_all(); });
+        world_.run([this]() -> Task<> { co_await client_.read_all(); });
         const std::uint64_t cuts = 1 + prng_.below(3);
         for (std::uint64_t i = 0; i < cuts && !testing::Test::HasFailure(); ++i) {
             play_phase(20 + prng_.below(80));
             cut_power();
             world_.run([this]() -> Task<> { co_await assemble(); });
             if (!testing::Test::HasFailure()) {
-                world_.run([this]() -> Task<> { co_await read_all(); });
+                world_.run([this]() -> Task<> { co_await client_.read_all(); });
             }
         }
         if (!testing::Test::HasFailure()) {
@@ -84,36 +88,17 @@ class CrashRun {
   private:
     struct Disk {
         std::string name;
-        std::unique_ptr<FakeMember> device;
+        std::unique_ptr<CrashingDevice> device;
         Medium medium;
         std::set<std::uint64_t> bad;
         bool out = false;  // failed, or left out: never to come back as it is
-    };
-    struct Io : block::Request {
-        std::vector<std::byte> bytes;
-        std::array<core::Segment, 3> segments;
-        std::uint64_t began = 0;
-        bool resynced = false;
-    };
-    class Client final : public block::Completer {
-      public:
-        explicit Client(CrashRun& run) : run_(run) {}
-        void complete(block::RequestBatch& batch) override {
-            while (block::Request* request = batch.pop_front()) {
-                request->pop_frame();
-                run_.ended(static_cast<Io&>(*request));
-            }
-        }
-
-      private:
-        CrashRun& run_;
     };
 
     [[nodiscard]] bool is_redundant() const {
         return shape_.level != Level::Concat && shape_.level != Level::Raid0;
     }
     [[nodiscard]] std::uint64_t data_at() const {
-        return (shape_.level == Level::Raid5 ? 16 * core::kMiB : core::kMiB) / kFakeBlock;
+        return (shape_.level == Level::Raid5 ? 16 * core::kMiB : core::kMiB) / kCrashBlock;
     }
     [[nodiscard]] std::uint64_t member_blocks() const {
         return data_at() + (shape_.level == Level::Raid1 ? 96 : 32);
@@ -127,7 +112,7 @@ class CrashRun {
         power_up(disks_.back());
     }
     void power_up(Disk& disk) {
-        disk.device = std::make_unique<FakeMember>(disk.name, member_blocks(), prng_.fork(),
+        disk.device = std::make_unique<CrashingDevice>(disk.name, member_blocks(), prng_.fork(),
                                                    std::move(disk.medium));
         disk.device->bad_blocks = disk.bad;
         disk.device->volatile_cache = volatile_;
@@ -157,7 +142,7 @@ class CrashRun {
             device_->set_rate_limit((1 + prng_.below(64)) * core::kMiB);
         }
         channel_ = std::move(*device_->open_channel());
-        blocks_.resize(device_->geometry().block_count);
+        client_.open(*channel_, device_->geometry().block_count);
     }
     Task<> assemble() {
         std::vector<Member> all = members();
@@ -180,128 +165,21 @@ class CrashRun {
         }
     }
 
-    // I/O.
-
-    void send(Io& io) {
-        io.began = ++now_;
-        io.status = Status::Ok;
-        io.push_frame(client_);
-        block::RequestBatch batch;
-        batch.push_back(io);
-        ++in_flight_;
-        channel_->submit(batch);
-    }
-    void ended(Io& io) {
-        --in_flight_;
-        const std::uint64_t now = ++now_;
-        const bool good = io.status == Status::Ok && !cut_;
-        if (io.opcode == Opcode::Write || io.opcode == Opcode::WriteZeroes) {
-            for (std::uint64_t i = 0; i < io.block_count; ++i) {
-                blocks_[io.lba + i].end(token_of(io.bytes.data() + i * kFakeBlock), io.began, now,
-                                        good, io.force_unit_access);
-            }
-        } else if (io.opcode == Opcode::Flush && good && io.resynced) {
-            for (BlockModel& block : blocks_) {
-                block.flushed(io.began);
-            }
-        } else if (io.opcode == Opcode::Read && good && known_) {
-            for (std::uint64_t i = 0; i < io.block_count; ++i) {
-                EXPECT_TRUE(blocks_[io.lba + i].may_read(token_of(io.bytes.data() + i * kFakeBlock),
-                                                         io.began, now))
-                    << "block " << io.lba + i << ": "
-                    << blocks_[io.lba + i].tell(token_of(io.bytes.data() + i * kFakeBlock));
-            }
-        }
-        if (!cut_) {
-            EXPECT_EQ(io.status, Status::Ok) << static_cast<int>(io.opcode) << " of " << io.lba;
-        }
-        if (io.opcode == Opcode::Read && !known_) {
-            return;  // read_all has it
-        }
-        std::erase_if(ios_, [&](const auto& each) { return each.get() == &io; });
-    }
-    void start_random() {
-        auto io = std::make_unique<Io>();
-        const std::uint64_t what = prng_.below(20);
-        io->opcode = what < 12   ? Opcode::Write
-                     : what < 17 ? Opcode::Read
-                     : what < 19 ? Opcode::Flush
-                                 : Opcode::WriteZeroes;
-        if (io->opcode == Opcode::Flush) {
-            io->resynced = device_->status().progress.kind != Progress::Kind::Resync;
-        } else {
-            const std::uint64_t most = prng_.below(4) == 0 ? 40 : 5;
-            io->block_count = static_cast<std::uint32_t>(
-                1 + prng_.below(std::min<std::uint64_t>(most, blocks_.size())));
-            io->lba = prng_.below(blocks_.size() - io->block_count + 1);
-            io->bytes.resize(std::size_t{io->block_count} * kFakeBlock);
-            io->force_unit_access = io->opcode != Opcode::Read && prng_.below(4) == 0;
-            if (io->opcode != Opcode::WriteZeroes) {
-                cut_segments(*io);
-            }
-        }
-        if (io->opcode == Opcode::Write || io->opcode == Opcode::WriteZeroes) {
-            for (std::uint64_t i = 0; i < io->block_count; ++i) {
-                std::byte* block = io->bytes.data() + i * kFakeBlock;
-                if (io->opcode == Opcode::Write) {
-                    fill(block, prng_.next());
-                }
-                blocks_[io->lba + i].begin(token_of(block), now_ + 1);
-            }
-        }
-        ios_.push_back(std::move(io));
-        send(*ios_.back());
-    }
-    void cut_segments(Io& io) {
-        const std::size_t first = prng_.below(io.bytes.size());
-        const std::size_t second = prng_.below(io.bytes.size() - first);
-        std::byte* at = io.bytes.data();
-        io.segments = {core::Segment{at, first}, core::Segment{at + first, second},
-                       core::Segment{at + first + second, io.bytes.size() - first - second}};
-        io.data = io.segments;
-    }
-
-    /// Every block, each read twice in a row must be the same; sets what the model knows.
-    Task<> read_all() {
-        known_ = false;
-        for (std::uint64_t lba = 0; lba < blocks_.size(); ++lba) {
-            Io io;
-            io.opcode = Opcode::Read;
-            io.lba = lba;
-            io.block_count = 1;
-            io.bytes.resize(kFakeBlock);
-            io.segments[0] = {io.bytes.data(), io.bytes.size()};
-            io.data = std::span(io.segments).first(1);
-            send(io);
-            while (in_flight_ > 0) {
-                co_await reactor::sleep_for(core::Nanos(1000));
-            }
-            const Token token = token_of(io.bytes.data());
-            if (fresh_) {
-                blocks_[lba].begin(token, 0);
-                blocks_[lba].end(token, 0, 1, true, true);
-            } else {
-                EXPECT_TRUE(blocks_[lba].cut(token, now_))
-                    << "block " << lba << " is lost or mixed";
-            }
-        }
-        now_ += 2;
-        fresh_ = false;
-        known_ = true;
-    }
-
     // Faults.
 
     void play_phase(std::uint64_t ops) {
         cut_ = false;
+        client_.power_up();
         for (std::uint64_t i = 0; i < ops && !testing::Test::HasFailure(); ++i) {
-            world_.reactor.post_function([this] { start_random(); });
+            world_.reactor.post_function([this] {
+                client_.start_random(device_->status().progress.kind != Progress::Kind::Resync);
+            });
             world_.step();
             const std::uint64_t steps = prng_.below(30);
             for (std::uint64_t step = 0; step < steps; ++step) {
                 world_.step();
             }
-            world_.run_until([this] { return in_flight_ < 12; });
+            world_.run_until([this] { return client_.in_flight() < 12; });
             if (maybe_fault() && prng_.below(2) == 0) {
                 ops = std::min(ops, i + 1 + prng_.below(6));  // the power goes, too, and soon
             }
@@ -326,7 +204,7 @@ class CrashRun {
         if (status.health == RaidStatus::Health::Optimal && !busy && victim_ == kNone &&
             prng_.below(25) == 0) {
             victim_ = pick_member();
-            FakeMember& device = *disks_[victim_].device;
+            CrashingDevice& device = *disks_[victim_].device;
             if (prng_.below(2) == 0) {
                 device.dead = Status::PathError;
             } else {
@@ -393,13 +271,14 @@ class CrashRun {
         // Before that is done the copies, or parities, are not yet what they will be.
         const bool resyncing = device_->status().progress.kind == Progress::Kind::Resync;
         cut_ = true;
+        client_.cut();
         for (Disk& disk : disks_) {
             if (disk.device != nullptr) {
                 disk.bad = disk.device->bad_blocks;
                 disk.medium = disk.device->cut_power();
             }
         }
-        world_.run_until([this] { return in_flight_ == 0 && !replacing_; });
+        world_.run_until([this] { return client_.in_flight() == 0 && !replacing_; });
         world_.run([this]() -> Task<> { co_await close(); });
         for (Disk& disk : disks_) {
             if (disk.device != nullptr) {
@@ -417,6 +296,7 @@ class CrashRun {
             disks_[victim_].device->dead = Status::Ok;
         }
         cut_ = false;
+        client_.power_up();
     }
     std::size_t find_used() {
         for (;;) {
@@ -428,15 +308,12 @@ class CrashRun {
     }
 
     Task<> finish() {
-        while (in_flight_ > 0 || replacing_) {
+        while (client_.in_flight() > 0 || replacing_) {
             co_await reactor::sleep_for(core::Nanos(100'000));
         }
         device_->set_rate_limit(0);
-        Io flush;
-        flush.opcode = Opcode::Flush;
-        flush.resynced = true;
-        send(flush);
-        while (in_flight_ > 0 || device_->status().progress.kind != Progress::Kind::None) {
+        co_await client_.flush();
+        while (device_->status().progress.kind != Progress::Kind::None) {
             co_await reactor::sleep_for(core::Nanos(100'000));
         }
         if (is_redundant() && device_->status().health == RaidStatus::Health::Optimal) {
@@ -447,44 +324,22 @@ class CrashRun {
             }
             EXPECT_EQ(device_->status().scrub_mismatches, 0U);
         }
-        co_await check_all();
-    }
-    Task<> check_all() {
-        for (std::uint64_t lba = 0; lba < blocks_.size(); ++lba) {
-            auto io = std::make_unique<Io>();
-            io->opcode = Opcode::Read;
-            io->lba = lba;
-            io->block_count = 1;
-            io->bytes.resize(kFakeBlock);
-            io->segments[0] = {io->bytes.data(), io->bytes.size()};
-            io->data = std::span(io->segments).first(1);
-            ios_.push_back(std::move(io));
-            send(*ios_.back());
-            while (in_flight_ > 0) {
-                co_await reactor::sleep_for(core::Nanos(1000));
-            }
-        }
+        co_await client_.check_all();
     }
 
     static constexpr std::size_t kNone = ~std::size_t{0};
 
     Shape shape_;
     Prng prng_;
-    RaidWorld world_;
+    JumpingWorld world_;
     RaidOptions options_;
     bool volatile_ = true;
     std::vector<Disk> disks_;
-    std::unique_ptr<FakeMember> left_out_;
+    std::unique_ptr<CrashingDevice> left_out_;
     std::unique_ptr<RaidDevice> device_;
     std::unique_ptr<block::Channel> channel_;
-    std::vector<BlockModel> blocks_;
-    std::vector<std::unique_ptr<Io>> ios_;
-    Client client_{*this};
-    std::size_t in_flight_ = 0;
-    std::uint64_t now_ = 1;
+    CrashClient client_{prng_.fork()};
     bool cut_ = false;
-    bool known_ = false;
-    bool fresh_ = true;
     bool bad_block_seed_ = false;
     std::size_t bad_disk_ = 0;
     std::size_t victim_ = kNone;

@@ -11,8 +11,8 @@
 #include "core/log.h"
 #include "reactor/call.h"
 #include "tests/support/block_client.h"
-#include "tests/unit/raid/fake_member.h"
-#include "tests/unit/raid/raid_world.h"
+#include "tests/support/crashing_device.h"
+#include "tests/support/jumping_world.h"
 
 namespace remora::services::raid {
 namespace {
@@ -25,7 +25,13 @@ using core::Result;
 using reactor::Task;
 using Health = RaidStatus::Health;
 
-constexpr std::uint64_t kMiBBlocks = core::kMiB / kFakeBlock;
+using test::BlockBytes;
+using test::CrashingDevice;
+using test::JumpingWorld;
+using test::kCrashBlock;
+using test::Medium;
+
+constexpr std::uint64_t kMiBBlocks = core::kMiB / kCrashBlock;
 
 class RaidTest : public testing::Test, public RaidObserver {
   public:
@@ -42,9 +48,9 @@ class RaidTest : public testing::Test, public RaidObserver {
     void on_raid_changed() override { ++changes; }
 
     static std::uint64_t offset(Level level) { return level == Level::Raid5 ? 16 : 1; }
-    FakeMember& add_disk(std::uint64_t data_blocks = 32, Medium medium = {}) {
+    CrashingDevice& add_disk(std::uint64_t data_blocks = 32, Medium medium = {}) {
         const std::uint64_t blocks = offset(options.level) * kMiBBlocks + data_blocks;
-        disks.push_back(std::make_unique<FakeMember>("d" + std::to_string(disks.size()), blocks,
+        disks.push_back(std::make_unique<CrashingDevice>("d" + std::to_string(disks.size()), blocks,
                                                      core::Prng(disks.size() + 1),
                                                      std::move(medium)));
         return *disks.back();
@@ -102,14 +108,14 @@ class RaidTest : public testing::Test, public RaidObserver {
         co_await reactor::sleep_for(1ms);
     }
     Task<Status> write(std::uint64_t lba, std::uint32_t blocks, std::uint64_t seed) {
-        std::vector<std::byte> bytes = test::pattern(std::size_t{blocks} * kFakeBlock, seed);
+        std::vector<std::byte> bytes = test::pattern(std::size_t{blocks} * kCrashBlock, seed);
         const core::Segment segment{bytes.data(), bytes.size()};
         const Status ended =
             co_await client->perform(Opcode::Write, lba, blocks, std::span(&segment, 1));
         co_return ended;
     }
     Task<bool> reads(std::uint64_t lba, std::uint32_t blocks, std::uint64_t seed) {
-        std::vector<std::byte> bytes(std::size_t{blocks} * kFakeBlock);
+        std::vector<std::byte> bytes(std::size_t{blocks} * kCrashBlock);
         const core::Segment segment{bytes.data(), bytes.size()};
         const Status ended =
             co_await client->perform(Opcode::Read, lba, blocks, std::span(&segment, 1));
@@ -129,9 +135,9 @@ class RaidTest : public testing::Test, public RaidObserver {
         return at == nullptr ? MemberState::Missing : at->state;
     }
 
-    RaidWorld world;
+    JumpingWorld world;
     RaidOptions options;
-    std::vector<std::unique_ptr<FakeMember>> disks;
+    std::vector<std::unique_ptr<CrashingDevice>> disks;
     std::unique_ptr<RaidDevice> device;
     std::unique_ptr<block::Channel> channel;
     std::unique_ptr<test::BlockClient> client;
@@ -427,7 +433,7 @@ TEST_F(RaidTest, Scrub_findsAndMendsWhatDiffers) {
             EXPECT_EQ(co_await client->perform(Opcode::Flush, 0, 0), Status::Ok);
             // Parity of the first stripe, or a second copy.
             const std::size_t victim = level == Level::Raid5 ? 3 : 1;
-            disks[victim]->put(offset(level) * kMiBBlocks + 1, FakeBlock{std::byte{1}});
+            disks[victim]->put(offset(level) * kMiBBlocks + 1, BlockBytes{std::byte{1}});
             Result<void> begun = device->start_scrub();
             EXPECT_TRUE(begun) << begun.error().message;
             co_await idle();
@@ -459,7 +465,7 @@ TEST_F(RaidTest, Raid0_memberError_isTheRequests) {
         co_await start(Level::Raid0, 2);
         EXPECT_EQ(co_await write(0, 8, 1), Status::Ok);
         disks[1]->bad_blocks.insert(kMiBBlocks);
-        std::vector<std::byte> bytes(8 * kFakeBlock);
+        std::vector<std::byte> bytes(8 * kCrashBlock);
         const core::Segment segment{bytes.data(), bytes.size()};
         EXPECT_EQ(co_await client->perform(Opcode::Read, 0, 8, std::span(&segment, 1)),
                   Status::IoError);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// BlockModel: what a block of a device may read as, and what a power cut may leave of it.
+// CrashBlock: what a block of a device may read as, and what a power cut may leave of it.
 #pragma once
 
 #include <algorithm>
@@ -9,15 +9,15 @@
 #include <utility>
 #include <vector>
 
-#include "tests/unit/raid/fake_member.h"
+#include "tests/support/crashing_device.h"
 
-namespace remora::services::raid {
+namespace remora::test {
 
 using Token = std::uint64_t;  // stands for a block's content
 
 inline Token token_of(const std::byte* bytes) {
     Token hash = 0xcbf29ce484222325ULL;
-    for (std::size_t i = 0; i < kFakeBlock; i += 8) {
+    for (std::size_t i = 0; i < kCrashBlock; i += 8) {
         std::uint64_t word = 0;
         std::memcpy(&word, bytes + i, 8);
         hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
@@ -27,7 +27,7 @@ inline Token token_of(const std::byte* bytes) {
 }
 
 inline void fill(std::byte* bytes, std::uint64_t seed) {
-    for (std::size_t i = 0; i < kFakeBlock; i += 8) {
+    for (std::size_t i = 0; i < kCrashBlock; i += 8) {
         seed = seed * 0x5851f42d4c957f2dULL + 0x14057b7ef767814fULL;
         const std::uint64_t word = seed ^ (seed >> 31U);
         std::memcpy(bytes + i, &word, 8);
@@ -35,7 +35,7 @@ inline void fill(std::byte* bytes, std::uint64_t seed) {
 }
 
 /// What one block may read as. Moments are counted, not timed.
-class BlockModel {
+class CrashBlock {
   public:
     static constexpr std::uint64_t kOpen = ~0ULL;
 
@@ -110,4 +110,4 @@ class BlockModel {
     std::vector<Version> versions_;
 };
 
-}  // namespace remora::services::raid
+}  // namespace remora::test

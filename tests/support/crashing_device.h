@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// FakeMember: a device in memory with a volatile cache, delays, errors and power cuts. A write lies
+// CrashingDevice: a device in memory with a volatile cache, delays, errors and power cuts. A write lies
 // in the cache from when it comes until it is flushed; at a power cut each of its blocks is there
 // or not, as chance has it, whether the write was acknowledged or not.
 #pragma once
@@ -17,22 +17,22 @@
 #include "reactor/reactor.h"
 #include "reactor/timer.h"
 
-namespace remora::services::raid {
+namespace remora::test {
 
-constexpr std::uint32_t kFakeBlock = 4096;
-using FakeBlock = std::array<std::byte, kFakeBlock>;
+constexpr std::uint32_t kCrashBlock = 4096;
+using BlockBytes = std::array<std::byte, kCrashBlock>;
 
 /// What is on the medium: blocks that were never written are zeros.
-using Medium = std::map<std::uint64_t, FakeBlock>;
+using Medium = std::map<std::uint64_t, BlockBytes>;
 
-class FakeMember final : public block::Device {
+class CrashingDevice final : public block::Device {
   public:
-    FakeMember(std::string name, std::uint64_t blocks, core::Prng prng, Medium medium = {})
+    CrashingDevice(std::string name, std::uint64_t blocks, core::Prng prng, Medium medium = {})
         : Device(std::move(name), {}), blocks_(blocks), prng_(prng), medium_(std::move(medium)) {}
 
     [[nodiscard]] block::Geometry geometry() const override {
         block::Geometry shape;
-        shape.block_size = kFakeBlock;
+        shape.block_size = kCrashBlock;
         shape.block_count = blocks_;
         shape.volatile_cache = volatile_cache;
         shape.can_discard = true;
@@ -69,36 +69,36 @@ class FakeMember final : public block::Device {
         return std::move(medium_);
     }
     /// As it reads now.
-    [[nodiscard]] FakeBlock at(std::uint64_t block) const {
+    [[nodiscard]] BlockBytes at(std::uint64_t block) const {
         const auto cached = cache_.find(block);
         if (cached != cache_.end()) {
             return *cached->second.back();
         }
         const auto found = medium_.find(block);
-        return found == medium_.end() ? FakeBlock{} : found->second;
+        return found == medium_.end() ? BlockBytes{} : found->second;
     }
-    void put(std::uint64_t block, const FakeBlock& bytes) { medium_[block] = bytes; }
+    void put(std::uint64_t block, const BlockBytes& bytes) { medium_[block] = bytes; }
 
   private:
     struct Pending final : reactor::TimerHandler {
-        Pending(FakeMember& owner, block::Request& what) : member(owner), request(what) {}
-        void on_timer(reactor::Timer& /*timer*/) override { member.finish(*this); }
-        FakeMember& member;
+        Pending(CrashingDevice& owner, block::Request& what) : device(owner), request(what) {}
+        void on_timer(reactor::Timer& /*timer*/) override { device.finish(*this); }
+        CrashingDevice& device;
         block::Request& request;
         reactor::Timer timer{*this};
     };
     class Channel final : public block::Channel {
       public:
-        explicit Channel(FakeMember& member) : member_(member) {}
+        explicit Channel(CrashingDevice& device) : device_(device) {}
         void submit(block::RequestBatch& batch) override {
             while (block::Request* request = batch.pop_front()) {
-                CHECK(block::validate(*request, member_.geometry()) == block::Status::Ok);
-                member_.begin(*request);
+                CHECK(block::validate(*request, device_.geometry()) == block::Status::Ok);
+                device_.begin(*request);
             }
         }
 
       private:
-        FakeMember& member_;
+        CrashingDevice& device_;
     };
 
     void begin(block::Request& request) {
@@ -116,12 +116,12 @@ class FakeMember final : public block::Device {
         pending_[&request] = std::move(pending);
     }
 
-    using Versions = std::vector<std::shared_ptr<FakeBlock>>;
+    using Versions = std::vector<std::shared_ptr<BlockBytes>>;
 
-    void keep(const block::Request& request, std::vector<std::shared_ptr<FakeBlock>>& mine) {
+    void keep(const block::Request& request, std::vector<std::shared_ptr<BlockBytes>>& mine) {
         core::SegmentCursor cursor(request.data);
         for (std::uint64_t i = 0; i < request.block_count; ++i) {
-            auto block = std::make_shared<FakeBlock>();
+            auto block = std::make_shared<BlockBytes>();
             if (request.opcode == block::Opcode::Write) {
                 cursor.copy_out(*block);
             }
@@ -189,8 +189,8 @@ class FakeMember final : public block::Device {
     Medium medium_;
     std::map<std::uint64_t, Versions> cache_;
     std::map<std::uint64_t, Versions> begun_;
-    std::map<block::Request*, std::vector<std::shared_ptr<FakeBlock>>> uncertain_;
+    std::map<block::Request*, std::vector<std::shared_ptr<BlockBytes>>> uncertain_;
     std::map<block::Request*, std::unique_ptr<Pending>> pending_;
 };
 
-}  // namespace remora::services::raid
+}  // namespace remora::test

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// RaidWorld: a reactor whose time jumps to whatever comes next.
+// JumpingWorld: a reactor whose time jumps to whatever comes next.
 #pragma once
 
 #include <algorithm>
@@ -11,11 +11,11 @@
 #include "reactor/task.h"
 #include "tests/unit/block/still_world.h"
 
-namespace remora::services::raid {
+namespace remora::test {
 
-class RaidWorld {
+class JumpingWorld {
   public:
-    explicit RaidWorld(std::uint64_t seed = 1)
+    explicit JumpingWorld(std::uint64_t seed = 1)
         : reactor(0, io, clock, core::Prng(seed), reactor::PollPolicy{}),
           pool(std::move(*memory::BufferPool::create(4 * core::kMiB))) {}
 
@@ -59,4 +59,4 @@ class RaidWorld {
     }
 };
 
-}  // namespace remora::services::raid
+}  // namespace remora::test
