@@ -12,8 +12,10 @@ namespace remora::block {
 
 class JunctionChannel final : public Channel, public core::ListHook<JunctionChannel> {
   public:
-    JunctionChannel(Junction::PerReactor& here, std::unique_ptr<Channel> base)
-        : here_(here), base_(std::move(base)), first_(base_.get()) {
+    JunctionChannel(Junction::PerReactor& here,
+                    std::unique_ptr<Channel> base,
+                    std::uint32_t block_size)
+        : here_(here), base_(std::move(base)), block_size_(block_size), first_(base_.get()) {
         here_.channels.push_back(*this);
     }
     JunctionChannel(const JunctionChannel&) = delete;
@@ -23,7 +25,7 @@ class JunctionChannel final : public Channel, public core::ListHook<JunctionChan
     void submit(RequestBatch& batch) override { first_->submit(batch); }
 
     core::Result<void> insert(Stage& stage) {
-        auto channel = stage.open_channel(*first_);
+        auto channel = stage.open_channel(*first_, block_size_);
         if (!channel) {
             return std::unexpected(channel.error());
         }
@@ -62,6 +64,7 @@ class JunctionChannel final : public Channel, public core::ListHook<JunctionChan
 
     Junction::PerReactor& here_;
     std::unique_ptr<Channel> base_;
+    std::uint32_t block_size_;
     Channel* first_;
     std::vector<Inserted> inserted_;  // in the order that requests come to them
 };
@@ -88,7 +91,8 @@ core::Result<std::unique_ptr<Channel>> Junction::open_channel() {
     if (!base) {
         return base;
     }
-    auto channel = std::make_unique<JunctionChannel>(here(), std::move(*base));
+    auto channel =
+        std::make_unique<JunctionChannel>(here(), std::move(*base), lower_.geometry().block_size);
     for (Stage* stage : here().stages | std::views::reverse) {
         if (auto inserted = channel->insert(*stage); !inserted) {
             return std::unexpected(inserted.error());

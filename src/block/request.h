@@ -61,6 +61,9 @@ struct Request : core::QueueHook<Request> {
     bool takes_holes = false;
     /// Read, on the way up: all its bytes are zeros, and its segments were left as they are.
     bool is_hole = false;
+    /// On the way down: has had its turn among those that compete for the volume's back end, as
+    /// part of something larger, so the volume's own stage does not make it wait for one again.
+    bool turn_taken = false;
     Status status = Status::Ok;  ///< Set by whoever fails it; Ok otherwise.
     std::uint16_t nvme_status =
         0;                   ///< Status field (SCT and SC, DNR) a remote controller gave, or 0.

@@ -36,9 +36,10 @@ class StageChannel : public Channel {
 
 class Stage {
   public:
-    /// A channel of the current reactor. It is destroyed there, drained or with nothing in flight.
-    /// Errors: ResourceExhausted.
-    virtual core::Result<std::unique_ptr<StageChannel>> open_channel(Channel& lower) = 0;
+    /// A channel of the current reactor, to a volume of such blocks. It is destroyed there, drained
+    /// or with nothing in flight. Errors: ResourceExhausted.
+    virtual core::Result<std::unique_ptr<StageChannel>> open_channel(Channel& lower,
+                                                                     std::uint32_t block_size) = 0;
 
   protected:
     ~Stage() = default;

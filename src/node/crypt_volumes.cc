@@ -66,7 +66,7 @@ Task<Result<VolumeInfo>> CryptVolumes::make(EncryptedSpec spec, block::Device* l
         }
         crypt.rekey = std::move(*rekey);
     }
-    auto added = volumes_.add_owned(std::move(*device));
+    auto added = volumes_.add_owned(std::move(*device), kOtherVolumes);
     if (!added) {
         if (crypt.rekey != nullptr) {
             co_await crypt.rekey->stop();

@@ -36,10 +36,13 @@ LocalNode::LocalNode(std::span<const block::ReactorContext> reactors,
                      const LocalNodeOptions& options)
     : reactors_(reactors),
       options_(options),
+      competitors_(reactors),
+      volumes_(competitors_),
       crypts_(volumes_, reactors, options.crypt_kernel),
       stacked_(volumes_, reactors),
       remotes_(volumes_, reactors, control, options.identity, options.path_timeout),
       target_(reactors, control, options.target, discovery_nqn(options.identity.hostid)),
+      controllers_(target_, reactors, competitors_),
       vhost_(volumes_, reactors, options.path_timeout + kDrainMargin) {}
 
 Task<Result<VolumeInfo>> LocalNode::create_ram(RamSpec spec) {
@@ -185,7 +188,7 @@ Task<Result<block::DeviceStats>> LocalNode::volume_stats(std::string name) {
     for (const block::ReactorContext& context : reactors_) {
         const auto here = co_await reactor::call_on(context.reactor, [&] {
             block::DeviceStats stats = (*device)->stats_here();
-            stats.throttled_ns += limited->throttled_ns_here();
+            stats.throttled_ns += limited->limits().throttled_ns_here();
             return stats;
         });
         total.add(here);
@@ -200,7 +203,7 @@ Task<> LocalNode::set_volume_rates(std::string name, Rates rates) {
     if (!volumes_.use(name, user)) {
         co_return;
     }
-    co_await show_rates(*volumes_.limits(name), reactors_);
+    co_await show_rates(volumes_.limits(name)->limits(), reactors_);
     volumes_.release(name, user);
 }
 
@@ -250,6 +253,7 @@ void LocalNode::release_namespace(const NamespaceKey& key) {
 }
 
 Task<Result<void>> LocalNode::delete_subsystem(std::string nqn) {
+    co_await controllers_.lift_all(nqn);  // or it would wait for what they hold back
     auto deleted = co_await target_.delete_subsystem(nqn);
     if (deleted) {
         for (auto at = namespace_volumes_.lower_bound({nqn, 0});
@@ -275,11 +279,27 @@ Task<Result<Endpoint>> LocalNode::add_listener(std::string nqn, Endpoint at, Ana
 }
 
 Task<Result<void>> LocalNode::remove_listener(std::string nqn, Endpoint at) {
-    co_return co_await target_.remove_listener(nqn, at);
+    auto removed = co_await target_.remove_listener(nqn, at);
+    if (removed) {
+        co_await controllers_.lift(std::move(nqn), std::move(at));
+    }
+    co_return removed;
 }
 
 Task<Result<void>> LocalNode::set_ana_state(std::string nqn, Endpoint at, AnaState state) {
     return target_.set_ana_state(std::move(nqn), std::move(at), state);
+}
+
+Task<Result<void>> LocalNode::set_controller_rates(std::string nqn, Endpoint at, Rates rates) {
+    return controllers_.set(std::move(nqn), std::move(at), rates);
+}
+
+Task<std::uint64_t> LocalNode::controller_throttled_ns(std::string nqn, Endpoint at) {
+    return controllers_.throttled_ns(std::move(nqn), std::move(at));
+}
+
+Task<> LocalNode::set_competition(Competition competition) {
+    return competitors_.set(std::move(competition), volumes_, controllers_);
 }
 
 Task<Result<void>> LocalNode::set_referrals(std::vector<ReferralSpec> referrals) {
@@ -426,6 +446,7 @@ Task<bool> LocalNode::stop(core::Nanos limit) {
     if (!drained) {
         co_return false;
     }
+    co_await controllers_.lift_all("");
     co_await target_.stop();
     while (!namespace_volumes_.empty()) {
         const NamespaceKey key = namespace_volumes_.begin()->first;

@@ -12,6 +12,8 @@
 #include <utility>
 
 #include "frontends/nvme_tcp/target.h"
+#include "node/competitors.h"
+#include "node/controller_limits.h"
 #include "node/crypt_volumes.h"
 #include "node/node.h"
 #include "node/remotes.h"
@@ -81,6 +83,7 @@ class LocalNode : public Node {
     [[nodiscard]] std::optional<VolumeInfo> find_volume(const std::string& name) const override;
     Task<Result<block::DeviceStats>> volume_stats(std::string name) override;
     Task<> set_volume_rates(std::string name, Rates rates) override;
+    Task<> set_competition(Competition competition) override;
     Task<Result<void>> set_volume_faults(std::string name, FaultSettings settings) override;
     Task<Result<FaultCounts>> volume_fault_counts(std::string name) override;
 
@@ -89,6 +92,8 @@ class LocalNode : public Node {
     Task<Result<Endpoint>> add_listener(std::string nqn, Endpoint at, AnaState state) override;
     Task<Result<void>> remove_listener(std::string nqn, Endpoint at) override;
     Task<Result<void>> set_ana_state(std::string nqn, Endpoint at, AnaState state) override;
+    Task<Result<void>> set_controller_rates(std::string nqn, Endpoint at, Rates rates) override;
+    Task<std::uint64_t> controller_throttled_ns(std::string nqn, Endpoint at) override;
     Task<Result<void>> set_referrals(std::vector<ReferralSpec> referrals) override;
     void set_reservation_keeper(nvme::ReservationKeeper& keeper) override {
         target_.set_reservation_keeper(&keeper);
@@ -134,11 +139,13 @@ class LocalNode : public Node {
 
     std::span<const block::ReactorContext> reactors_;
     LocalNodeOptions options_;
+    Competitors competitors_;
     VolumeTable volumes_;
     CryptVolumes crypts_;
     StackedVolumes stacked_;
     Remotes remotes_;
     frontends::nvme_tcp::Target target_;
+    ControllerLimits controllers_;
     VhostDisks vhost_;
     std::map<NamespaceKey, std::string> namespace_volumes_;
     std::size_t next_benchmark_ = 0;

@@ -10,9 +10,11 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "block/device.h"
@@ -44,6 +46,7 @@ using services::crypto::RekeyProgress;
 using services::fault::FaultCounts;
 using services::fault::FaultSettings;
 using services::integrity::IntegrityStatus;
+using services::qos::Capacity;
 using services::qos::Rates;
 using services::raid::RaidStatus;
 
@@ -242,6 +245,25 @@ struct VhostBlkStatus {
     std::uint32_t active_queues = 0;
 };
 
+/// A minimum of something's rates, of what its pool's back end can do.
+struct Minimum {
+    std::string pool;
+    Rates least;
+
+    bool operator==(const Minimum&) const = default;
+};
+
+/// What competes for what, and what each has for sure. A pool is a back end that several volumes
+/// share: a remote controller, by its name, or this node's own volumes, by the empty name. Volumes
+/// made of others compete as those do.
+struct Competition {
+    std::map<std::string, Capacity> pools;
+    std::map<std::string, Minimum> volumes;  ///< By name, also of those that are not there (yet).
+    std::map<std::pair<std::string, Endpoint>, Minimum> controllers;  ///< Subsystem NQN, listener.
+
+    bool operator==(const Competition&) const = default;
+};
+
 struct BenchmarkSpec {
     std::string volume;
     enum class Pattern { Read, Write, ReadWrite } pattern = Pattern::Read;  ///< Random offsets.
@@ -312,6 +334,10 @@ class Node {
     /// What all users of the volume may have together, from now on; all zero: anything. Holds for
     /// the volume of that name whether it is there already, comes later, or goes and comes again.
     virtual Task<> set_volume_rates(std::string name, Rates rates) = 0;
+    /// From now on, instead of what was before: where a minimum is set in a pool that has a
+    /// capacity, all of that pool's volumes take turns (services/qos/share.h); nowhere else. The
+    /// minima fit the capacities; that is the caller's to see to.
+    virtual Task<> set_competition(Competition competition) = 0;
     /// Which of the volume's requests are failed or held up on purpose, from now on, with counts
     /// from zero; empty: none, and those that are held up go at once. I/O goes on meanwhile. Holds
     /// as the rates do. Errors: InvalidArgument; Aborted while another call changes them.
@@ -327,6 +353,12 @@ class Node {
     virtual Task<Result<void>> remove_listener(std::string nqn, Endpoint at) = 0;
     /// Hosts are told; when it returns, nothing new passes a listener without access.
     virtual Task<Result<void>> set_ana_state(std::string nqn, Endpoint at, AnaState state) = 0;
+    /// What all commands of all namespaces that come through the listener may have together, from
+    /// now on, until it is removed; all zero: anything. Its minimum holds from the first call on.
+    /// Errors: NotFound.
+    virtual Task<Result<void>> set_controller_rates(std::string nqn, Endpoint at, Rates rates) = 0;
+    /// For how long that has held its commands back, in all. Nanoseconds.
+    virtual Task<std::uint64_t> controller_throttled_ns(std::string nqn, Endpoint at) = 0;
     /// Instead of those before.
     virtual Task<Result<void>> set_referrals(std::vector<ReferralSpec> referrals) = 0;
     /// Who is given what hosts want to survive a restart; without one they cannot want it. Once,

@@ -94,8 +94,14 @@ PathState better(PathState a, PathState b) {
 /// One remote controller and the volumes it shows. A shown volume stays until the remote goes.
 class Remotes::Remote final : public host::VolumeListener {
   public:
-    Remote(VolumeTable& volumes, std::unique_ptr<MultipathController> controller, PathPolicy policy)
-        : volumes_(volumes), controller_(std::move(controller)), policy_(policy) {
+    Remote(std::string name,
+           VolumeTable& volumes,
+           std::unique_ptr<MultipathController> controller,
+           PathPolicy policy)
+        : name_(std::move(name)),
+          volumes_(volumes),
+          controller_(std::move(controller)),
+          policy_(policy) {
         controller_->set_listener(this);
         on_volumes_changed();
     }
@@ -164,7 +170,7 @@ class Remotes::Remote final : public host::VolumeListener {
                 leaving_.contains(volume.number)) {
                 continue;
             }
-            if (auto added = volumes_.add_shown(*device); !added) {
+            if (auto added = volumes_.add_shown(*device, name_); !added) {
                 log::warn("remote namespace not shown", log::kv("volume", volume.name),
                           log::kv("reason", added.error().message));
                 continue;
@@ -174,6 +180,7 @@ class Remotes::Remote final : public host::VolumeListener {
     }
 
   private:
+    std::string name_;
     VolumeTable& volumes_;
     std::unique_ptr<MultipathController> controller_;
     PathPolicy policy_;
@@ -233,8 +240,8 @@ Task<Result<void>> Remotes::create(RemoteSpec spec) {
             co_return added;
         }
     }
-    remotes_.emplace(spec.name,
-                     std::make_unique<Remote>(volumes_, std::move(controller), spec.policy));
+    remotes_.emplace(spec.name, std::make_unique<Remote>(spec.name, volumes_, std::move(controller),
+                                                         spec.policy));
     co_return Result<void>{};
 }
 

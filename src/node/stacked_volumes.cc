@@ -126,7 +126,7 @@ Task<Result<VolumeInfo>> StackedVolumes::create_raid(RaidSpec spec) {
         co_return std::unexpected(device.error());
     }
     made.raid = device->get();
-    auto added = volumes_.add_owned(std::move(*device));
+    auto added = volumes_.add_owned(std::move(*device), kOtherVolumes);
     CHECK(added.has_value());  // the name is free: one call at a time makes a volume of a name
     stacked_.emplace(spec.name, std::move(made));
     set_raid_rate(spec.name, spec.background_bytes_per_second);
@@ -299,7 +299,7 @@ Task<Result<VolumeInfo>> StackedVolumes::create_integrity(IntegritySpec spec) {
     Stacked made;
     made.integrity = device->get();
     made.lowers.insert(spec.lower);
-    auto added = volumes_.add_owned(std::move(*device));
+    auto added = volumes_.add_owned(std::move(*device), kOtherVolumes);
     CHECK(added.has_value());  // as for an array
     stacked_.emplace(spec.name, std::move(made));
     co_return added;

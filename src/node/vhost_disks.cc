@@ -52,7 +52,7 @@ Task<Result<void>> VhostDisks::create(VhostBlkSpec spec) {
         static_cast<std::size_t>(std::min_element(load_.begin(), load_.end()) - load_.begin());
     ++load_[made->place];
     made->limited = std::make_unique<services::qos::QosDevice>(**device);
-    made->limited->set_rates(spec.rates);
+    made->limited->limits().set_rates(spec.rates);
     Disk& disk = *disks_.emplace(spec.name, std::move(made)).first->second;
 
     block::ReactorContext& context = contexts_[disk.place];
@@ -83,11 +83,11 @@ Task<Result<void>> VhostDisks::drain(std::string name, core::Nanos limit) {
     Disk& disk = **found;
     disk.busy = true;
     // What its own limits hold back ends now instead of in its time.
-    disk.limited->set_rates({});
+    disk.limited->limits().set_rates({});
     const auto stopped =
         // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): call_on keeps it
         co_await reactor::call_on(contexts_[disk.place].reactor, [&]() -> Task<Result<void>> {
-            disk.limited->show_rates();
+            disk.limited->limits().show_rates();
             auto result = co_await disk.controller->stop(limit);
             if (result) {
                 disk.controller.reset();
@@ -131,7 +131,12 @@ Task<Result<block::DeviceStats>> VhostDisks::stats(std::string name) {
     if (!disk) {
         co_return std::unexpected(disk.error());
     }
-    const auto stats = co_await ask(**disk, [](Controller& at) { return at.stats(); });
+    const services::qos::QosStage& limited = (*disk)->limited->limits();
+    const auto stats = co_await ask(**disk, [&limited](Controller& at) {
+        block::DeviceStats counted = at.stats();
+        counted.throttled_ns += limited.throttled_ns_here();
+        return counted;
+    });
     co_return stats;
 }
 
@@ -140,7 +145,7 @@ Task<Result<void>> VhostDisks::set_rates(std::string name, Rates rates) {
     if (!disk) {
         co_return std::unexpected(disk.error());
     }
-    services::qos::QosDevice& limited = *(*disk)->limited;
+    services::qos::QosStage& limited = (*disk)->limited->limits();
     limited.set_rates(rates);
     co_await reactor::call_on(contexts_[(*disk)->place].reactor,
                               [&limited] { limited.show_rates(); });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/volume_table.h"
 
+#include "node/competitors.h"
 #include "reactor/call.h"
 
 namespace remora::node {
@@ -21,12 +22,15 @@ VolumeInfo info_of(const block::Device& device) {
 
 }  // namespace
 
-Result<void> VolumeTable::add(block::Device& device, std::unique_ptr<block::Device> owned) {
+Result<void> VolumeTable::add(block::Device& device,
+                              std::unique_ptr<block::Device> owned,
+                              const Foundation& foundation) {
     if (volumes_.contains(device.name())) {
         return fail(ErrorKind::AlreadyExists,
                     "a volume named '" + device.name() + "' exists already");
     }
     Entry entry;
+    entry.foundation = foundation;
     entry.owned = std::move(owned);
     std::vector<block::Stage*> stages;
     if (const auto faults = faults_.find(device.name()); faults != faults_.end()) {
@@ -36,23 +40,27 @@ Result<void> VolumeTable::add(block::Device& device, std::unique_ptr<block::Devi
     entry.junction = std::make_unique<block::Junction>(device, stages);
     entry.limited = std::make_unique<services::qos::QosDevice>(*entry.junction);
     if (const auto rates = rates_.find(device.name()); rates != rates_.end()) {
-        entry.limited->set_rates(rates->second);
+        entry.limited->limits().set_rates(rates->second);
+    }
+    if (foundation.pool) {
+        competitors_.enter(device.name(), *foundation.pool, entry.limited->limits());
     }
     entry.counted = std::make_unique<block::CountedDevice>(*entry.limited);
     volumes_.emplace(device.name(), std::move(entry));
     return {};
 }
 
-Result<VolumeInfo> VolumeTable::add_owned(std::unique_ptr<block::Device> device) {
+Result<VolumeInfo> VolumeTable::add_owned(std::unique_ptr<block::Device> device,
+                                          const Foundation& foundation) {
     block::Device& reference = *device;
-    if (auto added = add(reference, std::move(device)); !added) {
+    if (auto added = add(reference, std::move(device), foundation); !added) {
         return std::unexpected(added.error());
     }
     return info_of(reference);
 }
 
-Result<void> VolumeTable::add_shown(block::Device& device) {
-    return add(device, nullptr);
+Result<void> VolumeTable::add_shown(block::Device& device, const std::string& remote) {
+    return add(device, nullptr, {.pool = remote});
 }
 
 Result<std::unique_ptr<block::Device>> VolumeTable::remove(const std::string& name) {
@@ -95,8 +103,18 @@ void VolumeTable::set_rates(const std::string& name, const Rates& rates) {
         rates_[name] = rates;
     }
     if (services::qos::QosDevice* device = limits(name)) {
-        device->set_rates(rates);
+        device->limits().set_rates(rates);
     }
+}
+
+std::vector<VolumeTable::Competitor> VolumeTable::competitors() const {
+    std::vector<Competitor> all;
+    for (const auto& [name, entry] : volumes_) {
+        if (entry.foundation.pool) {
+            all.push_back({name, *entry.foundation.pool, entry.limited->shared_limits()});
+        }
+    }
+    return all;
 }
 
 std::shared_ptr<FaultStage> VolumeTable::faults(const std::string& name) const {
@@ -154,10 +172,10 @@ Task<Result<void>> VolumeTable::apply_faults(const std::string& name,
     co_return Result<void>{};
 }
 
-Task<> show_rates(services::qos::QosDevice& device,
+Task<> show_rates(services::qos::QosStage& limits,
                   std::span<const block::ReactorContext> reactors) {
     for (const block::ReactorContext& context : reactors) {
-        co_await reactor::call_on(context.reactor, [&device] { device.show_rates(); });
+        co_await reactor::call_on(context.reactor, [&limits] { limits.show_rates(); });
     }
 }
 

@@ -23,15 +23,26 @@
 
 namespace remora::node {
 
+class Competitors;
+
+/// Whose time a volume's I/O takes.
+struct Foundation {
+    std::optional<std::string> pool;  ///< By name (node.h, Competition); nothing: other volumes'.
+};
+inline const Foundation kOwn{.pool = ""};
+inline const Foundation kOtherVolumes{};
+
 class VolumeTable {
   public:
-    VolumeTable() = default;
+    /// `competitors` outlives the table.
+    explicit VolumeTable(Competitors& competitors) : competitors_(competitors) {}
     VolumeTable(const VolumeTable&) = delete;
     VolumeTable& operator=(const VolumeTable&) = delete;
 
     /// Errors: AlreadyExists.
-    Result<VolumeInfo> add_owned(std::unique_ptr<block::Device> device);
-    Result<void> add_shown(block::Device& device);
+    Result<VolumeInfo> add_owned(std::unique_ptr<block::Device> device,
+                                 const Foundation& foundation = kOwn);
+    Result<void> add_shown(block::Device& device, const std::string& remote);
     /// Forgets the volume and gives back what was owned (null for a shown one). Errors: NotFound,
     /// FailedPrecondition naming the users.
     Result<std::unique_ptr<block::Device>> remove(const std::string& name);
@@ -40,6 +51,13 @@ class VolumeTable {
     [[nodiscard]] block::CountedDevice* find(const std::string& name) const;
     /// Where its rates are kept; null when there is no such volume.
     [[nodiscard]] services::qos::QosDevice* limits(const std::string& name) const;
+    /// Of all volumes that have a pool.
+    struct Competitor {
+        std::string name;
+        std::string pool;
+        std::shared_ptr<services::qos::QosStage> stage;
+    };
+    [[nodiscard]] std::vector<Competitor> competitors() const;
     /// For the volume that has the name, now or later. Reactors have to be shown it.
     void set_rates(const std::string& name, const Rates& rates);
     /// The same for its faults, which `reactors` are shown. Valid settings. Errors: Aborted while
@@ -62,6 +80,7 @@ class VolumeTable {
 
   private:
     struct Entry {
+        Foundation foundation;
         std::unique_ptr<block::Device> owned;
         std::shared_ptr<services::fault::FaultStage> faults;  ///< In the junction; null: none.
         std::unique_ptr<block::Junction> junction;
@@ -69,19 +88,21 @@ class VolumeTable {
         std::unique_ptr<block::CountedDevice> counted;
         std::multiset<std::string> users;
     };
-    Result<void> add(block::Device& device, std::unique_ptr<block::Device> owned);
+    Result<void> add(block::Device& device,
+                     std::unique_ptr<block::Device> owned,
+                     const Foundation& foundation);
     /// For a volume that is there and stays.
     Task<Result<void>> apply_faults(const std::string& name,
                                     const FaultSettings& settings,
                                     std::span<const block::ReactorContext> reactors);
+    Competitors& competitors_;
     std::map<std::string, Entry> volumes_;
     std::map<std::string, Rates> rates_;           // of volumes that are there or not
     std::map<std::string, FaultSettings> faults_;  // the same
     std::set<std::string> changing_faults_;
 };
 
-/// Makes reactors go by new rates of `device`, which stays meanwhile.
-Task<> show_rates(services::qos::QosDevice& device,
-                  std::span<const block::ReactorContext> reactors);
+/// Makes reactors go by what was set of `limits`, which stay meanwhile.
+Task<> show_rates(services::qos::QosStage& limits, std::span<const block::ReactorContext> reactors);
 
 }  // namespace remora::node

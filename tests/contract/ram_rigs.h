@@ -56,7 +56,7 @@ class LimitedRig final : public Rig {
     Task<> start(block::ReactorContext context, std::string directory) override {
         co_await ram_.start(context, directory);
         limited_ = std::make_unique<services::qos::QosDevice>(ram_.device());
-        limited_->set_rates({.all_ops = 20'000});
+        limited_->limits().set_rates({.all_ops = 20'000});
     }
     block::Device& device() override { return *limited_; }
     Task<> stop() override { co_await limited_->stop(); }

@@ -373,7 +373,7 @@ void Connection::enter_block_layer(Slot& slot, OpenNamespace& target) {
 void Connection::submit_batch() {
     if (!batch_.empty()) {
         block::RequestBatch batch = std::move(batch_);
-        std::exchange(batch_target_, nullptr)->channel->submit(batch);
+        port_->way_to(*std::exchange(batch_target_, nullptr)).submit(batch);
         CHECK(batch.empty());
     }
 }

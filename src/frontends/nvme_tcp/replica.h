@@ -3,12 +3,16 @@
 // reactor, by messages of the control reactor.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "block/device.h"
+#include "block/stage.h"
+#include "core/result.h"
 #include "core/units.h"
 #include "frontends/nvme_tcp/turnstile.h"
 #include "nvme/ana.h"
@@ -21,6 +25,7 @@
 
 namespace remora::frontends::nvme_tcp {
 
+using core::Result;
 using nvme::BlockRange;
 
 /// A namespace and this reactor's channel to its volume.
@@ -54,6 +59,31 @@ struct Port {
     bool open = false;  ///< New hosts may come; those that are there stay when it closes.
     nvme::AnaPort ana;
     std::uint32_t users = 0;  ///< Connections and associations.
+    /// What all commands that come by here go through; null: nothing. Shared with the other
+    /// reactors, because nobody else knows when the last user of a closed port goes.
+    std::shared_ptr<block::Stage> stage;
+    std::vector<std::unique_ptr<block::StageChannel>> ways;  ///< [nsid]; of a stage only.
+
+    /// The way of a batch for the namespace.
+    [[nodiscard]] block::Channel& way_to(const OpenNamespace& target) const {
+        return stage == nullptr ? *target.channel : *ways[target.nsid];
+    }
+    Result<void> open_way(const OpenNamespace& target) {
+        if (stage == nullptr) {
+            return {};
+        }
+        auto way = stage->open_channel(*target.channel, target.geometry.block_size);
+        if (!way) {
+            return std::unexpected(way.error());
+        }
+        ways.resize(std::max<std::size_t>(ways.size(), std::size_t{target.nsid} + 1));
+        ways[target.nsid] = std::move(*way);
+        return {};
+    }
+    /// Null when there is none.
+    [[nodiscard]] block::StageChannel* staged_way(std::uint32_t nsid) const {
+        return nsid < ways.size() ? ways[nsid].get() : nullptr;
+    }
 };
 
 struct Replica {
@@ -95,6 +125,14 @@ struct Replica {
         }
         if (--users == 0) {
             unused.notify();
+        }
+    }
+    /// Those to the namespace, on which nothing is under way.
+    void forget_ways(std::uint32_t nsid) {
+        for (auto& [at, port] : ports) {
+            if (nsid < port.ways.size()) {
+                port.ways[nsid] = nullptr;
+            }
         }
     }
     /// Those that nobody comes through any more.

@@ -80,6 +80,27 @@ void Shard::set_ana_state(const std::string& nqn, const Endpoint& at, nvme::spec
     }
 }
 
+Result<void> Shard::put_stage(const std::string& nqn,
+                              const Endpoint& at,
+                              const std::shared_ptr<block::Stage>& stage) {
+    Replica& here = replica(nqn);
+    Port* port = here.open_port(at);
+    CHECK(port != nullptr);
+    if (port->stage == stage) {
+        return {};
+    }
+    CHECK(port->stage == nullptr);
+    port->stage = stage;
+    for (const auto& [nsid, target] : here.namespaces) {
+        if (auto opened = port->open_way(*target); !opened) {
+            port->ways.clear();
+            port->stage = nullptr;
+            return opened;
+        }
+    }
+    return {};
+}
+
 void Shard::set_directory(nvme::Directory directory) {
     directory_ = std::move(directory);
     for (const auto& [cntlid, association] : associations_) {
@@ -103,6 +124,12 @@ Result<void> Shard::add_namespace(const std::string& nqn,
     added->update_guard();
     added->channel = std::move(*channel);
     Replica& to = replica(nqn);
+    for (auto& [at, port] : to.ports) {
+        if (auto opened = port.open_way(*added); !opened) {
+            to.forget_ways(from.nsid);
+            return core::fail("open a channel of '" + device.name() + "'", opened.error());
+        }
+    }
     to.subsystem.add(*added);
     to.namespaces.emplace(from.nsid, std::move(added));
     return {};
@@ -117,10 +144,16 @@ Task<> Shard::close_namespace(std::string nqn, std::uint32_t nsid) {
     const auto at = from.namespaces.find(nsid);
     CHECK(at != from.namespaces.end());
     OpenNamespace& closing = *at->second;
+    for (const auto& [endpoint, port] : from.ports) {
+        if (block::StageChannel* way = port.staged_way(nsid)) {
+            co_await way->drain();
+        }
+    }
     // The device bounds how long its requests take.
     while (closing.in_flight > 0) {
         co_await closing.idle.wait_until(core::kNever);
     }
+    from.forget_ways(nsid);
     from.namespaces.erase(nsid);
 }
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "block/reactor_context.h"
+#include "block/stage.h"
 #include "core/intrusive_list.h"
 #include "frontends/nvme_tcp/association.h"
 #include "frontends/nvme_tcp/connection.h"
@@ -92,12 +93,17 @@ class Shard final : private reactor::Runnable, private reactor::TimerHandler {
     void close_port(const std::string& nqn, const Endpoint& at);
     /// The port is there.
     void set_ana_state(const std::string& nqn, const Endpoint& at, nvme::spec::AnaState state);
+    /// All commands that come by the port, which is there, go through it from now on.
+    Result<void> put_stage(const std::string& nqn,
+                           const Endpoint& at,
+                           const std::shared_ptr<block::Stage>& stage);
     void set_directory(nvme::Directory directory);
     Result<void> add_namespace(const std::string& nqn,
                                const nvme::Namespace& from,
                                std::uint64_t incarnation,
                                block::Device& device);
-    /// Takes it out of the table; close_namespace() gives its channel back.
+    /// Takes it out of the table; close_namespace() gives its channel back, once what a port's
+    /// stage holds back of it, which that lets go at once, has ended.
     void detach_namespace(const std::string& nqn, std::uint32_t nsid);
     Task<> close_namespace(std::string nqn, std::uint32_t nsid);
     void set_geometry(const std::string& nqn, std::uint32_t nsid, const block::Geometry& geometry);

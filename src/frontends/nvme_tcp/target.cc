@@ -136,6 +136,15 @@ Task<Result<void>> Target::set_ana_state(std::string nqn, Endpoint at, AnaState 
     co_return result;
 }
 
+Task<Result<void>> Target::put_stage(std::string nqn,
+                                     Endpoint at,
+                                     std::shared_ptr<block::Stage> stage) {
+    co_await turnstile_->enter();
+    Result<void> result = co_await do_put_stage(std::move(nqn), std::move(at), std::move(stage));
+    turnstile_->leave();
+    co_return result;
+}
+
 Task<Result<void>> Target::set_referrals(std::vector<Referral> referrals) {
     co_await turnstile_->enter();
     Result<void> result = co_await do_set_referrals(std::move(referrals));

@@ -31,6 +31,7 @@
 
 #include "block/device.h"
 #include "block/reactor_context.h"
+#include "block/stage.h"
 #include "core/result.h"
 #include "core/uuid.h"
 #include "nvme/reservation.h"
@@ -174,6 +175,11 @@ class Target {
     /// When it returns, no new command passes a listener that lost its access; those that were
     /// begun end by themselves. Errors: NotFound.
     Task<Result<void>> set_ana_state(std::string nqn, Endpoint at, AnaState state);
+    /// All commands of all namespaces that come through this listener go through `stage` from now
+    /// on, on every reactor, also those of hosts that are connected. It stays for as long as one
+    /// of them is; putting the same again is no error, another one is. Errors: NotFound, those of
+    /// the stage's channels.
+    Task<Result<void>> put_stage(std::string nqn, Endpoint at, std::shared_ptr<block::Stage> stage);
     /// Every listener's discovery log names these, instead of those before. Errors:
     /// ResourceExhausted.
     Task<Result<void>> set_referrals(std::vector<Referral> referrals);
@@ -203,6 +209,9 @@ class Target {
     Task<Result<void>> do_delete_subsystem(std::string nqn);
     Task<Result<Endpoint>> do_add_listener(std::string nqn, Endpoint at, AnaState state);
     Task<Result<void>> do_set_ana_state(std::string nqn, Endpoint at, AnaState state);
+    Task<Result<void>> do_put_stage(std::string nqn,
+                                    Endpoint at,
+                                    std::shared_ptr<block::Stage> stage);
     Task<Result<void>> do_set_referrals(std::vector<Referral> referrals);
     Task<Result<void>> do_remove_listener(std::string nqn, Endpoint at);
     Task<Result<std::uint32_t>> do_add_namespace(std::string nqn, NamespaceOptions options);

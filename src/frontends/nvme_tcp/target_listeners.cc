@@ -103,6 +103,28 @@ Task<Result<void>> Target::do_set_ana_state(std::string nqn, Endpoint at, AnaSta
     co_return Result<void>();
 }
 
+Task<Result<void>> Target::do_put_stage(std::string nqn,
+                                        Endpoint at,
+                                        std::shared_ptr<block::Stage> stage) {
+    auto subsystem = find(nqn);
+    if (!subsystem) {
+        co_return std::unexpected(subsystem.error());
+    }
+    if (!(*subsystem)->listeners.contains(at)) {
+        co_return fail(ErrorKind::NotFound,
+                       "subsystem '" + nqn + "' has no listener at " + at.text());
+    }
+    for (const auto& shard : shards_) {
+        Shard* to = shard.get();
+        auto put = co_await reactor::call_on(to->reactor(),
+                                             [&, to] { return to->put_stage(nqn, at, stage); });
+        if (!put) {
+            co_return put;
+        }
+    }
+    co_return Result<void>();
+}
+
 Task<Result<void>> Target::do_set_referrals(std::vector<Referral> referrals) {
     if (referrals.size() > limits_.referrals) {
         co_return fail(ErrorKind::ResourceExhausted, "at most " +

@@ -188,7 +188,8 @@ FaultCounts FaultStage::counts_here() const {
     return counts;
 }
 
-core::Result<std::unique_ptr<block::StageChannel>> FaultStage::open_channel(block::Channel& lower) {
+core::Result<std::unique_ptr<block::StageChannel>> FaultStage::open_channel(
+    block::Channel& lower, std::uint32_t /*block_size*/) {
     PerReactor& now = here();
     if (!now.seeded) {
         seed(now);

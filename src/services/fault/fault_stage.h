@@ -47,7 +47,8 @@ class FaultStage final : public block::Stage {
     /// request began or ended to wait.
     [[nodiscard]] FaultCounts counts_here() const;
 
-    core::Result<std::unique_ptr<block::StageChannel>> open_channel(block::Channel& lower) override;
+    core::Result<std::unique_ptr<block::StageChannel>> open_channel(
+        block::Channel& lower, std::uint32_t block_size) override;
 
   private:
     friend class FaultChannel;

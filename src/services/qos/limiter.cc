@@ -32,7 +32,7 @@ void Limiter::set(const Rates& rates) {
                                                    rates.all_ops,     rates.read_bytes,
                                                    rates.write_bytes, rates.all_bytes};
     for (std::size_t i = 0; i < kLines; ++i) {
-        lines_[i].end.store(0, std::memory_order_relaxed);
+        lines_[i].time.clear();
         lines_[i].per_second.store(wanted[i], std::memory_order_relaxed);
     }
     unsigned limited = 0;
@@ -67,17 +67,10 @@ Nanos Limiter::reserve(Way way, const Amount& amount, Nanos now) {
 
 Nanos Limiter::charge(Line& line, std::uint64_t amount, Nanos now) {
     const std::uint64_t rate = line.per_second.load(std::memory_order_relaxed);
-    const std::int64_t earliest = (now - kCredit).count();
     if (rate == 0 || amount == 0) {
-        return Nanos(earliest);
+        return now - kCredit;
     }
-    const std::int64_t takes = nanos_for(amount, rate);
-    std::int64_t end = line.end.load(std::memory_order_relaxed);
-    std::int64_t start = 0;
-    do {
-        start = std::max(end, earliest);
-    } while (!line.end.compare_exchange_weak(end, start + takes, std::memory_order_relaxed));
-    return Nanos(start);
+    return line.time.sell(Nanos(nanos_for(amount, rate)), now);
 }
 
 }  // namespace remora::services::qos

@@ -2,9 +2,9 @@
 // Limiter: the rates that one object (a volume, a host disk) may have, shared by all reactors.
 //
 // Each limited rate is a line of time: what is charged to it moves its end on by as long as that
-// takes at this rate, and may begin where the end was (the virtual scheduling form of the generic
-// cell rate algorithm, ITU-T I.371). So a limit is exact over time whoever charges, a large request
-// is neither refused for ever nor free, and reactors that compete take turns without a lock.
+// takes at this rate, and may begin where the end was. So a limit is exact over time whoever
+// charges, a large request is neither refused for ever nor free, and reactors that compete take
+// turns without a lock.
 #pragma once
 
 #include <array>
@@ -13,10 +13,9 @@
 
 #include "core/units.h"
 #include "services/qos/rates.h"
+#include "services/qos/time_line.h"
 
 namespace remora::services::qos {
-
-using core::Nanos;
 
 /// Which of the rates count: reads go by read_* and all_*, the others by write_* and all_*.
 enum class Way : std::uint8_t { Read, Write };
@@ -28,9 +27,7 @@ struct Amount {
 
 class Limiter {
   public:
-    /// What was not used is kept for so long: makes up for late turns, and is all of the burst that
-    /// an idle object is allowed. 0.2 % of three seconds.
-    static constexpr Nanos kCredit = std::chrono::milliseconds(5);
+    static constexpr Nanos kCredit = TimeLine::kCredit;
 
     /// New rates, without debts or credit from before. One thread at a time.
     void set(const Rates& rates);
@@ -46,7 +43,7 @@ class Limiter {
   private:
     struct Line {
         std::atomic<std::uint64_t> per_second{0};  ///< 0: no limit
-        std::atomic<std::int64_t> end{0};          ///< Nanoseconds.
+        TimeLine time;
     };
     enum Index : std::uint8_t { ReadOps, WriteOps, AllOps, ReadBytes, WriteBytes, AllBytes };
     static constexpr std::size_t kLines = 6;

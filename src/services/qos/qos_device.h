@@ -1,45 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// QosDevice: holds a device's I/O back to the rates it may have. Every volume stands behind one, so
-// that limits come, change and go under load; without any a batch passes as it is.
-//
-//   submit ─► no limit this way, nobody waits ─────────────────────────► lower
-//        └──► lane (reads, writes) ─► bundle, reserved ─► its time ────► lower
-//
-// Requests of one way go in order, a bundle of some 100 us of the limit at a time: a reactor asks
-// the shared limiter once a bundle, and all that wait take turns bundle by bundle. A way that is
-// not limited is never held up by the other one. Flushes pass. Completions do not come by here.
+// QosDevice: a device behind a QosStage of its own. Every volume stands behind one, so that limits
+// come, change and go under load; without any a batch passes as it is.
 #pragma once
 
-#include <array>
 #include <memory>
 
 #include "block/device.h"
-#include "core/intrusive_list.h"
-#include "services/qos/limiter.h"
+#include "services/qos/qos_stage.h"
 
 namespace remora::services::qos {
 
-class QosChannel;
-
 class QosDevice final : public block::Device {
   public:
-    static constexpr std::size_t kMaxReactors = 64;
-
     /// `lower` outlives this; name and UUID are its own.
-    explicit QosDevice(block::Device& lower);
-    ~QosDevice() override;
+    explicit QosDevice(block::Device& lower) : Device(lower.name(), lower.uuid()), lower_(lower) {}
 
-    /// Control reactor; in force for new requests at once, for those that wait when
-    /// show_rates() has run on their reactor.
-    void set_rates(const Rates& rates) {
-        rates_ = rates;
-        limiter_.set(rates);
-    }
-    [[nodiscard]] const Rates& rates() const { return rates_; }  ///< Control reactor.
-    /// On each reactor after set_rates().
-    void show_rates();
-    /// How long requests of the current reactor were held back, in all. Nanoseconds.
-    [[nodiscard]] std::uint64_t throttled_ns_here() const;
+    [[nodiscard]] QosStage& limits() { return *stage_; }
+    [[nodiscard]] const QosStage& limits() const { return *stage_; }
+    /// For who shows a change on all reactors and does not keep the device meanwhile.
+    [[nodiscard]] std::shared_ptr<QosStage> shared_limits() { return stage_; }
 
     [[nodiscard]] block::Geometry geometry() const override { return lower_.geometry(); }
     core::Result<std::unique_ptr<block::Channel>> open_channel() override;
@@ -52,16 +31,8 @@ class QosDevice final : public block::Device {
     reactor::Task<> stop() override { return lower_.stop(); }
 
   private:
-    friend class QosChannel;
-    struct PerReactor {
-        core::List<QosChannel, QosChannel> channels;
-        std::uint64_t throttled_ns = 0;
-    };
-
     block::Device& lower_;
-    Rates rates_;
-    Limiter limiter_;
-    std::array<PerReactor, kMaxReactors> reactors_;  // [i] belongs to reactor i
+    std::shared_ptr<QosStage> stage_ = std::make_shared<QosStage>();
 };
 
 }  // namespace remora::services::qos

@@ -23,7 +23,8 @@ class MarkStage final : public Stage {
     MarkStage(std::string name, std::vector<std::string>& passed)
         : name_(std::move(name)), passed_(passed) {}
 
-    core::Result<std::unique_ptr<StageChannel>> open_channel(Channel& lower) override {
+    core::Result<std::unique_ptr<StageChannel>> open_channel(
+        Channel& lower, std::uint32_t /*block_size*/) override {
         if (channels == most_channels) {
             return core::fail(core::ErrorKind::ResourceExhausted, "no channel left");
         }

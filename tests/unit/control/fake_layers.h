@@ -34,7 +34,17 @@ class FakeLayers : public node::Node {
     std::map<std::string, std::uint64_t> background_rates;
     std::map<std::string, node::FaultSettings> volume_faults;
     std::map<std::string, node::FaultCounts> fault_counts;
+    std::map<std::string, node::Rates> volume_rates;
+    node::Competition competition;
 
+    reactor::Task<> set_volume_rates(std::string name, node::Rates rates) override {
+        volume_rates[name] = rates;
+        co_return;
+    }
+    reactor::Task<> set_competition(node::Competition to) override {
+        competition = std::move(to);
+        co_return;
+    }
     reactor::Task<core::Result<void>> set_volume_faults(std::string name,
                                                         node::FaultSettings settings) override {
         if (auto step = layer_steps_.take("set_volume_faults"); !step) {

@@ -69,7 +69,7 @@ class FakeNode final : public FakeLayers {
     std::map<std::pair<std::string, std::uint32_t>, node::NamespaceSpec> namespaces;
     std::map<std::string, node::RemoteSpec> remotes;
     std::map<std::string, node::VhostBlkSpec> vhosts;
-    std::map<std::string, node::Rates> volume_rates;
+    std::map<std::string, node::Rates> controller_rates;  ///< "nqn address:port"; none: no limit.
     std::map<std::string, node::EncryptedSpec> encrypted;
     std::uint16_t next_port = 40000;
     nvme::ReservationKeeper* keeper = nullptr;
@@ -150,9 +150,22 @@ class FakeNode final : public FakeLayers {
         stats.read = {3, std::uint64_t{5} << 30U, 0, 9'000'000};
         co_return stats;
     }
-    Task<> set_volume_rates(std::string name, node::Rates rates) override {
-        volume_rates[name] = rates;
-        co_return;
+    Task<Result<void>> set_controller_rates(std::string nqn,
+                                            reactor::Endpoint at,
+                                            node::Rates rates) override {
+        const std::string place = nqn + " " + at.text();
+        if (!listeners.contains(place)) {
+            co_return missing(place);
+        }
+        controller_rates.erase(place);
+        if (rates != node::Rates{}) {
+            controller_rates[place] = rates;
+        }
+        co_return Result<void>();
+    }
+    Task<std::uint64_t> controller_throttled_ns(std::string /*nqn*/,
+                                                reactor::Endpoint /*at*/) override {
+        co_return 77;
     }
     Task<Result<void>> create_subsystem(node::SubsystemSpec spec) override {
         if (auto step = steps_.take("create_subsystem"); !step) {
@@ -192,6 +205,7 @@ class FakeNode final : public FakeLayers {
         co_return Result<void>();
     }
     Task<Result<void>> remove_listener(std::string nqn, reactor::Endpoint at) override {
+        controller_rates.erase(nqn + " " + at.text());
         co_return listeners.erase(nqn + " " + at.text()) == 1 ? Result<void>() : missing(nqn);
     }
     void set_reservation_keeper(nvme::ReservationKeeper& to) override { keeper = &to; }

@@ -1,146 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // LocalNode on real threads: one is the storage target, the other its host.
 #include <filesystem>
-#include <future>
-#include <memory>
 #include <stdlib.h>
 #include <string>
 #include <thread>
 
-#include <gtest/gtest.h>
-
-#include "node/local_node.h"
-#include "node/runtime.h"
 #include "reactor/call.h"
 #include "reactor/gate.h"
+#include "tests/unit/node/node_fixture.h"
 
 namespace remora::node {
 namespace {
-
-using namespace std::chrono_literals;
-using core::ErrorKind;
-
-const std::string kNqn = "nqn.2026-11.example.remora:node-test";
-
-/// A node with its runtime; calls are run on its control reactor and waited for.
-class Rig {
-  public:
-    explicit Rig(const std::string& name) {
-        RuntimeOptions options;
-        options.buffer_bytes = 4 * core::kMiB;
-        options.seed = 7;
-        runtime_ = std::move(*Runtime::start(options));
-        LocalNodeOptions node_options;
-        node_options.identity.hostnqn = "nqn.2026-11.example.remora:" + name;
-        node_options.path_timeout = 5s;
-        run([&]() -> Task<> {
-            node_ =
-                std::make_unique<LocalNode>(runtime_->data(), runtime_->control(), node_options);
-            co_return;
-        });
-    }
-    Rig(const Rig&) = delete;
-    Rig& operator=(const Rig&) = delete;
-    ~Rig() {
-        if (node_ != nullptr) {
-            stop();
-        }
-    }
-    void stop() {
-        run([&]() -> Task<> {
-            const bool stopped = co_await node_->stop(5s);
-            EXPECT_TRUE(stopped);
-            node_.reset();
-        });
-    }
-
-    template <typename F>
-    void run(F body) {
-        std::promise<void> done;
-        auto future = done.get_future();
-        runtime_->control().post_function([&] { start(body, done); });
-        CHECK(future.wait_for(60s) == std::future_status::ready);
-    }
-    LocalNode& node() { return *node_; }
-
-  private:
-    template <typename F>
-    static reactor::detail::Detached start(F& body, std::promise<void>& done) {
-        co_await body();
-        done.set_value();
-    }
-    std::unique_ptr<Runtime> runtime_;
-    std::unique_ptr<LocalNode> node_;
-};
-
-SubsystemSpec subsystem() {
-    SubsystemSpec spec;
-    spec.nqn = kNqn;
-    return spec;
-}
-
-NamespaceSpec space_on(const std::string& volume) {
-    NamespaceSpec spec;
-    spec.nqn = kNqn;
-    spec.volume = volume;
-    return spec;
-}
-
-RemoteSpec remote_at(const Endpoint& endpoint) {
-    RemoteSpec spec;
-    spec.name = "remote";
-    spec.paths.push_back({"path", endpoint, {}});
-    spec.subnqn = kNqn;
-    return spec;
-}
-
-VhostBlkSpec disk_on(const std::string& volume, const std::string& name, const std::string& path) {
-    VhostBlkSpec spec;
-    spec.name = name;
-    spec.volume = volume;
-    spec.socket_path = path;
-    return spec;
-}
-
-class LocalNodeTest : public testing::Test {
-  protected:
-    /// A subsystem with one RAM volume of `mib` MiB at namespace 1, and a listener.
-    void serve(std::uint64_t mib) {
-        target_.run([&, mib]() -> Task<> {
-            co_await add_volume("first", mib);
-            const auto made = co_await target_.node().create_subsystem(subsystem());
-            EXPECT_TRUE(made);
-            const auto nsid = co_await target_.node().add_namespace(space_on("first"));
-            EXPECT_EQ(nsid.value_or(0), 1U);
-            const auto at = co_await target_.node().add_listener(
-                kNqn, Endpoint::tcp("127.0.0.1", 0), AnaState::Optimized);
-            EXPECT_TRUE(at);
-            endpoint_ = *at;
-        });
-    }
-    Task<> add_volume(std::string name, std::uint64_t mib) {
-        core::Prng prng(mib);
-        RamSpec spec;
-        spec.name = name;
-        spec.uuid = core::Uuid::random(prng);
-        spec.block_count = mib * 2048;
-        const auto made = co_await target_.node().create_ram(
-            {.name = name, .uuid = core::Uuid::random(prng), .block_count = mib * 2048});
-        EXPECT_TRUE(made);
-    }
-    void connect() {
-        host_.run([&]() -> Task<> {
-            const auto made = co_await host_.node().create_remote(remote_at(endpoint_));
-            EXPECT_TRUE(made);
-            const auto live = co_await host_.node().wait_remote("remote", 10s);
-            EXPECT_TRUE(live) << live.error().message;
-        });
-    }
-
-    Rig target_{"target"};
-    Rig host_{"host"};
-    Endpoint endpoint_;
-};
 
 TEST_F(LocalNodeTest, Remote_connected_showsVolumesThatDoIo) {
     serve(8);

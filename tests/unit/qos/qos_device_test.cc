@@ -36,8 +36,8 @@ class QosDeviceTest : public block::StillWorld {
     }
 
     void set_rates(const Rates& rates) {
-        device.set_rates(rates);
-        on_reactor([this] { device.show_rates(); });
+        device.limits().set_rates(rates);
+        on_reactor([this] { device.limits().show_rates(); });
     }
     Load& start(Opcode opcode, std::uint32_t blocks, std::size_t depth) {
         on_reactor([&] {
@@ -56,7 +56,7 @@ class QosDeviceTest : public block::StillWorld {
     }
     std::uint64_t throttled_ns() {
         std::uint64_t out = 0;
-        on_reactor([&] { out = device.throttled_ns_here(); });
+        on_reactor([&] { out = device.limits().throttled_ns_here(); });
         return out;
     }
 
