@@ -252,7 +252,7 @@ void add_limit(CLI::App& verb, const Kind& kind, Action& action) {
     const auto typed = std::make_shared<std::string>();
     const auto values = std::make_shared<Values>();
     auto* command = add_kind(verb, kind, "Change the rates of", *typed, "--kiops 20 --read-mbs 0");
-    for (const Flag& flag : kLimitFlags) {
+    for (const Flag& flag : kRateFlags) {
         add_flag(*command, flag, *values);
     }
     command->callback([&action, &kind, typed, values] {
@@ -383,7 +383,8 @@ void add_resource_commands(CLI::App& root, Action& action) {
                                        "resize malloc disk0 --size 128M");
     auto* limit_command =
         add_command(root, "limit", "Change limits of rate, at once and for all who use it",
-                    "limit qos slow0 --kiops 20\nlimit virtio-blk vda --write-mbs 100");
+                    "limit qos slow0 --kiops 20\nlimit virtio-blk vda --write-mbs 100\n"
+                    "limit controller lab/tcp --kiops 50 --min-kiops 10");
     for (auto* verb : {create_command, get_command, list_command, delete_command, stats_command,
                        resize_command, limit_command}) {
         verb->require_subcommand(1);

@@ -12,6 +12,7 @@
 #include "cli/settings.h"
 #include "cli/site.h"
 #include "core/uuid.h"
+#include "remora/v1/qos.pb.h"
 #include "remora/v1/remora.pb.h"
 
 namespace remora::cli {
@@ -193,6 +194,12 @@ bool needs(const Item& user, const Item& used) {
     }
     if (is_setting(*user.kind)) {
         return used.kind->name == user.kind->setting_of && used.name == user.name;
+    }
+    if (used.kind->name == "capacity" && user.kind->has_minimum != nullptr) {
+        return user.kind->has_minimum(*user.message);  // whichever it stands on
+    }
+    if (const auto* capacity = dynamic_cast<const v1::Capacity*>(user.message)) {
+        return is_remote(*used.kind) && capacity->remote_controller() == used.name;
     }
     return std::ranges::any_of(references_of(*user.message), [&used](const std::string& reference) {
         return is_local_volume(*used.kind)

@@ -46,8 +46,9 @@ class Holdings {
 /// Asks the daemon, and for these settings. Services that it does not have hold nothing.
 Holdings ask_holdings(const Session& session, const std::vector<const Kind*>& settings);
 
-/// Whether `user` cannot be without `used`: its parent, the volume under it, or what it is a
-/// setting of. Timings hold from a path's next connection on, so paths come behind them.
+/// Whether `user` cannot be without `used`: its parent, the volume under it, the
+/// capacity that its minimum stands on, the back end of a capacity, or what it is a setting of.
+/// Timings hold from a path's next connection on, so paths come behind them.
 bool needs(const Item& user, const Item& used);
 
 /// The items' indices, each behind all that it needs; otherwise by kind and then as they are given.

@@ -89,9 +89,13 @@ struct Kind {
     bool can_resize = false;
     /// A UUID stands for itself, not for an id in the collection.
     bool uuid_is_name = false;
-    /// Where its limits of rate are, which its Update call changes under `limits_path`; null: none.
+    /// Where its limits of rate and its minimum are, which its Update call changes under these
+    /// paths; null: none.
     opi_api::storage::v1::QosLimit* (*limits)(Message&) = nullptr;
-    std::string_view limits_path = {};
+    opi_api::storage::v1::QosLimit* (*minimum)(Message&) = nullptr;
+    std::span<const std::string_view> limits_paths = {};
+    /// Whether one is set, which stands on a capacity.
+    bool (*has_minimum)(const Message&) = nullptr;
     /// Paths that its Update call changes; all else is as it was made.
     std::span<const std::string_view> changeable = {};
     /// They change only while it has no child.

@@ -26,7 +26,7 @@ constexpr std::array kOwnVirtioFlags{
     Flag{"--volume", "REF", "The volume behind it: an id, a name, a UUID, or REMOTEnNSID",
          FlagType::Text, true},
     Flag{"--queues", "Q", "Queues the host may use (default: one a core)", FlagType::Number}};
-constexpr std::array kVirtioFlags = joined(kOwnVirtioFlags, kLimitFlags);
+constexpr std::array kVirtioFlags = joined(kOwnVirtioFlags, kRateFlags);
 
 void build_virtio(const Values& values, Message& resource) {
     auto& disk = as<opi::VirtioBlk>(resource);
@@ -36,6 +36,7 @@ void build_virtio(const Values& values, Message& resource) {
     disk.set_volume_name_ref(values.text("--volume"));
     disk.set_max_io_qps(values.number("--queues"));
     set_limits(values, *disk.mutable_max_limit());
+    set_minimum(values, *disk.mutable_min_limit());
 }
 
 /// Digits of a host's function.
@@ -94,7 +95,9 @@ constexpr std::array kVirtioColumns{
                return queues == 0 ? std::string("one a core") : std::to_string(queues);
            }},
     Column{"LIMITS",
-           [](const Message& m) { return limits_text(as<opi::VirtioBlk>(m).max_limit()); }}};
+           [](const Message& m) { return limits_text(as<opi::VirtioBlk>(m).max_limit()); }},
+    Column{"AT LEAST",
+           [](const Message& m) { return limits_text(as<opi::VirtioBlk>(m).min_limit()); }}};
 constexpr std::array kAttachmentColumns{
     Column{"FUNCTION",
            [](const Message& m) { return std::to_string(as<api::Attachment>(m).host_function()); }},
@@ -113,7 +116,7 @@ constexpr std::array kAttachmentColumns{
                return format_endpoint(from.traddr(), from.trsvcid());
            }}};
 
-constexpr std::array kChangeable{std::string_view("max_limit")};
+constexpr std::array kChangeable{std::string_view("max_limit"), std::string_view("min_limit")};
 
 constexpr std::array kDisks{
     Kind{.name = "virtio-blk",
@@ -130,7 +133,10 @@ constexpr std::array kDisks{
          .counters = Counters::Opi,
          .pattern = "virtioBlks",
          .limits = [](Message& m) { return as<opi::VirtioBlk>(m).mutable_max_limit(); },
-         .limits_path = "max_limit",
+         .minimum = [](Message& m) { return as<opi::VirtioBlk>(m).mutable_min_limit(); },
+         .limits_paths = kChangeable,
+         .has_minimum =
+             [](const Message& m) { return any_limit(as<opi::VirtioBlk>(m).min_limit()); },
          .changeable = kChangeable},
     Kind{.name = "attachment",
          .plural = "attachments",

@@ -4,6 +4,7 @@
 
 #include "cli/endpoint.h"
 #include "cli/kinds.h"
+#include "cli/limits.h"
 #include "cli/output.h"
 #include "remora/v1/remora.pb.h"
 #include "storage/backend_nvme.pb.h"
@@ -23,8 +24,10 @@ constexpr std::array kSubsystemFlags{
     Flag{"--hostnqn", "NQN", "The one host that may connect (default: any)"},
     Flag{"--serial", "TEXT", "Serial number, at most 20 characters"},
     Flag{"--model", "TEXT", "Model number, at most 40 characters"}};
-constexpr std::array kControllerFlags{Flag{
-    "--listen", "ADDRESS:PORT", "Where hosts reach the subsystem, over TCP", FlagType::Text, true}};
+constexpr std::array kControllerFlags =
+    joined(std::array{Flag{"--listen", "ADDRESS:PORT", "Where hosts reach the subsystem, over TCP",
+                           FlagType::Text, true}},
+           kRateFlags);
 constexpr std::array kNamespaceFlags{
     Flag{"--volume", "REF", "The volume to show: an id, a name or a UUID", FlagType::Text, true},
     Flag{"--nsid", "N", "Its number in the subsystem (default: the lowest that is free)",
@@ -63,6 +66,8 @@ void build_controller(const Values& values, Message& resource) {
     spec.mutable_fabrics_id()->set_traddr(endpoint.traddr);
     spec.mutable_fabrics_id()->set_trsvcid(std::to_string(endpoint.port));
     spec.mutable_fabrics_id()->set_adrfam(family_of(endpoint));
+    set_limits(values, *spec.mutable_max_limit());
+    set_minimum(values, *spec.mutable_min_limit());
 }
 
 void build_namespace(const Values& values, Message& resource) {
@@ -129,8 +134,16 @@ constexpr std::array kControllerColumns{
                    opi::NvmeTransportType_Name(as<opi::NvmeController>(m).spec().trtype()),
                    "NVME_TRANSPORT_TYPE");
            }},
-    Column{"ACTIVE", [](const Message& m) {
+    Column{"ACTIVE",
+           [](const Message& m) {
                return std::string(as<opi::NvmeController>(m).status().active() ? "yes" : "no");
+           }},
+    Column{"LIMITS",
+           [](const Message& m) {
+               return limits_text(as<opi::NvmeController>(m).spec().max_limit());
+           }},
+    Column{"AT LEAST", [](const Message& m) {
+               return limits_text(as<opi::NvmeController>(m).spec().min_limit());
            }}};
 constexpr std::array kNamespaceColumns{
     Column{"NSID",
@@ -186,9 +199,12 @@ constexpr std::string_view kBackend = "opi_api.storage.v1.NvmeRemoteControllerSe
 constexpr std::string_view kRemora = "remora.v1.RemoraService";
 
 constexpr std::array kControllerChangeable{
-    std::string_view("spec.max_nsq"), std::string_view("spec.max_ncq"),
-    std::string_view("spec.sqes"), std::string_view("spec.cqes"),
-    std::string_view("spec.max_namespaces")};
+    std::string_view("spec.max_nsq"),        std::string_view("spec.max_ncq"),
+    std::string_view("spec.sqes"),           std::string_view("spec.cqes"),
+    std::string_view("spec.max_namespaces"), std::string_view("spec.max_limit"),
+    std::string_view("spec.min_limit")};
+constexpr std::array kControllerRates{std::string_view("spec.max_limit"),
+                                      std::string_view("spec.min_limit")};
 constexpr std::array kControllerChosen{std::string_view("spec.nvme_controller_id")};
 constexpr std::array kRemoteChangeable{std::string_view("multipath"),
                                        std::string_view("io_queues_count"),
@@ -220,6 +236,19 @@ constexpr std::array kNvme{
          .flags = kControllerFlags,
          .build = build_controller,
          .counters = Counters::Opi,
+         .limits =
+             [](Message& m) {
+                 return as<opi::NvmeController>(m).mutable_spec()->mutable_max_limit();
+             },
+         .minimum =
+             [](Message& m) {
+                 return as<opi::NvmeController>(m).mutable_spec()->mutable_min_limit();
+             },
+         .limits_paths = kControllerRates,
+         .has_minimum =
+             [](const Message& m) {
+                 return any_limit(as<opi::NvmeController>(m).spec().min_limit());
+             },
          .changeable = kControllerChangeable,
          .chosen = kControllerChosen},
     Kind{.name = "namespace",

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is laid over a volume: limits of its rates, encryption.
+// What is laid over a volume: limits of its rates, encryption; and what back ends can do.
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <string>
 
 #include "cli/key_file.h"
 #include "cli/kinds.h"
 #include "cli/limits.h"
+#include "remora/v1/qos.pb.h"
 #include "storage/middleend_encryption.pb.h"
 #include "storage/middleend_qos_volume.pb.h"
 
@@ -13,6 +16,7 @@ namespace remora::cli {
 
 namespace {
 
+namespace api = remora::v1;
 namespace opi = opi_api::storage::v1;
 using opi::QosLimit;
 
@@ -36,20 +40,53 @@ constexpr std::array kLimitFields{
 constexpr std::array kQosFlags = joined(
     std::array{Flag{"--volume", "REF", "The volume to limit: an id, a name, a UUID, or REMOTEnNSID",
                     FlagType::Text, true}},
-    kLimitFlags);
+    kRateFlags);
 
 void build_qos(const Values& values, Message& resource) {
     auto& qos = as<opi::QosVolume>(resource);
     qos.set_volume_name_ref(values.text("--volume"));
     set_limits(values, *qos.mutable_limits()->mutable_max());
+    set_minimum(values, *qos.mutable_limits()->mutable_min());
 }
 
 constexpr std::array kQosColumns{
     Column{"VOLUME", [](const Message& m) { return as<opi::QosVolume>(m).volume_name_ref(); }},
     Column{"LIMITS",
-           [](const Message& m) { return limits_text(as<opi::QosVolume>(m).limits().max()); }}};
+           [](const Message& m) { return limits_text(as<opi::QosVolume>(m).limits().max()); }},
+    Column{"AT LEAST",
+           [](const Message& m) { return limits_text(as<opi::QosVolume>(m).limits().min()); }}};
 
 constexpr std::array kChangeable{std::string_view("limits")};
+
+constexpr std::array kCapacityFlags{
+    Flag{"--remote", "NAME", "Of this remote controller's volumes (default: the daemon's own)"},
+    Flag{"--kiops", "N", "Thousands of I/Os a second that it surely does", FlagType::Number},
+    Flag{"--mbs", "N", "MiB a second that it surely moves", FlagType::Number}};
+
+void build_capacity(const Values& values, Message& resource) {
+    auto& capacity = as<api::Capacity>(resource);
+    const std::string& remote = values.text("--remote");
+    constexpr std::string_view kRemotes = "nvmeRemoteControllers/";
+    capacity.set_remote_controller(
+        remote.empty() || remote.starts_with(kRemotes) ? remote : std::string(kRemotes) + remote);
+    capacity.set_kiops(values.number("--kiops"));
+    capacity.set_mbs(values.number("--mbs"));
+}
+
+constexpr std::array kCapacityColumns{
+    Column{"OF",
+           [](const Message& m) {
+               const std::string& remote = as<api::Capacity>(m).remote_controller();
+               return remote.empty() ? std::string("own volumes") : remote;
+           }},
+    Column{"K I/OS/S",
+           [](const Message& m) { return std::to_string(as<api::Capacity>(m).kiops()); }},
+    Column{"MIB/S", [](const Message& m) { return std::to_string(as<api::Capacity>(m).mbs()); }},
+    Column{"PROMISED", [](const Message& m) {
+               return std::to_string(std::lround(as<api::Capacity>(m).promised_percent())) + " %";
+           }}};
+
+constexpr std::array kCapacityChangeable{std::string_view("kiops"), std::string_view("mbs")};
 
 constexpr std::string_view kAes128 = "aes-xts-128";
 constexpr std::string_view kAes256 = "aes-xts-256";
@@ -97,24 +134,54 @@ constexpr std::array kServices{
          .build = build_encrypted,
          .counters = Counters::Volume,
          .pattern = "encryptedVolumes"},
-    Kind{.name = "qos",
-         .plural = "qos-volumes",
-         .what = "a limit on the rates of a volume",
-         .service = "opi_api.storage.v1.MiddleendQosVolumeService",
-         .message = "QosVolume",
-         .collection = "volumes",
-         .example = "slow0",
-         .example_flags = "--volume disk0 --kiops 10",
-         .columns = kQosColumns,
-         .flags = kQosFlags,
-         .build = build_qos,
-         .counters = Counters::Volume,
-         .pattern = "qosVolumes",
-         .limits = [](Message& m) { return as<opi::QosVolume>(m).mutable_limits()->mutable_max(); },
-         .limits_path = "limits",
-         .changeable = kChangeable}};
+    Kind{
+        .name = "qos",
+        .plural = "qos-volumes",
+        .what = "a limit on the rates of a volume",
+        .service = "opi_api.storage.v1.MiddleendQosVolumeService",
+        .message = "QosVolume",
+        .collection = "volumes",
+        .example = "slow0",
+        .example_flags = "--volume disk0 --kiops 10",
+        .columns = kQosColumns,
+        .flags = kQosFlags,
+        .build = build_qos,
+        .counters = Counters::Volume,
+        .pattern = "qosVolumes",
+        .limits = [](Message& m) { return as<opi::QosVolume>(m).mutable_limits()->mutable_max(); },
+        .minimum = [](Message& m) { return as<opi::QosVolume>(m).mutable_limits()->mutable_min(); },
+        .limits_paths = kChangeable,
+        .has_minimum =
+            [](const Message& m) { return any_limit(as<opi::QosVolume>(m).limits().min()); },
+        .changeable = kChangeable},
+    Kind{.name = "capacity",
+         .plural = "capacities",
+         .what = "what a back end can do, so that minimum rates can be kept",
+         .service = "remora.v1.QosService",
+         .message = "Capacity",
+         .collection = "capacities",
+         .example = "own",
+         .example_flags = "--kiops 100 --mbs 1000",
+         .columns = kCapacityColumns,
+         .flags = kCapacityFlags,
+         .build = build_capacity,
+         .changeable = kCapacityChangeable}};
 
 }  // namespace
+
+void set_minimum(const Values& values, QosLimit& minimum) {
+    for (const LimitField& field : kLimitFields) {
+        const std::string flag = "--min-" + std::string(field.flag.substr(2));
+        if (values.given(flag)) {
+            (minimum.*field.set)(values.number(flag));
+        }
+    }
+}
+
+bool any_limit(const QosLimit& limits) {
+    return std::ranges::any_of(
+        kLimitFields, [&limits](const LimitField& field) { return (limits.*field.get)() != 0; });
+}
 
 void set_limits(const Values& values, QosLimit& limits) {
     for (const LimitField& field : kLimitFields) {

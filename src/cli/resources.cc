@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/resources.h"
 
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -83,18 +84,18 @@ void print_opi_stats(const Session& session, const opi_api::storage::v1::VolumeS
     table.print(session.out);
 }
 
-/// Asks for the object, has it changed, and sends what lies under `path`.
+/// Asks for the object, has it changed, and sends what lies under `paths`.
 template <typename Change>
 void update(const Session& session,
             const Kind& kind,
             const std::string& typed,
-            std::string_view path,
+            std::span<const std::string_view> paths,
             Change change) {
     Client client(session);
     const MessagePtr resource = get_resource(client, kind, typed);
     change(*resource);
-    const std::string mask(path);
-    print_one(session, kind, update_resource(client, kind, *resource, {&mask, 1}));
+    const std::vector<std::string> mask(paths.begin(), paths.end());
+    print_one(session, kind, update_resource(client, kind, *resource, mask));
 }
 
 }  // namespace
@@ -136,7 +137,8 @@ void resize(const Session& session,
             const Kind& kind,
             const std::string& typed,
             const std::string& size_text) {
-    update(session, kind, typed, "blocks_count", [&size_text](Message& volume) {
+    constexpr std::array kBlocks{std::string_view("blocks_count")};
+    update(session, kind, typed, kBlocks, [&size_text](Message& volume) {
         const auto* block = volume.GetDescriptor()->FindFieldByName("block_size");
         const auto* count = volume.GetDescriptor()->FindFieldByName("blocks_count");
         CHECK(block != nullptr && count != nullptr);
@@ -157,8 +159,10 @@ void limit(const Session& session,
            const Kind& kind,
            const std::string& typed,
            const Values& values) {
-    update(session, kind, typed, kind.limits_path,
-           [&](Message& resource) { set_limits(values, *kind.limits(resource)); });
+    update(session, kind, typed, kind.limits_paths, [&](Message& resource) {
+        set_limits(values, *kind.limits(resource));
+        set_minimum(values, *kind.minimum(resource));
+    });
 }
 
 void stats(const Session& session, const Kind& kind, const std::string& typed) {

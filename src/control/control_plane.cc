@@ -21,6 +21,7 @@ Task<core::Result<void>> ControlPlane::start() {
     }
     // Lower things first: what stands on a volume finds it there.
     co_await qos_volumes.rebuild();  // before anybody can use a volume
+    co_await capacities.rebuild();
     co_await fault_injections.rebuild();
     co_await volumes.rebuild();
     co_await remotes.rebuild();

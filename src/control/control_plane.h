@@ -6,6 +6,7 @@
 #pragma once
 
 #include "control/attachments.h"
+#include "control/capacities.h"
 #include "control/conditions.h"
 #include "control/context.h"
 #include "control/disks.h"
@@ -62,6 +63,7 @@ class ControlPlane {
     Overview overview{context_};
     Volumes volumes{context_};
     QosVolumes qos_volumes{context_};
+    Capacities capacities{context_};
     Subsystems subsystems{context_};
     Referrals referrals{context_};
     Remotes remotes{context_};

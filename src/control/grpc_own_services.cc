@@ -3,6 +3,7 @@
 #include "control/grpc_services.h"
 #include "remora/v1/fault.grpc.pb.h"
 #include "remora/v1/integrity.grpc.pb.h"
+#include "remora/v1/qos.grpc.pb.h"
 #include "remora/v1/raid.grpc.pb.h"
 
 namespace remora::control {
@@ -135,12 +136,38 @@ class OwnFaultInjectionService final : public api::FaultInjectionService::Servic
     Dispatcher& dispatcher_;
 };
 
+class OwnQosService final : public api::QosService::Service {
+  public:
+    explicit OwnQosService(Dispatcher& dispatcher) : dispatcher_(dispatcher) {}
+
+    REMORA_RPC(
+        CreateCapacity, api::CreateCapacityRequest, api::Capacity, capacities, &Capacities::create);
+    REMORA_RPC(DeleteCapacity, api::DeleteCapacityRequest, Empty, capacities, &Capacities::remove);
+    REMORA_RPC(
+        UpdateCapacity, api::UpdateCapacityRequest, api::Capacity, capacities, &Capacities::update);
+    REMORA_RPC(ListCapacities,
+               api::ListCapacitiesRequest,
+               api::ListCapacitiesResponse,
+               capacities,
+               &Capacities::list);
+    REMORA_RPC(GetCapacity, api::GetCapacityRequest, api::Capacity, capacities, &Capacities::get);
+    REMORA_RPC(GetThrottling,
+               api::GetThrottlingRequest,
+               api::Throttling,
+               capacities,
+               &Capacities::throttling);
+
+  private:
+    Dispatcher& dispatcher_;
+};
+
 }  // namespace
 
 void add_own_services(Dispatcher& dispatcher, Services& services) {
     services.add<api::RaidService, OwnRaidService>(dispatcher);
     services.add<api::IntegrityService, OwnIntegrityService>(dispatcher);
     services.add<api::FaultInjectionService, OwnFaultInjectionService>(dispatcher);
+    services.add<api::QosService, OwnQosService>(dispatcher);
 }
 
 }  // namespace remora::control

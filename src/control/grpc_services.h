@@ -43,7 +43,7 @@ void add_frontend_services(Dispatcher& dispatcher, Services& services);
 void add_virtio_scsi_service(Dispatcher& dispatcher, Services& services);
 /// MiddleendEncryption service.
 void add_encryption_service(Dispatcher& dispatcher, Services& services);
-/// RaidService, IntegrityService and FaultInjectionService.
+/// RaidService, IntegrityService, FaultInjectionService and QosService.
 void add_own_services(Dispatcher& dispatcher, Services& services);
 /// MiddleendQosVolume service.
 void add_qos_service(Dispatcher& dispatcher, Services& services);

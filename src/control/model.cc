@@ -84,6 +84,9 @@ Result<void> Model::load() {
             case Kind::FaultInjection:
                 loaded = load_one<api::FaultInjection>(stored);
                 break;
+            case Kind::Capacity:
+                loaded = load_one<api::Capacity>(stored);
+                break;
             case Kind::KeyVerifier:
                 loaded = load_key_verifier(stored);
                 break;

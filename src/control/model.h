@@ -17,6 +17,7 @@
 #include "remora/state/v1/state.pb.h"
 #include "remora/v1/fault.pb.h"
 #include "remora/v1/integrity.pb.h"
+#include "remora/v1/qos.pb.h"
 #include "remora/v1/raid.pb.h"
 #include "remora/v1/remora.pb.h"
 #include "storage/backend_aio.pb.h"
@@ -80,6 +81,7 @@ REMORA_KIND(api::RaidVolume, RaidVolume, "RAID volume", "volumes", "raidVolumes"
 REMORA_KIND(
     api::IntegrityVolume, IntegrityVolume, "integrity volume", "volumes", "integrityVolumes");
 REMORA_KIND(api::FaultInjection, FaultInjection, "fault injection", "faultInjections", "");
+REMORA_KIND(api::Capacity, Capacity, "capacity", "capacities", "");
 #undef REMORA_KIND
 
 /// Told of each change once it is durable, in the order of the changes.
@@ -191,7 +193,8 @@ class Model {
                Table<opi::EncryptedVolume>,
                Table<api::RaidVolume>,
                Table<api::IntegrityVolume>,
-               Table<api::FaultInjection>>
+               Table<api::FaultInjection>,
+               Table<api::Capacity>>
         tables_;
     std::map<std::string, state::KeyVerifier> key_verifiers_;  // by the volume's UUID
 };

@@ -3,9 +3,11 @@
 #include <algorithm>
 
 #include "control/child_calls.h"
+#include "control/minima.h"
 #include "control/references.h"
 #include "control/subsystems.h"
 #include "control/validate_nvme.h"
+#include "control/validate_qos.h"
 
 namespace remora::control {
 
@@ -19,10 +21,12 @@ namespace {
 using Controller = opi::NvmeController;
 
 /// The sizes a client states are kept and shown; a connection negotiates its own.
-const FieldRules kRules{
-    {"spec.max_nsq", "spec.max_ncq", "spec.sqes", "spec.cqes", "spec.max_namespaces"},
-    {"status", "spec.nvme_controller_id"},
-    "hosts are connected there; delete the controller and create another"};
+const FieldRules kRules{{"spec.max_nsq", "spec.max_ncq", "spec.sqes", "spec.cqes",
+                         "spec.max_namespaces", "spec.max_limit", "spec.min_limit"},
+                        {"status", "spec.nvme_controller_id"},
+                        "hosts are connected there; delete the controller and create another"};
+
+constexpr std::string_view kMinimum = "nvme_controller.spec.min_limit";
 
 /// One listener of a subsystem an address: two would share it and go together.
 Result<void> check_address_free(const Model& model,
@@ -80,24 +84,57 @@ Task<Result<Controller>> Subsystems::create_controller(
     if (auto free = check_address_free(context_.model, *parent, *endpoint); !free) {
         co_return std::unexpected(free.error());
     }
-    const std::string nqn = subsystem->resource.spec().nqn();
+    co_return co_await open_controller({std::move(controller), {}},
+                                       subsystem->resource.spec().nqn(), *endpoint);
+}
+
+/// Of a subsystem whose lock is held.
+Task<Result<Controller>> Subsystems::open_controller(Object<Controller> made,
+                                                     std::string nqn,
+                                                     Endpoint endpoint) {
+    if (auto kept = check_minima(kMinimum, context_.model, {.controller = &made}); !kept) {
+        co_return std::unexpected(kept.error());
+    }
     const auto listening =
-        co_await context_.node.add_listener(nqn, *endpoint, node::AnaState::Optimized);
+        co_await context_.node.add_listener(nqn, endpoint, node::AnaState::Optimized);
     if (!listening) {
         co_return std::unexpected(listening.error());
     }
     // The port that was picked is the one to come back to after a restart.
-    controller.mutable_spec()->mutable_fabrics_id()->set_trsvcid(std::to_string(listening->port));
-    controller.mutable_spec()->set_nvme_controller_id(-1);
-    controller.clear_status();
-    controller.mutable_status()->set_active(true);
-    Transaction transaction(context_.model);
-    transaction.put(Object<Controller>{controller, {}});
-    if (auto stored = transaction.commit(); !stored) {
+    opi::NvmeControllerSpec& spec = *made.resource.mutable_spec();
+    spec.mutable_fabrics_id()->set_trsvcid(std::to_string(listening->port));
+    spec.set_nvme_controller_id(-1);
+    made.resource.clear_status();
+    made.resource.mutable_status()->set_active(true);
+    // Again: another call may have been promised something meanwhile.
+    auto stored = check_minima(kMinimum, context_.model, {.controller = &made});
+    if (stored) {
+        Transaction transaction(context_.model);
+        transaction.put(made);
+        stored = transaction.commit();
+    }
+    if (!stored) {
         (void)co_await context_.node.remove_listener(nqn, *listening);
         co_return std::unexpected(stored.error());
     }
-    co_return controller;
+    if (auto limited = co_await limit_controller(made); !limited) {
+        co_return std::unexpected(limited.error());
+    }
+    co_return made.resource;
+}
+
+/// Puts in force what is stored of its rates.
+Task<Result<void>> Subsystems::limit_controller(Object<Controller> controller) {
+    co_await renew_competition(context_);
+    const auto* parent =
+        context_.model.find<opi::NvmeSubsystem>(parent_of(controller.resource.name()));
+    const auto endpoint = endpoint_of(controller.resource);
+    const auto rates = read_rates("spec.max_limit", controller.resource.spec().max_limit());
+    if (parent == nullptr || !endpoint || !rates) {
+        co_return fail(ErrorKind::DataLoss, "its stored form is not usable");
+    }
+    co_return co_await context_.node.set_controller_rates(parent->resource.spec().nqn(), *endpoint,
+                                                          *rates);
 }
 
 Task<Result<Empty>> Subsystems::delete_controller(const opi::DeleteNvmeControllerRequest& request) {
@@ -136,10 +173,12 @@ Task<Result<Empty>> Subsystems::delete_controller(const opi::DeleteNvmeControlle
     if (auto stored = transaction.commit(); !stored) {
         if (endpoint) {
             (void)co_await context_.node.add_listener(nqn, *endpoint, ana);
+            (void)co_await limit_controller(Object<Controller>{before, {}});
         }
         co_return std::unexpected(stored.error());
     }
     context_.unserved.erase(before.name());
+    co_await renew_competition(context_);
     co_return Empty();
 }
 
@@ -170,10 +209,17 @@ Task<Result<Controller>> Subsystems::update_controller(
     if (auto valid = validate(updated.resource); !valid) {
         co_return std::unexpected(valid.error());
     }
+    if (auto kept = check_minima(kMinimum, context_.model, {.controller = &updated}); !kept) {
+        co_return std::unexpected(kept.error());
+    }
     Transaction transaction(context_.model);
     transaction.put(updated);
     if (auto stored = transaction.commit(); !stored) {
         co_return std::unexpected(stored.error());
+    }
+    auto limited = co_await limit_controller(updated);
+    if (!limited && limited.error().kind != ErrorKind::NotFound) {  // not served now: later so
+        co_return std::unexpected(limited.error());
     }
     co_return updated.resource;
 }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "control/child_calls.h"
+#include "control/minima.h"
 #include "control/references.h"
 #include "control/remotes.h"
 #include "control/reservations.h"
@@ -23,6 +24,8 @@ using core::Result;
 namespace {
 
 using Namespace = opi::NvmeNamespace;
+
+constexpr std::string_view kVolume = "nvme_namespace.spec.volume_name_ref";
 
 const FieldRules kRules{
     {}, {"status"}, "hosts see the volume under it; delete the namespace and create another"};
@@ -250,6 +253,9 @@ Task<Result<Namespace>> Subsystems::create_namespace(
         co_return std::unexpected(free.error());
     }
     space.known.set_volume(target->volume);
+    if (auto kept = check_minima(kVolume, context_.model, {.space = &space}); !kept) {
+        co_return std::unexpected(kept.error());
+    }
     const auto nsid = co_await build_namespace(space, nqn);
     if (!nsid) {
         co_return std::unexpected(nsid.error());
@@ -262,10 +268,16 @@ Task<Result<Namespace>> Subsystems::create_namespace(
         transaction.put(std::move(now));
     }
     keep_remote_namespaces(context_, again->remote, transaction);
-    if (auto stored = transaction.commit(); !stored) {
+    // Again: another call may have been promised something meanwhile.
+    auto stored = check_minima(kVolume, context_.model, {.space = &space});
+    if (stored) {
+        stored = transaction.commit();
+    }
+    if (!stored) {
         (void)co_await context_.node.remove_namespace(nqn, *nsid);
         co_return std::unexpected(stored.error());
     }
+    co_await renew_competition(context_);
     co_return space.resource;
 }
 
@@ -313,6 +325,7 @@ Task<Result<Empty>> Subsystems::delete_namespace(const opi::DeleteNvmeNamespaceR
         }
         co_return std::unexpected(stored.error());
     }
+    co_await renew_competition(context_);
     co_return Empty();
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/qos_volumes.h"
 
+#include "control/minima.h"
 #include "control/opened.h"
 #include "control/references.h"
 #include "control/validate_qos.h"
@@ -27,13 +28,15 @@ std::string spoken_name(const std::string& name) {
 }
 
 Result<Rates> rates_of(const Qos& qos) {
-    if (auto least = check_no_minimum("qos_volume.limits.min", qos.limits().min()); !least) {
-        return std::unexpected(least.error());
+    if (auto valid = check_rates("qos_volume.limits.min", qos.limits().min(),
+                                 "qos_volume.limits.max", qos.limits().max());
+        !valid) {
+        return std::unexpected(valid.error());
     }
     auto rates = read_rates("qos_volume.limits.max", qos.limits().max());
-    if (rates && *rates == Rates{}) {
+    if (*rates == Rates{} && *read_rates("", qos.limits().min()) == Rates{}) {
         return fail(ErrorKind::InvalidArgument,
-                    "qos_volume.limits.max: it limits nothing; set one of its rates");
+                    "qos_volume.limits.max: it limits nothing; set one of its rates, or of min");
     }
     return rates;
 }
@@ -92,13 +95,26 @@ Task<Result<Qos>> QosVolumes::create(const opi::CreateQosVolumeRequest& request)
         co_return std::unexpected(free.error());
     }
     made.known.set_volume(again->volume);
-    Transaction transaction(context_.model);
-    transaction.put(made);
-    if (auto stored = transaction.commit(); !stored) {
+    if (auto stored = co_await keep(made, *rates); !stored) {
         co_return std::unexpected(stored.error());
     }
-    co_await context_.node.set_volume_rates(again->volume, *rates);
     co_return made.resource;
+}
+
+/// Stores it, if its minima can be kept, and puts it in force.
+Task<Result<void>> QosVolumes::keep(Object<Qos> object, Rates rates) {
+    if (auto kept = check_minima("qos_volume.limits.min", context_.model, {.qos = &object});
+        !kept) {
+        co_return kept;
+    }
+    Transaction transaction(context_.model);
+    transaction.put(object);
+    if (auto stored = transaction.commit(); !stored) {
+        co_return stored;
+    }
+    co_await context_.node.set_volume_rates(object.known.volume(), rates);
+    co_await renew_competition(context_);
+    co_return Result<void>();
 }
 
 Task<Result<Empty>> QosVolumes::remove(const opi::DeleteQosVolumeRequest& request) {
@@ -124,6 +140,7 @@ Task<Result<Empty>> QosVolumes::remove(const opi::DeleteQosVolumeRequest& reques
         co_return std::unexpected(stored.error());
     }
     co_await context_.node.set_volume_rates(opened->object.known.volume(), {});
+    co_await renew_competition(context_);
     co_return Empty();
 }
 
@@ -150,12 +167,9 @@ Task<Result<Qos>> QosVolumes::update(const opi::UpdateQosVolumeRequest& request)
     if (!rates) {
         co_return std::unexpected(rates.error());
     }
-    Transaction transaction(context_.model);
-    transaction.put(updated);
-    if (auto stored = transaction.commit(); !stored) {
+    if (auto stored = co_await keep(updated, *rates); !stored) {
         co_return std::unexpected(stored.error());
     }
-    co_await context_.node.set_volume_rates(updated.known.volume(), *rates);
     co_return updated.resource;
 }
 

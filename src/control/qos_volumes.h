@@ -28,6 +28,8 @@ class QosVolumes {
     Task<> rebuild();
 
   private:
+    Task<core::Result<void>> keep(Object<opi::QosVolume> object, node::Rates rates);
+
     Context& context_;
 };
 

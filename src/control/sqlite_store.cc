@@ -30,12 +30,25 @@ constexpr std::array<const char*, 1> kMigrations{
 };
 
 constexpr std::array kKinds{
-    Kind::MallocVolume,         Kind::NullVolume,        Kind::AioVolume,
-    Kind::NvmeSubsystem,        Kind::NvmeController,    Kind::NvmeNamespace,
-    Kind::NvmeRemoteController, Kind::NvmePath,          Kind::VirtioBlk,
-    Kind::Attachment,           Kind::DiscoveryReferral, Kind::QosVolume,
-    Kind::EncryptedVolume,      Kind::RaidVolume,        Kind::IntegrityVolume,
-    Kind::FaultInjection,       Kind::KeyVerifier,       Kind::Identity,
+    Kind::MallocVolume,
+    Kind::NullVolume,
+    Kind::AioVolume,
+    Kind::NvmeSubsystem,
+    Kind::NvmeController,
+    Kind::NvmeNamespace,
+    Kind::NvmeRemoteController,
+    Kind::NvmePath,
+    Kind::VirtioBlk,
+    Kind::Attachment,
+    Kind::DiscoveryReferral,
+    Kind::QosVolume,
+    Kind::EncryptedVolume,
+    Kind::RaidVolume,
+    Kind::IntegrityVolume,
+    Kind::FaultInjection,
+    Kind::Capacity,
+    Kind::KeyVerifier,
+    Kind::Identity,
 };
 
 std::optional<Kind> kind_of(std::string_view text) {
@@ -83,6 +96,8 @@ std::string_view store_text(Kind kind) noexcept {
             return "integrity_volume";
         case Kind::FaultInjection:
             return "fault_injection";
+        case Kind::Capacity:
+            return "capacity";
         case Kind::KeyVerifier:
             return "key_verifier";
         case Kind::Identity:

@@ -32,6 +32,7 @@ enum class Kind {
     RaidVolume,
     IntegrityVolume,
     FaultInjection,
+    Capacity,
     KeyVerifier,  ///< Not a resource: by a volume's UUID, of the last key that it had.
     Identity,     ///< Not a resource: who this machine is as an NVMe host.
 };

@@ -257,7 +257,10 @@ Task<Result<void>> Subsystems::listen(const Object<opi::NvmeController>& object)
     }
     const auto listening = co_await context_.node.add_listener(parent->resource.spec().nqn(),
                                                                *endpoint, ana_state_of(object));
-    co_return listening ? Result<void>() : std::unexpected(listening.error());
+    if (!listening) {
+        co_return std::unexpected(listening.error());
+    }
+    co_return co_await limit_controller(object);
 }
 
 Task<bool> Subsystems::open_unserved() {

@@ -73,6 +73,10 @@ class Subsystems {
     Task<core::Result<std::uint32_t>> build_namespace(const Object<opi::NvmeNamespace>& object,
                                                       const std::string& nqn);
 
+    Task<core::Result<opi::NvmeController>> open_controller(Object<opi::NvmeController> made,
+                                                            std::string nqn,
+                                                            reactor::Endpoint endpoint);
+    Task<core::Result<void>> limit_controller(Object<opi::NvmeController> controller);
     Task<core::Result<void>> listen(const Object<opi::NvmeController>& object);
 
     Context& context_;

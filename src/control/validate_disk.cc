@@ -36,6 +36,11 @@ Result<void> check_function(std::int32_t function, std::uint32_t places) {
     return {};
 }
 
+Result<void> check_limits(const opi::VirtioBlk& disk) {
+    return check_rates("virtio_blk.min_limit", disk.min_limit(), "virtio_blk.max_limit",
+                       disk.max_limit());
+}
+
 Result<void> validate(const opi::VirtioBlk& disk, std::uint32_t places) {
     const opi::PciEndpoint& pcie = disk.pcie_id();
     if (pcie.port_id().value() != 0) {
@@ -56,13 +61,7 @@ Result<void> validate(const opi::VirtioBlk& disk, std::uint32_t places) {
         return fail(ErrorKind::InvalidArgument,
                     "virtio_blk.max_io_qps: 0 (one a core) to " + std::to_string(kMostQueues));
     }
-    if (auto least = check_no_minimum("virtio_blk.min_limit", disk.min_limit()); !least) {
-        return least;
-    }
-    if (auto most = read_rates("virtio_blk.max_limit", disk.max_limit()); !most) {
-        return std::unexpected(most.error());
-    }
-    return {};
+    return check_limits(disk);
 }
 
 }  // namespace remora::control

@@ -13,6 +13,9 @@ namespace remora::control {
 /// negative one, ResourceExhausted past the last.
 core::Result<void> check_function(std::int32_t function, std::uint32_t places);
 
+/// Its rates. Errors: InvalidArgument.
+core::Result<void> check_limits(const opi::VirtioBlk& disk);
+
 core::Result<void> validate(const opi::VirtioBlk& disk, std::uint32_t places);
 
 }  // namespace remora::control

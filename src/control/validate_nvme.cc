@@ -5,6 +5,7 @@
 #include <charconv>
 #include <limits>
 
+#include "control/validate_qos.h"
 #include "control/validate_volume.h"
 
 namespace remora::control {
@@ -77,12 +78,6 @@ Result<void> check_family(std::string_view field,
                    "; use NVME_ADDRESS_FAMILY_IPV4 or NVME_ADDRESS_FAMILY_IPV6 as it is");
 }
 
-bool any_limit(const opi::QosLimit& limit) {
-    return limit.rd_iops_kiops() != 0 || limit.wr_iops_kiops() != 0 || limit.rw_iops_kiops() != 0 ||
-           limit.rd_bandwidth_mbs() != 0 || limit.wr_bandwidth_mbs() != 0 ||
-           limit.rw_bandwidth_mbs() != 0;
-}
-
 Result<void> check_no_psk(std::string_view field, const std::string& psk) {
     if (psk.empty()) {
         return {};
@@ -101,15 +96,6 @@ Result<void> check_nqn(std::string_view field, const std::string& nqn) {
     if (!is_dated_nqn(nqn)) {
         return invalid(std::string(field) + ": \"" + nqn +
                        "\" is not an NQN; it looks like nqn.2014-08.org.example:name");
-    }
-    return {};
-}
-
-Result<void> check_no_limits(const opi::QosLimit& least, const opi::QosLimit& most) {
-    if (any_limit(least) || any_limit(most)) {
-        return fail(ErrorKind::Unimplemented,
-                    "min_limit, max_limit: rate limits on a device are not supported; leave them "
-                    "out");
     }
     return {};
 }
@@ -222,7 +208,8 @@ Result<void> validate(const opi::NvmeController& controller) {
     if (auto counts = check_counts(spec); !counts) {
         return counts;
     }
-    return check_no_limits(spec.min_limit(), spec.max_limit());
+    return check_rates("nvme_controller.spec.min_limit", spec.min_limit(),
+                       "nvme_controller.spec.max_limit", spec.max_limit());
 }
 
 Result<std::array<unsigned char, 16>> read_nguid(const std::string& text) {

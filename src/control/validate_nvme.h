@@ -34,7 +34,4 @@ core::Result<reactor::Endpoint> endpoint_of(const opi::NvmePath& path);
 /// 32 hex digits, dashes allowed; all zero for an empty text.
 core::Result<std::array<unsigned char, 16>> read_nguid(const std::string& text);
 
-/// The one limit on rates that is implemented: none.
-core::Result<void> check_no_limits(const opi::QosLimit& least, const opi::QosLimit& most);
-
 }  // namespace remora::control

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "core/result.h"
+#include "remora/v1/qos.pb.h"
 #include "services/qos/rates.h"
 #include "storage/opicommon.pb.h"
 
@@ -15,8 +16,16 @@ namespace remora::control {
 core::Result<services::qos::Rates> read_rates(std::string_view field,
                                               const opi_api::storage::v1::QosLimit& most);
 
-/// Minimum rates are not kept. Errors: InvalidArgument when one is asked for.
-core::Result<void> check_no_minimum(std::string_view field,
-                                    const opi_api::storage::v1::QosLimit& least);
+/// That both can be read, and no minimum is beyond a maximum, whose fields are called so. Errors:
+/// InvalidArgument.
+core::Result<void> check_rates(std::string_view least_field,
+                               const opi_api::storage::v1::QosLimit& least,
+                               std::string_view most_field,
+                               const opi_api::storage::v1::QosLimit& most);
+
+/// What a back end can do, in the data plane's units; of a good one.
+services::qos::Capacity read_capacity(const remora::v1::Capacity& capacity);
+/// Errors: InvalidArgument.
+core::Result<void> check_capacity(const remora::v1::Capacity& capacity);
 
 }  // namespace remora::control

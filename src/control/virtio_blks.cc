@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "control/minima.h"
 #include "control/references.h"
 #include "control/remotes.h"
 #include "control/validate_disk.h"
@@ -20,7 +21,9 @@ namespace {
 using Disk = opi::VirtioBlk;
 
 const FieldRules kRules{
-    {"max_limit"}, {}, "the host uses it; delete the device and create another"};
+    {"max_limit", "min_limit"}, {}, "the host uses it; delete the device and create another"};
+
+constexpr std::string_view kMinimum = "virtio_blk.min_limit";
 
 std::string spoken_name(const std::string& name) {
     return "virtioBlks/" + std::string(last_segment(name));
@@ -88,6 +91,9 @@ Task<Result<Disk>> VirtioBlks::create(const opi::CreateVirtioBlkRequest& request
     disk.known.set_volume(again->volume);
     disk.known.set_queues(disks_.queues_for(disk.resource));
     disk.known.set_intent(state::INTENT_PENDING);
+    if (auto kept = check_minima(kMinimum, context_.model, {.disk = &disk}); !kept) {
+        co_return std::unexpected(kept.error());
+    }
     Transaction transaction(context_.model);
     transaction.put(disk);
     keep_remote_namespaces(context_, again->remote, transaction);
@@ -98,6 +104,7 @@ Task<Result<Disk>> VirtioBlks::create(const opi::CreateVirtioBlkRequest& request
 }
 
 Task<Result<Disk>> VirtioBlks::raise(Object<Disk> disk) {
+    co_await renew_competition(context_);
     const auto address = co_await disks_.raise(disk);
     Result<void> outcome;
     if (address) {
@@ -139,6 +146,7 @@ Task<Result<void>> VirtioBlks::lower(std::string name, bool plugged) {
         co_return stored;
     }
     context_.unserved.erase(name);
+    co_await renew_competition(context_);
     co_return Result<void>();
 }
 
@@ -218,15 +226,19 @@ Task<Result<Disk>> VirtioBlks::update(const opi::UpdateVirtioBlkRequest& request
         !applied) {
         co_return std::unexpected(applied.error());
     }
-    const auto rates = read_rates("virtio_blk.max_limit", updated.resource.max_limit());
-    if (!rates) {
-        co_return std::unexpected(rates.error());
+    if (auto valid = check_limits(updated.resource); !valid) {
+        co_return std::unexpected(valid.error());
     }
+    if (auto kept = check_minima(kMinimum, context_.model, {.disk = &updated}); !kept) {
+        co_return std::unexpected(kept.error());
+    }
+    const auto rates = read_rates("virtio_blk.max_limit", updated.resource.max_limit());
     Transaction transaction(context_.model);
     transaction.put(updated);
     if (auto stored = transaction.commit(); !stored) {
         co_return std::unexpected(stored.error());
     }
+    co_await renew_competition(context_);
     const std::string id(last_segment(name));
     auto set = co_await context_.node.set_vhost_blk_rates(id, *rates);
     if (!set && set.error().kind != ErrorKind::NotFound) {  // not served now: later with these

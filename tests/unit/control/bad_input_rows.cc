@@ -47,6 +47,7 @@ const std::vector<NamedKind>& kinds() {
         {"RaidVolume", "RaidVolumes", "raidVolumes/ra0", ""},
         {"IntegrityVolume", "IntegrityVolumes", "volumes/i0", ""},
         {"FaultInjection", "FaultInjections", "faultInjections/x0", ""},
+        {"Capacity", "Capacities", "capacities/k0", ""},
     };
     return all;
 }
@@ -69,7 +70,7 @@ void add_named(Requests& out) {
     // What there are no such calls of.
     for (const char* absent :
          {"StatsNvmeRemoteNamespace", "DeleteNvmeRemoteNamespace", "StatsDiscoveryReferral",
-          "StatsAttachment", "DeleteAttachment", "StatsFaultInjection"}) {
+          "StatsAttachment", "DeleteAttachment", "StatsFaultInjection", "StatsCapacity"}) {
         out.erase(absent);
     }
 }
@@ -104,7 +105,7 @@ void add_volumes(Requests& out) {
     out["UpdateNullVolume"] = {"null_volume { name: \"nullVolumes/n0\" " + sizes + "}"};
     out["UpdateAioVolume"] = {"aio_volume { name: \"aioVolumes/a0\" filename: \"/files/a0\" " +
                               sizes + "}"};
-    const std::string limits = "limits { max { rw_iops_kiops: 5 } } ";
+    const std::string limits = "limits { min { rw_iops_kiops: 2 } max { rw_iops_kiops: 5 } } ";
     out["CreateQosVolume"] = {"qos_volume_id: \"new\" qos_volume { volume_name_ref: \"m0\" " +
                               limits + "}"};
     out["UpdateQosVolume"] = {"qos_volume { name: \"qosVolumes/q0\" volume_name_ref: \"m2\" " +
@@ -154,7 +155,9 @@ void add_nvme(Requests& out) {
     out["UpdateNvmeSubsystem"] = {
         "nvme_subsystem { name: \"nvmeSubsystems/s1\" spec { "
         "nqn: \"nqn.2024-01.org.example:s1\" } }"};
-    const std::string counts = "max_nsq: 4 max_ncq: 4 sqes: 6 cqes: 4 max_namespaces: 8 } ";
+    const std::string counts =
+        "max_nsq: 4 max_ncq: 4 sqes: 6 cqes: 4 max_namespaces: 8 "
+        "min_limit { wr_iops_kiops: 1 } max_limit { rd_bandwidth_mbs: 9 } } ";
     out["CreateNvmeController"] = {
         "parent: \"nvmeSubsystems/s0\" nvme_controller_id: \"new\" nvme_controller { "
         "spec { " +
@@ -186,7 +189,8 @@ void add_nvme(Requests& out) {
 }
 
 void add_devices(Requests& out) {
-    const std::string limit = "max_limit { rw_bandwidth_mbs: 10 } ";
+    const std::string limit =
+        "min_limit { rd_bandwidth_mbs: 3 } max_limit { rw_bandwidth_mbs: 10 } ";
     out["CreateVirtioBlk"] = {"virtio_blk_id: \"new\" virtio_blk { volume_name_ref: \"m0\" " +
                               function(8) + "max_io_qps: 2 " + limit + "}"};
     out["UpdateVirtioBlk"] = {"virtio_blk { name: \"volumes/d0\" volume_name_ref: \"n1\" " +
@@ -223,6 +227,11 @@ void add_remora(Requests& out) {
     out["CreateDiscoveryReferral"] = {
         "discovery_referral_id: \"new\" discovery_referral { endpoint { traddr: \"::1\" trsvcid: "
         "\"8009\" } subnqn: \"nqn.2014-08.org.nvmexpress.discovery\" }"};
+    out["CreateCapacity"] = {
+        "capacity_id: \"new\" capacity { remote_controller: \"nvmeRemoteControllers/r1\" "
+        "kiops: 50 mbs: 100 }"};
+    out["UpdateCapacity"] = {"capacity { name: \"capacities/k1\" kiops: 60 mbs: 200 }"};
+    out["GetThrottling"] = {controller};
     out["GetCapabilities"] = {""};
     out["ListVolumes"] = {"page_size: 1"};
     out["ListConditions"] = {"name_prefix: \"volumes/\""};
@@ -286,6 +295,10 @@ std::vector<std::pair<std::string, std::string>> world_calls() {
     calls.emplace_back("CreateQosVolume",
                        "qos_volume_id: \"q0\" qos_volume { volume_name_ref: "
                        "\"m2\" limits { max { rd_iops_kiops: 1 } } }");
+    calls.emplace_back("CreateCapacity", "capacity_id: \"k1\" capacity { kiops: 100 mbs: 1000 }");
+    calls.emplace_back("CreateCapacity",
+                       "capacity_id: \"k0\" capacity { remote_controller: "
+                       "\"nvmeRemoteControllers/r0\" kiops: 100 }");
     calls.emplace_back("CreateDiscoveryReferral",
                        "discovery_referral_id: \"f0\" discovery_referral { endpoint { traddr: "
                        "\"10.0.0.7\" trsvcid: \"8009\" } }");

@@ -21,6 +21,7 @@ inline const std::vector<std::string>& served_services() {
                                               "opi_api.storage.v1.NvmeRemoteControllerService",
                                               "remora.v1.FaultInjectionService",
                                               "remora.v1.IntegrityService",
+                                              "remora.v1.QosService",
                                               "remora.v1.RaidService",
                                               "remora.v1.RemoraService"};
     return all;
