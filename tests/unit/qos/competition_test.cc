@@ -213,84 +213,217 @@ class Competition : public testing::Test {
     Competition() { pool.set(capacity); }
 };
 
-void print(const char* what, const std::vector<double>& rates) {
-    printf("%s: ", what);
-    for (double one : rates) {
-        printf("%.0f ", one);
-    }
-    printf("\n");
+void expect_near(double got, double wanted, double part) {
+    EXPECT_GE(got, wanted * (1 - part));
+    EXPECT_LE(got, wanted * (1 + part));
 }
 
-TEST_F(Competition, Minima_areMetWhateverTheOthersDo) {
-    add({.all_ops = 10'000});
-    add({.all_ops = 20'000});
-    add({.all_ops = 30'000});
-    add({});
-    for (Volume& volume : volumes) {
-        start(volume, 64);
+TEST_F(Competition, Minima_areMetBesideAGreedyNeighbour_andNothingIsLeftUnused) {
+    for (const std::uint64_t thousands : {10U, 20U, 30U}) {
+        start(add({.all_ops = thousands * 1000}), 64);
     }
-    start(volumes.back(), 1000, Opcode::Write);  // the greedy neighbour
-    print("greedy 1", rates_over(3s));
+    Volume& greedy = add({});
+    start(greedy, 64);
+    start(greedy, 1000, Opcode::Write);
+    const auto rates = rates_over(3s);
+    EXPECT_GE(rates[0], 9'500);
+    EXPECT_GE(rates[1], 19'000);
+    EXPECT_GE(rates[2], 28'500);
+    EXPECT_GT(rates[3], 1'000) << "what is not promised keeps it alive";
+    expect_near(rates[0] + rates[1] + rates[2] + rates[3], 70'000, 0.025);
 }
-TEST_F(Competition, B) {
-    for (std::uint64_t k = 1; k <= 3; ++k) {
-        Volume& volume = add({.all_ops = k * 5'000});
-        start(volume, 128, Opcode::Read);
+
+TEST_F(Competition, WhatNobodyClaims_isSharedInProportion) {
+    for (const std::uint64_t thousands : {5U, 10U, 15U}) {
+        start(add({.all_ops = thousands * 1000}), 128);
     }
-    print("excess 5/10/15 of 70", rates_over(3s));
+    const auto rates = rates_over(3s);
+    expect_near(rates[0], 70'000.0 / 6, 0.05);
+    expect_near(rates[1], 70'000.0 / 3, 0.05);
+    expect_near(rates[2], 70'000.0 / 2, 0.05);
 }
-TEST_F(Competition, C) {
-    for (std::uint64_t k = 1; k <= 3; ++k) {
-        Volume& volume = add({.all_ops = k * 10'000});
-        start(volume, 64, k == 2 ? Opcode::Write : Opcode::Read, 1, k - 1);
-        if (k == 3) {
-            start(volume, 64, Opcode::Write, 1, 0);
-            start(volume, 64, Opcode::Write, 1, 1);
-        }
+
+TEST_F(Competition, Minima_areMetOverSeveralReactors) {
+    Volume& here = add({.all_ops = 10'000});
+    start(here, 64, Opcode::Read, 1, 0);
+    Volume& there = add({.all_ops = 20'000});
+    start(there, 64, Opcode::Write, 1, 1);
+    Volume& everywhere = add({.all_ops = 30'000});
+    Volume& greedy = add({});
+    for (std::size_t at = 0; at < kReactors; ++at) {
+        start(everywhere, 64, at == 1 ? Opcode::Write : Opcode::Read, 1, at);
+        start(greedy, 500, Opcode::Read, 1, at);
     }
-    Volume& none = add({});
-    for (std::size_t at = 0; at < 3; ++at) {
-        start(none, 500, Opcode::Read, 1, at);
-    }
-    print("3 reactors", rates_over(3s));
+    const auto rates = rates_over(3s);
+    EXPECT_GE(rates[0], 9'500);
+    EXPECT_GE(rates[1], 19'000);
+    EXPECT_GE(rates[2], 28'500);
+    EXPECT_LE(rates[0] + rates[1] + rates[2] + rates[3], 71'750) << "2.5 % more than declared";
 }
-TEST_F(Competition, D) {
-    Volume& small = add({.all_ops = 30'000});
-    start(small, 64);
-    Volume& large = add({.read_bytes = 300'000'000});
-    start(large, 16, Opcode::Read, 256);  // 1 MiB
-    Volume& none = add({});
-    start(none, 64, Opcode::Write, 64);
-    start(none, 64, Opcode::Write, 1);
-    auto r = rates_over(3s);
-    r[1] *= 1.048576;
-    print("mixed: 30k, 300 MB", r);
+
+TEST_F(Competition, MixedSizes_eachHasItsPartOfTheTime) {
+    start(add({.all_ops = 30'000}), 64);
+    start(add({.read_bytes = 300'000'000}), 16, Opcode::Read, 256);
+    Volume& greedy = add({});
+    start(greedy, 64, Opcode::Write, 64);
+    start(greedy, 64, Opcode::Write, 1);
+    const auto rates = rates_over(3s);
+    EXPECT_GE(rates[0], 28'500);
+    EXPECT_GE(rates[1] * 256 * kBlock, 285e6);
+    EXPECT_GT(rates[2], 100);
 }
-TEST_F(Competition, E) {
-    Volume& a = add({.all_ops = 40'000});
-    start(a, 8);
-    Volume& none = add({});
-    start(none, 500);
-    print("depth 8, 40k", rates_over(3s));
-    volumes.front().loads.front().second.stop = true;
+
+TEST_F(Competition, Ways_haveMinimaOfTheirOwn) {
+    Volume& sure = add({.read_ops = 20'000, .write_ops = 5'000});
+    const Load& reads = start(sure, 64, Opcode::Read);
+    const Load& writes = start(sure, 64, Opcode::Write);
+    Volume& greedy = add({});
+    start(greedy, 1000, Opcode::Read);
+    start(greedy, 1000, Opcode::Write);
+    pass(3s);
+    EXPECT_GE(reads.ended, 57'000U);
+    EXPECT_GE(writes.ended, 14'250U);
+}
+
+TEST_F(Competition, SmallBackEnd_largeRequests_noneStarves) {
+    pool.set({.ops = 2'000, .bytes = 40'000'000});
+    start(add({.all_ops = 1'000}), 8);
+    start(add({.write_bytes = 10'000'000}), 4, Opcode::Write, 256);  // one is 26 ms of it
+    Volume& greedy = add({});
+    start(greedy, 64, Opcode::Read, 256);
+    start(greedy, 64, Opcode::Read, 256, 1);
+    const auto rates = rates_over(10s);
+    EXPECT_GE(rates[0], 950);
+    EXPECT_GE(rates[1] * 256 * kBlock, 9'000'000);
+    EXPECT_GT(rates[2], 0.5);
+}
+
+TEST_F(Competition, MinimumWithoutDemand_isLeftToTheOthers_andThereAgainAtOnce) {
+    Volume& sure = add({.all_ops = 60'000});
+    start(add({}), 1000);
+    expect_near(rates_over(1s)[1], 70'000, 0.025);
+    start(sure, 4);
+    const auto few = rates_over(1s);
+    EXPECT_GE(few[0], 4 / 150e-6 * 0.5) << "four at a time, each a turn or two";
+    expect_near(few[0] + few[1], 70'000, 0.025);
+    start(sure, 128);
+    EXPECT_GE(rates_over(200ms)[0], 54'000);
+    sure.loads.front().second.stop = true;
+    sure.loads.back().second.stop = true;
     pass(100ms);
-    print("idle", rates_over(1s));
+    expect_near(rates_over(1s)[1], 70'000, 0.025);
 }
-TEST_F(Competition, F) {
-    pool.set({.ops = 2'000});
-    Volume& a = add({.all_ops = 1'000});
-    start(a, 8);
-    Volume& b = add({.all_ops = 500});
-    start(b, 8);
-    Volume& none = add({});
-    start(none, 500);
-    start(none, 500, Opcode::Read, 1, 1);
-    print("slow 2000: 1000, 500, rest", rates_over(3s));
+
+TEST_F(Competition, Change_holdsAtOnceUnderLoad) {
+    Volume& first = add({.all_ops = 10'000});
+    start(first, 128);
+    Volume& second = add({.all_ops = 50'000});
+    start(second, 128);
+    start(add({}), 1000);
+    EXPECT_GE(rates_over(1s)[1], 47'500);
+    set_least(second, {.all_ops = 10'000});
+    set_least(first, {.all_ops = 50'000});
+    const auto after = rates_over(1s);
+    EXPECT_GE(after[0], 47'500);
+    EXPECT_GE(after[1], 9'500);
+    // Without a minimum left nobody takes turns: all that the server does is had.
+    for (Volume& volume : volumes) {
+        volume.device.limits().set_share(nullptr, {});
+    }
+    show();
+    const auto free = rates_over(1s);
+    expect_near(free[0] + free[1] + free[2], 73'500, 0.025);
 }
-TEST_F(Competition, G) {
-    Volume& a = add({});
-    start(a, 64);
-    print("alone", rates_over(3s));
+
+TEST_F(Competition, BusyReactor_losesNothingOfItsMinimum) {
+    start(add({.all_ops = 40'000}), 256);
+    start(add({}), 1000, Opcode::Read, 1, 1);
+    const double before = static_cast<double>(volumes.front().ended());
+    pass(3s, 2ms);  // comes by every two milliseconds only
+    EXPECT_GE((static_cast<double>(volumes.front().ended()) - before) / 3, 36'000);
+}
+
+TEST_F(Competition, Maximum_holdsBesideTheMinimum) {
+    Volume& both = add({.all_ops = 10'000});
+    both.device.limits().set_rates({.all_ops = 12'000});
+    start(both, 64);
+    start(add({}), 64);
+    const auto rates = rates_over(3s);
+    EXPECT_GE(rates[0], 9'500);
+    EXPECT_LE(rates[0], 12'300);
+    EXPECT_GE(rates[0] + rates[1], 66'500);
+}
+
+TEST_F(Competition, TimeHeldBack_isCounted) {
+    Volume& sure = add({.all_ops = 60'000});
+    start(sure, 32);
+    Volume& greedy = add({});
+    start(greedy, 100);
+    pass(1s);
+    std::uint64_t held = 0;
+    on(0, [&] { held = greedy.device.limits().throttled_ns_here(); });
+    EXPECT_GE(held, 80'000'000'000U) << "most of the hundred wait all the time";
+}
+
+/// A controller: its stage is above the volumes that its requests go to.
+class CompetingController : public Competition {
+  public:
+    CompetingController() { stage.set_share(&pool, parts_of({.all_ops = 30'000}, capacity)); }
+    ~CompetingController() override = default;
+
+    void TearDown() override {
+        stage.set_share(nullptr, {});
+        on(0, [this] { stage.show_rates(); });
+        for (Load& load : through) {
+            load.stop = true;
+        }
+        pass(1s);
+        for (Load& load : through) {
+            EXPECT_TRUE(load.all_idle());
+        }
+        on(0, [this] {
+            ways.clear();
+            below.clear();
+        });
+        Competition::TearDown();
+    }
+    /// Requests that come by the controller.
+    Load& come_through(Volume& volume, std::size_t depth) {
+        on(0, [&] {
+            below.push_back(std::move(*volume.device.open_channel()));
+            ways.push_back(std::move(*stage.open_channel(*below.back(), kBlock)));
+            through.emplace_back(*ways.back(), Opcode::Read, 1, depth);
+        });
+        return through.back();
+    }
+
+    QosStage stage{QosStage::Place::Above};
+    std::list<std::unique_ptr<block::Channel>> below;
+    std::list<std::unique_ptr<block::StageChannel>> ways;
+    std::list<Load> through;
+};
+
+TEST_F(CompetingController, Minimum_isOfAllItsVolumes_andTakenOnceOnly) {
+    Volume& one = add({});
+    Volume& two = add({.all_ops = 20'000});
+    const Load& first = come_through(one, 64);
+    const Load& second = come_through(two, 64);
+    start(one, 500);  // past the controller
+    start(two, 64);
+    const auto rates = rates_over(3s);
+    EXPECT_GE(static_cast<double>(first.ended + second.ended) / 3, 28'500);
+    EXPECT_GE(rates[1], 19'000);
+    const double all = rates[0] + rates[1] + static_cast<double>(first.ended + second.ended) / 3;
+    expect_near(all, 70'000, 0.025);  // each request is charged once
+}
+
+TEST_F(CompetingController, VolumesOwnMaximum_holdsForIt) {
+    Volume& volume = add({});
+    volume.device.limits().set_rates({.all_ops = 5'000});
+    const Load& load = come_through(volume, 64);
+    pass(3s);
+    EXPECT_LE(load.ended, 15'375U);
+    EXPECT_GE(load.ended, 14'250U);
 }
 
 }  // namespace
