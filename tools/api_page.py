@@ -33,6 +33,7 @@ KINDS = {
     "IntegrityVolume": ("integrity", "checked0", "--volume disk0"),
     "RaidVolume": ("raid", "array0", "--level 1 --members disk0,disk1"),
     "FaultInjection": ("fault", "slow-reads", "--volume disk0 --delay read --mean-us 5000"),
+    "Capacity": ("capacity", "own", "--kiops 100 --mbs 1000"),
     "NvmeSubsystem": ("subsystem", "lab", "--nqn nqn.2026-11.example.remora:lab"),
     "NvmeController": ("controller", "lab/tcp", "--listen 127.0.0.1:4420"),
     "NvmeNamespace": ("namespace", "lab/disk0", "--volume disk0"),
@@ -75,6 +76,8 @@ UPDATES = {
     "RaidVolume": "remora apply -f site.yaml",
     "IntegrityVolume": "remora apply -f site.yaml",
     "FaultInjection": "remora apply -f site.yaml",
+    "Capacity": "remora apply -f site.yaml",
+    "NvmeController": "remora limit controller lab/tcp --kiops 50 --min-kiops 10",
     "VirtioBlk": "remora limit virtio-blk vda --write-mbs 100",
 }
 # What a field of that name holds in an example.
@@ -173,7 +176,7 @@ def resource_of(call: Call) -> str:
     name = re.sub(r"^(Create|Delete|Update|List|Get|Stats|Reset|Scrub|Replace|Remove)", "", call.name)
     name = name.replace("RaidMember", "RaidVolume")
     for kind in KINDS:
-        if name in (kind, kind + "s"):
+        if name in (kind, kind + "s", re.sub("y$", "ies", kind)):
             return kind
     return name
 

@@ -50,6 +50,13 @@ std::string of(std::string_view verb, const Kind& kind, std::string_view suffix 
     return std::string(verb) + std::string(kind.message) + std::string(suffix);
 }
 
+/// "ListNvmePaths", "ListCapacities".
+std::string list_method(const Kind& kind) {
+    const std::string_view one = kind.message;
+    return "List" + (one.ends_with('y') ? std::string(one.substr(0, one.size() - 1)) + "ies"
+                                        : std::string(one) + "s");
+}
+
 /// The field that holds the resources of a list's answer.
 const pb::FieldDescriptor* items_field(const pb::Descriptor& response) {
     const pb::FieldDescriptor* items = nullptr;
@@ -142,7 +149,7 @@ std::vector<MessagePtr> list_resources(Client& client,
     std::vector<MessagePtr> all;
     std::string token;
     do {
-        Call call(kind, of("List", kind, "s"));
+        Call call(kind, list_method(kind));
         if (!kind.parent.empty()) {
             call.set("parent", parent_name(kind, parent));
         } else if (call.request->GetDescriptor()->FindFieldByName("parent") != nullptr) {

@@ -183,6 +183,12 @@ std::vector<PlaneCall> layer_calls() {
         of(&ControlPlane::fault_injections, &control::FaultInjections::update),
         of(&ControlPlane::fault_injections, &control::FaultInjections::list),
         of(&ControlPlane::fault_injections, &control::FaultInjections::get),
+        of(&ControlPlane::capacities, &control::Capacities::create),
+        of(&ControlPlane::capacities, &control::Capacities::remove),
+        of(&ControlPlane::capacities, &control::Capacities::update),
+        of(&ControlPlane::capacities, &control::Capacities::list),
+        of(&ControlPlane::capacities, &control::Capacities::get),
+        of(&ControlPlane::capacities, &control::Capacities::throttling),
     };
 }
 

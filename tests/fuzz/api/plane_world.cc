@@ -51,6 +51,7 @@ constexpr std::array kListed{
     Listed{"NullVolume", "NullVolumes"},
     Listed{"AioVolume", "AioVolumes"},
     Listed{"DiscoveryReferral", "DiscoveryReferrals"},
+    Listed{"Capacity", "Capacities"},
 };
 
 std::string text_field(const Message& message, const std::string& name) {
@@ -226,6 +227,7 @@ void PlaneWorld::check_nothing_left() {
     CHECK(plugged_.empty() && node_->volumes.empty() && node_->subsystems.empty());
     CHECK(node_->listeners.empty() && node_->namespaces.empty() && node_->remotes.empty());
     CHECK(node_->vhosts.empty() && node_->referrals.empty());
+    CHECK(node_->competition == node::Competition{});
 }
 
 }  // namespace remora::fuzz

@@ -70,6 +70,8 @@ constexpr std::array kTexts{
     "attachments/3",
     "attachments/5",
     "discoveryReferrals/f0",
+    "capacities/k0",
+    "capacities/k1",
     "volumes/attached-3-11000000",
     "attached-3-11000000",
     "11000000-0000-0000-0000-000000000001",

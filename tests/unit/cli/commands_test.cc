@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "remora/v1/qos.pb.h"
 #include "remora/v1/remora.pb.h"
 #include "storage/backend_malloc.pb.h"
 #include "storage/backend_nvme.pb.h"
@@ -117,6 +118,44 @@ TEST(List, Children_are_of_all_parents_or_of_one) {
 
     EXPECT_EQ(daemon.request<opi::ListNvmePathsRequest>(0).parent(), "nvmeRemoteControllers/-");
     EXPECT_EQ(daemon.request<opi::ListNvmePathsRequest>(1).parent(), "nvmeRemoteControllers/array");
+}
+
+TEST(Limit, Of_a_controller_changes_limits_and_minimum_together) {
+    FakeDaemon daemon;
+    opi::NvmeController there;
+    there.set_name("nvmeSubsystems/lab/nvmeControllers/tcp");
+    there.mutable_spec()->mutable_max_limit()->set_rd_iops_kiops(3);
+    there.mutable_spec()->mutable_min_limit()->set_rd_iops_kiops(1);
+    daemon.answer("GetNvmeController", there);
+    daemon.answer("UpdateNvmeController", there);
+
+    const Ran ran = run_at(daemon, {"limit", "controller", "lab/tcp", "--kiops", "50",
+                                    "--min-read-kiops", "2", "--min-mbs", "9"});
+
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    const auto request = daemon.request<opi::UpdateNvmeControllerRequest>(1);
+    EXPECT_THAT(request.update_mask().paths(), ElementsAre("spec.max_limit", "spec.min_limit"));
+    const auto& spec = request.nvme_controller().spec();
+    EXPECT_EQ(spec.max_limit().rw_iops_kiops(), 50);
+    EXPECT_EQ(spec.max_limit().rd_iops_kiops(), 3);
+    EXPECT_EQ(spec.min_limit().rd_iops_kiops(), 2);
+    EXPECT_EQ(spec.min_limit().rw_bandwidth_mbs(), 9);
+}
+
+TEST(List, Capacities_have_their_plural) {
+    FakeDaemon daemon;
+    remora::v1::ListCapacitiesResponse page;
+    auto& one = *page.add_capacities();
+    one.set_name("capacities/own");
+    one.set_kiops(100);
+    one.set_promised_percent(49.6);
+    daemon.answer("ListCapacities", page);
+
+    const Ran ran = run_at(daemon, {"list", "capacity"});
+
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    EXPECT_THAT(ran.out, HasSubstr("own volumes"));
+    EXPECT_THAT(ran.out, HasSubstr("50 %"));
 }
 
 TEST(Delete, Carries_allow_missing) {

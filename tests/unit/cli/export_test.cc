@@ -37,6 +37,39 @@ TEST(Export, Is_found_unchanged_and_makes_the_same_elsewhere) {
     }
 }
 
+TEST(Export, Minima_come_behind_the_capacities_that_they_stand_on) {
+    FakeStore store;
+    const Ran made = run_site(
+        store, "apply",
+        "- {kind: qos, name: sure, spec: {volume_name_ref: disk0, limits: {min: {rw_iops_kiops: "
+        "5}}}}\n"
+        "- {kind: malloc, name: disk0, spec: {size: 64M}}\n"
+        "- {kind: subsystem, name: lab, spec: {nqn: nqn.s}}\n"
+        "- {kind: controller, name: lab/tcp, spec: {trtype: tcp, max_limit: {rd_iops_kiops: 9}, "
+        "min_limit: {rd_iops_kiops: 2}}}\n"
+        "- {kind: capacity, name: far, spec: {remote_controller: nvmeRemoteControllers/array, mbs: "
+        "9}}\n"
+        "- {kind: remote-controller, name: array, spec: {multipath: disable}}\n"
+        "- {kind: capacity, name: own, spec: {kiops: 100}}\n");
+    const Ran written = store.run({"export"});
+    FakeStore other;
+
+    const Ran again = run_site(other, "apply", written.out);
+
+    EXPECT_EQ(made.code, 0) << made.err;
+    EXPECT_EQ(again.code, 0) << again.err << written.out;
+    EXPECT_EQ(other.log, store.log);
+    const auto at = [&store](const std::string& step) {
+        return std::ranges::find(store.log, step) - store.log.begin();
+    };
+    EXPECT_LT(at("create capacity own"), at("create qos sure"));
+    EXPECT_LT(at("create capacity own"), at("create controller lab/tcp"));
+    EXPECT_LT(at("create remote-controller array"), at("create capacity far"));
+    const auto* tcp = other.find<opi::NvmeController>("nvmeSubsystems/lab/nvmeControllers/tcp");
+    ASSERT_NE(tcp, nullptr);
+    EXPECT_EQ(tcp->spec().min_limit().rd_iops_kiops(), 2);
+}
+
 TEST(Export, Strings_that_look_like_something_else_come_back) {
     FakeStore store;
     const std::string site =

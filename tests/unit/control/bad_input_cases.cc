@@ -424,7 +424,14 @@ class Deriver {
     void bad_names(const std::string& name) {
         const bool is_reference = name.ends_with("_name_ref");
         const bool judged = row_.present() && !(updates_ && is_reference);
-        each(kMalformedNames, judged ? Codes{INVALID_ARGUMENT} : kRefused, judged ? name : "");
+        // A capacity without a remote controller is of the daemon's own volumes.
+        const bool may_be_none = path_.back()->containing_type()->name() == "Capacity";
+        for (const std::string& malformed : kMalformedNames) {
+            if (!malformed.empty() || !may_be_none || !(name == "remote_controller")) {
+                emit_text(malformed, judged ? Codes{INVALID_ARGUMENT} : kRefused,
+                          judged ? name : "");
+            }
+        }
         if (good_.GetDescriptor()->name() == "GetInventoryRequest") {
             return;  // There is one, under any name.
         }
