@@ -54,7 +54,7 @@ ALLOWED_HEADERS = [
     (r"virtio/.*", r"atomic", "memory order towards a guest's rings"),
     (r"services/fault/fault_plan\.h", r"atomic", "one count for all reactors"),
     (r"services/integrity/(integrity_shared|lock_word)\.h", r"atomic", "one cache of checksums for all reactors"),
-    (r"services/qos/limiter\.h", r"atomic", "one limit for all reactors"),
+    (r"services/qos/(limiter|qos_stage|share|time_line)\.h", r"atomic", "one limit for all reactors"),
     (r"services/raid/(intent|parity_log|raid_home|raid_shared|range_locks)\.h", r"atomic", "what all reactors know of an array"),
     (r"control/sqlite_store\.cc", r"fcntl\.h|filesystem|sys/file\.h|unistd\.h",
      "SQLite opens files; one process holds the lock"),

@@ -33,67 +33,51 @@ Result<void> Model::load() {
     if (!objects) {
         return std::unexpected(objects.error());
     }
-    for (const StoredObject& stored : *objects) {
-        Result<void> loaded;
+    const auto load = [this](const StoredObject& stored) -> Result<void> {
         switch (stored.kind) {
             case Kind::MallocVolume:
-                loaded = load_one<opi::MallocVolume>(stored);
-                break;
+                return load_one<opi::MallocVolume>(stored);
             case Kind::NullVolume:
-                loaded = load_one<opi::NullVolume>(stored);
-                break;
+                return load_one<opi::NullVolume>(stored);
             case Kind::AioVolume:
-                loaded = load_one<opi::AioVolume>(stored);
-                break;
+                return load_one<opi::AioVolume>(stored);
             case Kind::NvmeSubsystem:
-                loaded = load_one<opi::NvmeSubsystem>(stored);
-                break;
+                return load_one<opi::NvmeSubsystem>(stored);
             case Kind::NvmeController:
-                loaded = load_one<opi::NvmeController>(stored);
-                break;
+                return load_one<opi::NvmeController>(stored);
             case Kind::NvmeNamespace:
-                loaded = load_one<opi::NvmeNamespace>(stored);
-                break;
+                return load_one<opi::NvmeNamespace>(stored);
             case Kind::NvmeRemoteController:
-                loaded = load_one<opi::NvmeRemoteController>(stored);
-                break;
+                return load_one<opi::NvmeRemoteController>(stored);
             case Kind::NvmePath:
-                loaded = load_one<opi::NvmePath>(stored);
-                break;
+                return load_one<opi::NvmePath>(stored);
             case Kind::VirtioBlk:
-                loaded = load_one<opi::VirtioBlk>(stored);
-                break;
+                return load_one<opi::VirtioBlk>(stored);
             case Kind::QosVolume:
-                loaded = load_one<opi::QosVolume>(stored);
-                break;
+                return load_one<opi::QosVolume>(stored);
             case Kind::Attachment:
-                loaded = load_one<api::Attachment>(stored);
-                break;
+                return load_one<api::Attachment>(stored);
             case Kind::DiscoveryReferral:
-                loaded = load_one<api::DiscoveryReferral>(stored);
-                break;
+                return load_one<api::DiscoveryReferral>(stored);
             case Kind::EncryptedVolume:
-                loaded = load_one<opi::EncryptedVolume>(stored);
-                break;
+                return load_one<opi::EncryptedVolume>(stored);
             case Kind::RaidVolume:
-                loaded = load_one<api::RaidVolume>(stored);
-                break;
+                return load_one<api::RaidVolume>(stored);
             case Kind::IntegrityVolume:
-                loaded = load_one<api::IntegrityVolume>(stored);
-                break;
+                return load_one<api::IntegrityVolume>(stored);
             case Kind::FaultInjection:
-                loaded = load_one<api::FaultInjection>(stored);
-                break;
+                return load_one<api::FaultInjection>(stored);
             case Kind::Capacity:
-                loaded = load_one<api::Capacity>(stored);
-                break;
+                return load_one<api::Capacity>(stored);
             case Kind::KeyVerifier:
-                loaded = load_key_verifier(stored);
-                break;
+                return load_key_verifier(stored);
             case Kind::Identity:
                 break;
         }
-        if (!loaded) {
+        return {};
+    };
+    for (const StoredObject& stored : *objects) {
+        if (auto loaded = load(stored); !loaded) {
             return loaded;
         }
     }

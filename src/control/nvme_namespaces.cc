@@ -175,6 +175,26 @@ void fill_in(Namespace& space, std::uint32_t nsid, const core::Uuid& volume) {
     space.mutable_status()->set_oper_state(opi::NvmeNamespaceStatus::OPER_STATE_ONLINE);
 }
 
+/// One that is built.
+Result<void> store(Context& context,
+                   const Object<Namespace>& space,
+                   const Object<opi::NvmeSubsystem>& parent,
+                   const std::string& remote) {
+    // Again: another call may have been promised something meanwhile.
+    if (auto kept = check_minima(kVolume, context.model, {.space = &space}); !kept) {
+        return kept;
+    }
+    Transaction transaction(context.model);
+    transaction.put(space);
+    const auto nsid = static_cast<std::uint32_t>(space.resource.spec().host_nsid());
+    if (auto now = retire(parent, nsid, "");
+        now.known.retired_namespaces_size() != parent.known.retired_namespaces_size()) {
+        transaction.put(std::move(now));
+    }
+    keep_remote_namespaces(context, remote, transaction);
+    return transaction.commit();
+}
+
 }  // namespace
 
 Task<Result<std::uint32_t>> Subsystems::build_namespace(const Object<Namespace>& object,
@@ -261,19 +281,7 @@ Task<Result<Namespace>> Subsystems::create_namespace(
         co_return std::unexpected(nsid.error());
     }
     fill_in(space.resource, *nsid, target->uuid);
-    Transaction transaction(context_.model);
-    transaction.put(space);
-    if (auto now = retire(parent_now, *nsid, "");
-        now.known.retired_namespaces_size() != parent_now.known.retired_namespaces_size()) {
-        transaction.put(std::move(now));
-    }
-    keep_remote_namespaces(context_, again->remote, transaction);
-    // Again: another call may have been promised something meanwhile.
-    auto stored = check_minima(kVolume, context_.model, {.space = &space});
-    if (stored) {
-        stored = transaction.commit();
-    }
-    if (!stored) {
+    if (auto stored = store(context_, space, parent_now, again->remote); !stored) {
         (void)co_await context_.node.remove_namespace(nqn, *nsid);
         co_return std::unexpected(stored.error());
     }
