@@ -9,7 +9,7 @@ from usage import need
 from world import World
 
 USAGE = ("crypt show VOLUME FUNCTION | hide VOLUME | open VOLUME | close VOLUME | fill VOLUME SEED | "
-         "same VOLUME SEED | differs VOLUME SEED")
+         "same VOLUME SEED | differs VOLUME SEED | rekey VOLUME MBS | rekeyed VOLUME")
 
 
 class CryptWords:
@@ -22,10 +22,12 @@ class CryptWords:
         run's, and the guest has the disk VOLUME-plain; crypt hide VOLUME undoes that. crypt open
         VOLUME: the guest's cryptsetup opens the attached volume with the same key; crypt close
         VOLUME. crypt fill VOLUME SEED: writes a pattern through whichever of the two there is, or to
-        the attached volume itself; crypt same|differs VOLUME SEED: reads it there."""
+        the attached volume itself; crypt same|differs VOLUME SEED: reads it there. crypt rekey VOLUME
+        MBS: the IPU begins to give it a new key, which is the run's from then on, at most so many
+        MiB a second; crypt rekeyed VOLUME: waits until that is done."""
         verb, _, text = rest.partition(" ")
         arguments = text.split()
-        takes_number = verb in ("show", "fill", "same", "differs")
+        takes_number = verb in ("show", "fill", "same", "differs", "rekey")
         need(len(arguments) == (2 if takes_number else 1)
              and (not takes_number or arguments[1].isdigit()), USAGE)
         at = self._encryption(arguments[0])
@@ -37,6 +39,10 @@ class CryptWords:
             del self.world.places[at.disk]
             del self.world.volumes[at.disk]
             return None
+        if verb == "rekey":
+            return at.rekey(self.world.need_ipu(), int(arguments[1]))
+        if verb == "rekeyed":
+            return at.await_rekeyed(self.world.need_ipu())
         if verb == "open":
             return at.open(vm, self.world.device(at.volume.name))
         if verb == "close":

@@ -59,6 +59,18 @@ class Encryption:
                            ("path", f"{REMOTE}/p0"), ("remote-controller", REMOTE)):
             ipu.remora("delete", kind, name)
 
+    def rekey(self, ipu: Ipu, mbs: int) -> str:
+        """Begins to give it a new key, which dm-crypt then needs."""
+        self.key_file.write_bytes(os.urandom(64))
+        return ipu.remora("rekey", self.volume.name, "--key-file", str(self.key_file),
+                          "--background-mbs", str(mbs)).splitlines()[-1]
+
+    def await_rekeyed(self, ipu: Ipu) -> str:
+        said = ipu.remora("--timeout", "120", "rekey", self.volume.name, "--wait")
+        if "has one key" not in said:
+            raise LabError(f"the key of {self.volume.name} is not changed: {said}")
+        return said.splitlines()[-1]
+
     def open(self, vm: Vm, device: str) -> str:
         """dm-crypt over the ciphertext, with nothing but the key: as the documents say."""
         if vm.run("command -v cryptsetup").exit_code != 0:

@@ -72,8 +72,8 @@ Task<Result<void>> DeviceIo::perform(Opcode opcode, std::uint64_t lba, std::uint
     channel_->submit(batch);
     co_await done_.wait_until(core::kNever);
     if (request_.status != Status::Ok) {
-        co_return fail(ErrorKind::Unavailable, "volume '" + device_.name() + "': " +
-                                                   std::string(to_string(request_.status)));
+        co_return fail(ErrorKind::Unavailable, "volume '" + device_.name() +
+                                                   "': " + std::string(to_string(request_.status)));
     }
     co_return Result<void>();
 }

@@ -25,8 +25,8 @@ class DeviceIo final : private Completer {
 
     [[nodiscard]] std::span<std::byte> buffer() { return {memory_.get(), buffer_bytes_}; }
 
-    /// The buffer's first `block_count` blocks, at `lba`. It takes as long as the device does, whose
-    /// own deadlines hold. Errors: Unavailable with the device's name and its status.
+    /// The buffer's first `block_count` blocks, at `lba`. It takes as long as the device does,
+    /// whose own deadlines hold. Errors: Unavailable with the device's name and its status.
     reactor::Task<core::Result<void>> read(std::uint64_t lba, std::uint32_t block_count);
     /// Durable when it has ended.
     reactor::Task<core::Result<void>> write_through(std::uint64_t lba, std::uint32_t block_count);

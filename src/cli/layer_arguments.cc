@@ -59,16 +59,17 @@ void add_rekey(CLI::App& root, Action& action) {
     command->add_option("NAME", flags->name, "The encrypted volume")
         ->option_text("(required)")
         ->required();
-    command->add_option("--key-file", flags->key_file,
-                        "The new key as raw bytes, as long as the old; -: the standard input")
+    command
+        ->add_option("--key-file", flags->key_file,
+                     "The new key as raw bytes, as long as the old; -: the standard input")
         ->option_text("FILE");
-    command->add_option("--background-mbs", flags->background_mbs,
-                        "At most so many MiB a second; 0: the default, 200")
+    command
+        ->add_option("--background-mbs", flags->background_mbs,
+                     "At most so many MiB a second; 0: the default, 200")
         ->option_text("MIB");
     command->add_flag("--wait", flags->wait, "Until it is done, with its progress");
-    command->callback([&action, flags] {
-        action = [flags](const Session& session) { rekey(session, *flags); };
-    });
+    command->callback(
+        [&action, flags] { action = [flags](const Session& session) { rekey(session, *flags); }; });
 }
 
 void add_remove_member(CLI::App& root, Action& action) {

@@ -162,8 +162,9 @@ void rekey(const Session& session, const RekeyFlags& flags) {
     const bool done = now.work().kind() == api::BackgroundWork::KIND_UNSPECIFIED;
     Table table({"NAME", "REKEY", "REASON"});
     table.add({short_name(now.name()),
-               done ? "has one key" : core::format_size(now.work().done_bytes()) + " of " +
-                                          core::format_size(now.work().total_bytes()),
+               done ? "has one key"
+                    : core::format_size(now.work().done_bytes()) + " of " +
+                          core::format_size(now.work().total_bytes()),
                now.reason().empty() ? "-" : now.reason()});
     table.print(session.out);
 }

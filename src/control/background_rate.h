@@ -16,9 +16,9 @@ inline constexpr std::uint32_t kMostMbs = 10'000'000;
 /// Errors: InvalidArgument naming `field`.
 inline core::Result<void> check_background_rate(std::string_view field, std::uint32_t mbs) {
     if (mbs > kMostMbs) {
-        return core::fail(core::ErrorKind::InvalidArgument,
-                          std::string(field) + ": at most " + std::to_string(kMostMbs) +
-                              ", or 0 for the default");
+        return core::fail(core::ErrorKind::InvalidArgument, std::string(field) + ": at most " +
+                                                                std::to_string(kMostMbs) +
+                                                                ", or 0 for the default");
     }
     return {};
 }

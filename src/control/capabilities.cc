@@ -67,7 +67,7 @@ constexpr std::array kOptions{
     Option{"opi_api.storage.v1.NvmeRemoteController.multipath", true,
            "up to 8 paths; failover, queue depth, round robin"},
     Option{"opi_api.storage.v1.EncryptedVolume.key", true,
-           "write-only, sealed in the store; it cannot be changed"},
+           "write-only, sealed in the store; RekeyVolume changes it"},
     Option{"opi_api.storage.v1.MallocVolume.metadata_size", false,
            "volumes have no metadata beside the data"},
 };

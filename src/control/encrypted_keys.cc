@@ -186,8 +186,8 @@ Task<Result<void>> EncryptedVolumes::revive(Encrypted object, Key key) {
             co_return stored;
         }
     }
-    auto first = is_next ? open_key(object.resource.name(), known.key())
-                         : Result<Key>(std::move(key));
+    auto first =
+        is_next ? open_key(object.resource.name(), known.key()) : Result<Key>(std::move(key));
     if (!first) {
         co_return fail("the key that it had before", first.error());
     }

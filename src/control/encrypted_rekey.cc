@@ -71,9 +71,7 @@ api::Rekey EncryptedVolumes::shown_rekey(const std::string& name) const {
     return shown;
 }
 
-Result<void> EncryptedVolumes::announce_rekey(Encrypted object,
-                                              const Key& key,
-                                              std::uint32_t mbs) {
+Result<void> EncryptedVolumes::announce_rekey(Encrypted object, const Key& key, std::uint32_t mbs) {
     auto sealed = seal_key(object.resource.name(), key);
     if (!sealed) {
         return std::unexpected(sealed.error());
@@ -135,8 +133,9 @@ Task<Result<api::Rekey>> EncryptedVolumes::rekey(const api::RekeyVolumeRequest& 
             co_return shown_rekey(name);
         }
         co_return fail(ErrorKind::FailedPrecondition,
-                       name + " is being given another key already; wait until that is done "
-                              "(GetRekey, remora rekey --wait)");
+                       name +
+                           " is being given another key already; wait until that is done "
+                           "(GetRekey, remora rekey --wait)");
     }
     if (verifies(known.verifier(), (*key)->bytes())) {
         co_return shown_rekey(name);

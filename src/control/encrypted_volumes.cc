@@ -153,9 +153,10 @@ Task<Result<Resource>> EncryptedVolumes::update(const opi::UpdateEncryptedVolume
             co_return std::unexpected(key.error());
         }
         if (!is_key_of(updated, **key)) {
-            co_return fail(ErrorKind::FailedPrecondition,
-                           "key: it is another one than the volume's; RekeyVolume (remora rekey) "
-                           "encrypts what is on it anew with another key");
+            co_return fail(
+                ErrorKind::FailedPrecondition,
+                "key cannot be changed here: another one than the volume's would make "
+                "garbage of what is on it; RekeyVolume (remora rekey) encrypts that anew");
         }
         if (auto revived = co_await revive(updated, std::move(*key)); !revived) {
             co_return std::unexpected(revived.error());

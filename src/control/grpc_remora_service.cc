@@ -88,10 +88,16 @@ class Service final : public api::RemoraService::Service {
                Empty,
                encrypted_volumes,
                &EncryptedVolumes::forget_key);
-    REMORA_RPC(
-        RekeyVolume, api::RekeyVolumeRequest, api::Rekey, encrypted_volumes, &EncryptedVolumes::rekey);
-    REMORA_RPC(
-        GetRekey, api::GetRekeyRequest, api::Rekey, encrypted_volumes, &EncryptedVolumes::get_rekey);
+    REMORA_RPC(RekeyVolume,
+               api::RekeyVolumeRequest,
+               api::Rekey,
+               encrypted_volumes,
+               &EncryptedVolumes::rekey);
+    REMORA_RPC(GetRekey,
+               api::GetRekeyRequest,
+               api::Rekey,
+               encrypted_volumes,
+               &EncryptedVolumes::get_rekey);
     REMORA_RPC(RunBenchmark,
                api::RunBenchmarkRequest,
                api::RunBenchmarkResponse,

@@ -146,6 +146,17 @@ Task<Result<void>> CryptVolumes::remove(std::string name) {
     co_return Result<void>();
 }
 
+Task<bool> CryptVolumes::stop_rekeys(core::Nanos limit) {
+    const core::Nanos deadline =
+        limit == core::kNever ? limit : reactor::Reactor::current().now() + limit;
+    for (auto& [name, crypt] : crypts_) {
+        if (crypt.rekey != nullptr && !co_await crypt.rekey->stop_by(deadline)) {
+            co_return false;
+        }
+    }
+    co_return true;
+}
+
 Task<std::size_t> CryptVolumes::remove_unused() {
     std::vector<std::string> names;
     names.reserve(crypts_.size());

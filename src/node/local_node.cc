@@ -452,6 +452,9 @@ Task<bool> LocalNode::stop(core::Nanos limit) {
         const NamespaceKey key = namespace_volumes_.begin()->first;
         release_namespace(key);
     }
+    if (!co_await crypts_.stop_rekeys(limit)) {
+        co_return false;
+    }
     // Those on top first.
     while (!crypts_.empty() || !stacked_.empty()) {
         const std::size_t encrypted = co_await crypts_.remove_unused();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// CrashingDevice: a device in memory with a volatile cache, delays, errors and power cuts. A write lies
-// in the cache from when it comes until it is flushed; at a power cut each of its blocks is there
-// or not, as chance has it, whether the write was acknowledged or not.
+// CrashingDevice: a device in memory with a volatile cache, delays, errors and power cuts. A write
+// lies in the cache from when it comes until it is flushed; at a power cut each of its blocks is
+// there or not, as chance has it, whether the write was acknowledged or not.
 #pragma once
 
 #include <array>

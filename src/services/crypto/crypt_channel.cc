@@ -48,8 +48,8 @@ core::Result<std::unique_ptr<CryptChannel>> CryptChannel::create(
         return core::fail(core::ErrorKind::ResourceExhausted,
                           "no memory to encrypt the writes of volume '" + device.name() + "' in");
     }
-    return std::unique_ptr<CryptChannel>(
-        new CryptChannel(device, lane, std::move(lower), std::move(cipher), pool, std::move(reserve)));
+    return std::unique_ptr<CryptChannel>(new CryptChannel(
+        device, lane, std::move(lower), std::move(cipher), pool, std::move(reserve)));
 }
 
 CryptChannel::CryptChannel(const CryptDevice& device,

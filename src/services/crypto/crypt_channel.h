@@ -48,12 +48,11 @@ class CryptChannel final : public block::Channel,
     static constexpr std::size_t kBytesPerTurn = std::size_t{2} << 20U;
 
     /// `device` and `lane` outlive it; `pool` may be null. Errors: ResourceExhausted.
-    static core::Result<std::unique_ptr<CryptChannel>> create(
-        const CryptDevice& device,
-        KeyLane& lane,
-        std::unique_ptr<block::Channel> lower,
-        std::unique_ptr<AesXts> cipher,
-        memory::BufferPool* pool);
+    static core::Result<std::unique_ptr<CryptChannel>> create(const CryptDevice& device,
+                                                              KeyLane& lane,
+                                                              std::unique_ptr<block::Channel> lower,
+                                                              std::unique_ptr<AesXts> cipher,
+                                                              memory::BufferPool* pool);
     CryptChannel(const CryptChannel&) = delete;
     CryptChannel& operator=(const CryptChannel&) = delete;
     ~CryptChannel() override;

@@ -68,8 +68,7 @@ core::Result<std::unique_ptr<block::Channel>> CryptDevice::open_channel() {
     const auto here = std::ranges::find_if(
         reactors_, [](const auto& context) { return context.reactor.is_current(); });
     memory::BufferPool* pool = here != reactors_.end() ? &here->buffers : nullptr;
-    auto channel =
-        CryptChannel::create(*this, lane(), std::move(*lower), std::move(*cipher), pool);
+    auto channel = CryptChannel::create(*this, lane(), std::move(*lower), std::move(*cipher), pool);
     if (channel && lane().next != nullptr) {
         auto next = cipher_of(*lane().next);
         if (!next) {

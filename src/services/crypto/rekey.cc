@@ -55,7 +55,8 @@ Task<Result<void>> Rekey::start(std::unique_ptr<const XtsKey> next, RekeyPoint p
         co_return std::unexpected(worker.error());
     }
     worker_ = std::move(*worker);
-    const KeySplit split{.position = point.position, .held_end = point.position + point.block_count};
+    const KeySplit split{.position = point.position,
+                         .held_end = point.position + point.block_count};
     if (auto begun = co_await device_.begin_change(std::move(next), split); !begun) {
         co_await stop();
         co_return begun;
@@ -66,10 +67,17 @@ Task<Result<void>> Rekey::start(std::unique_ptr<const XtsKey> next, RekeyPoint p
 }
 
 Task<> Rekey::stop() {
+    co_await stop_by(core::kNever);
+}
+
+Task<bool> Rekey::stop_by(core::Nanos deadline) {
     stopping_ = true;
     wake_.notify();
-    co_await gate_.close();
+    if (!co_await gate_.close_by(deadline)) {
+        co_return false;
+    }
     co_await drop_worker();
+    co_return true;
 }
 
 Task<> Rekey::drop_worker() {
@@ -118,11 +126,10 @@ Task<> Rekey::run() {
 Task<Result<void>> Rekey::step() {
     const block::Geometry geometry = device_.geometry();
     const std::uint64_t lba = point_.position;
-    const auto blocks = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(options_.piece_bytes / geometry.block_size, geometry.block_count - lba));
+    const auto blocks = static_cast<std::uint32_t>(std::min<std::uint64_t>(
+        options_.piece_bytes / geometry.block_size, geometry.block_count - lba));
     co_await device_.hold({.position = lba, .held_end = lba + blocks});
-    auto marks =
-        co_await call_on(worker_reactor(), [&] { return worker_->prepare(lba, blocks); });
+    auto marks = co_await call_on(worker_reactor(), [&] { return worker_->prepare(lba, blocks); });
     Result<void> kept;
     if (!marks) {
         kept = std::unexpected(marks.error());
@@ -137,8 +144,9 @@ Task<Result<void>> Rekey::step() {
     co_await settle();
     const core::Nanos now = reactor::Reactor::current().now();
     const std::uint64_t bytes = std::uint64_t{blocks} * geometry.block_size;
-    next_at_ = std::max(now, next_at_) + core::Nanos(static_cast<std::int64_t>(
-                                             bytes * 1'000'000'000 / options_.bytes_per_second));
+    next_at_ =
+        std::max(now, next_at_) +
+        core::Nanos(static_cast<std::int64_t>(bytes * 1'000'000'000 / options_.bytes_per_second));
     co_return Result<void>();
 }
 

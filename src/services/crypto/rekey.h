@@ -2,14 +2,15 @@
 // Rekey: gives a CryptDevice another key while it is in use: reads what is below piece by piece,
 // encrypts it anew, and writes it where it was.
 //
-//   hold the piece, flush ─► read, encrypt ─► keep its marks ─► write ─► keep the position ─► let go
+//   hold the piece, flush ─► read, encrypt ─► keep its marks ─► write ─► keep the position ─► let
+//   go
 //
 // A crash between the two keeps leaves sectors of both keys in one piece. What is kept tells them
-// apart: a mark of each sector's new ciphertext. It is the ciphertext of what was flushed, so that a
-// sector is one of the two, whatever cache those below have. And so a sector has to be written wholly or not at all
-// by those below, as disks do; a piece that is torn inside a sector is lost, as with dm-crypt.
-// Nobody writes to the piece until the position behind it is durable, or else what he wrote would
-// be taken for the old key's.
+// apart: a mark of each sector's new ciphertext. It is the ciphertext of what was flushed, so that
+// a sector is one of the two, whatever cache those below have. And so a sector has to be written
+// wholly or not at all by those below, as disks do; a piece that is torn inside a sector is lost,
+// as with dm-crypt. Nobody writes to the piece until the position behind it is durable, or else
+// what he wrote would be taken for the old key's.
 //
 // Requests that touch the piece wait for as long as that takes; all others do not. If it cannot be
 // written, requests to it fail, and it is tried again for ever: it has both keys. If it cannot be
@@ -55,6 +56,8 @@ class Rekey {
     reactor::Task<core::Result<void>> start(std::unique_ptr<const XtsKey> next, RekeyPoint point);
     /// Ends the work where it is, once what is under way below has ended.
     reactor::Task<> stop();
+    /// The same; false when that has not ended at the deadline.
+    reactor::Task<bool> stop_by(core::Nanos deadline);
     /// The device has only the next key.
     [[nodiscard]] bool done() const { return done_; }
     [[nodiscard]] RekeyProgress progress() const;

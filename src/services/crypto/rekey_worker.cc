@@ -3,9 +3,8 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
-
 #include <openssl/sha.h>
+#include <utility>
 
 #include "core/check.h"
 #include "reactor/call.h"

@@ -157,6 +157,8 @@ std::vector<PlaneCall> other_calls() {
         of(&ControlPlane::virtio_scsis, &control::VirtioScsis::get_lun),
         of(&ControlPlane::virtio_scsis, &control::VirtioScsis::stats_lun),
         of(&ControlPlane::encrypted_volumes, &control::EncryptedVolumes::forget_key),
+        of(&ControlPlane::encrypted_volumes, &control::EncryptedVolumes::rekey),
+        of(&ControlPlane::encrypted_volumes, &control::EncryptedVolumes::get_rekey),
     };
 }
 

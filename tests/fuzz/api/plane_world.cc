@@ -213,6 +213,8 @@ void PlaneWorld::delete_all(const std::string& singular, const std::string& plur
 }
 
 void PlaneWorld::delete_everything() {
+    // This world's change of a key never ends, and what is being given one is deleted only then.
+    node_->rekey_trouble = "it cannot go on";
     for (const Listed& kind : kListed) {
         delete_all(kind.singular, kind.plural);
     }

@@ -128,28 +128,41 @@ TEST(Export, Encrypted_has_no_key_and_says_what_to_do) {
     EXPECT_THAT(ran.out, Not(HasSubstr("key: ")));
 }
 
-TEST(Rekey, Sends_a_key_of_the_ciphers_length_and_waits) {
+TEST(Rekey, Sends_the_key_of_the_file) {
     const TempFile key(kKey);
     FakeDaemon daemon;
     opi::EncryptedVolume volume;
     volume.set_name("volumes/e0");
     volume.set_cipher(opi::ENCRYPTION_TYPE_AES_XTS_256);
+    daemon.answer("GetEncryptedVolume", volume);
+
+    const Ran ran =
+        run_at(daemon, {"rekey", "e0", "--key-file", key.path(), "--background-mbs", "9"});
+
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    const auto request = daemon.request<v1::RekeyVolumeRequest>(1);
+    EXPECT_EQ(request.name(), "volumes/e0");
+    EXPECT_EQ(request.key(), kKey);
+    EXPECT_EQ(request.background_mbs(), 9U);
+    EXPECT_THAT(ran.out, Not(HasSubstr("MarkedKey")));
+}
+
+TEST(Rekey, Waits_until_it_is_done) {
+    FakeDaemon daemon;
     v1::Rekey busy;
     busy.set_name("volumes/e0");
     busy.mutable_work()->set_kind(v1::BackgroundWork::KIND_REKEY);
     busy.mutable_work()->set_total_bytes(100);
     v1::Rekey done;
     done.set_name("volumes/e0");
-    daemon.answer("GetEncryptedVolume", volume);
-    daemon.answer("RekeyVolume", busy);
+    daemon.answer("GetRekey", busy);
     daemon.answer("GetRekey", busy);
     daemon.answer("GetRekey", done);
 
-    const Ran ran = run_at(daemon, {"rekey", "e0", "--key-file", key.path(), "--wait"});
+    const Ran ran = run_at(daemon, {"rekey", "e0", "--wait"});
 
     EXPECT_EQ(ran.code, 0) << ran.err;
-    EXPECT_EQ(daemon.request<v1::RekeyVolumeRequest>().key().size(), 64U);
-    EXPECT_EQ(daemon.methods().size(), 4U);
+    EXPECT_EQ(daemon.methods().size(), 3U);
     EXPECT_THAT(ran.out, HasSubstr("has one key"));
 }
 

@@ -161,7 +161,8 @@ TEST(AuditText, SecretFields_ofAllRequests_areThese) {
     EXPECT_THAT(secrets, UnorderedElementsAre("opi_api.storage.v1.EncryptedVolume.key",
                                               "opi_api.storage.v1.NvmeSubsystemSpec.psk",
                                               "opi_api.storage.v1.NvmeSubsystemStatus.fru_guid",
-                                              "opi_api.storage.v1.TcpController.psk"));
+                                              "opi_api.storage.v1.TcpController.psk",
+                                              "remora.v1.RekeyVolumeRequest.key"));
 }
 
 TEST(AuditText, Requests_withEveryFieldSet_showNoSecret) {

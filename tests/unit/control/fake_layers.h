@@ -28,6 +28,9 @@ class FakeLayers : public node::Node {
         std::vector<std::string> lowers;
     };
     std::map<std::string, node::VolumeInfo> volumes;
+    std::map<std::string, node::EncryptedSpec> encrypted;
+    services::crypto::RekeyKeeper* rekey_keeper = nullptr;
+    std::string rekey_trouble;
     std::map<std::string, Array> arrays;
     std::map<std::string, node::IntegritySpec> checked;
     std::map<std::string, node::IntegrityStatus> integrity;
@@ -65,6 +68,38 @@ class FakeLayers : public node::Node {
             co_return absent(name);
         }
         co_return fault_counts[name];
+    }
+
+    reactor::Task<core::Result<node::VolumeInfo>> create_encrypted(
+        node::EncryptedSpec spec) override {
+        const auto lower = volumes.find(spec.lower);
+        if (lower == volumes.end()) {
+            co_return absent(spec.lower);
+        }
+        if (auto step = layer_steps_.take("create_volume"); !step) {
+            co_return std::unexpected(step.error());
+        }
+        node::VolumeInfo info{spec.name, spec.uuid, lower->second.geometry};
+        volumes[spec.name] = info;
+        encrypted[spec.name] = std::move(spec);
+        co_return info;
+    }
+    void set_rekey_keeper(services::crypto::RekeyKeeper& to) override { rekey_keeper = &to; }
+    reactor::Task<core::Result<void>> rekey_volume(std::string name,
+                                                   node::RekeySpec spec) override {
+        if (auto step = layer_steps_.take("rekey_volume"); !step) {
+            co_return step;
+        }
+        encrypted.at(name).rekey = std::move(spec);
+        co_return core::Result<void>();
+    }
+    [[nodiscard]] std::optional<node::RekeyProgress> rekey_progress(
+        const std::string& name) const override {
+        const auto found = encrypted.find(name);
+        if (found == encrypted.end() || !found->second.rekey) {
+            return std::nullopt;
+        }
+        return node::RekeyProgress{found->second.rekey->point.position, 8, rekey_trouble};
     }
 
     reactor::Task<core::Result<node::VolumeInfo>> create_raid(node::RaidSpec spec) override {
@@ -244,6 +279,7 @@ class FakeLayers : public node::Node {
   protected:
     /// A volume goes, and with it the marks of what it was made of.
     void forget_layer(const std::string& name) {
+        encrypted.erase(name);
         if (const auto array = arrays.find(name); array != arrays.end()) {
             for (const std::string& lower : array->second.lowers) {
                 marks_.erase(lower);

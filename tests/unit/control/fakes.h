@@ -70,12 +70,9 @@ class FakeNode final : public FakeLayers {
     std::map<std::string, node::RemoteSpec> remotes;
     std::map<std::string, node::VhostBlkSpec> vhosts;
     std::map<std::string, node::Rates> controller_rates;  ///< "nqn address:port"; none: no limit.
-    std::map<std::string, node::EncryptedSpec> encrypted;
     std::uint16_t next_port = 40000;
     nvme::ReservationKeeper* keeper = nullptr;
     nvme::UncorrectableKeeper* mark_keeper = nullptr;
-    services::crypto::RekeyKeeper* rekey_keeper = nullptr;
-    std::string rekey_trouble;
     bool refuses_vhosts = false;
     int places_taken = 0;  ///< So many times a place to listen at is somebody else's still.
     bool remotes_are_busy = false;  ///< delete_remote says that something reads a volume.
@@ -100,23 +97,10 @@ class FakeNode final : public FakeLayers {
         file_of_[spec.name] = spec.path;
         co_return add_volume(spec.name, spec.uuid, spec.block_size, file->second / spec.block_size);
     }
-    Task<Result<node::VolumeInfo>> create_encrypted(node::EncryptedSpec spec) override {
-        const auto lower = volumes.find(spec.lower);
-        if (lower == volumes.end()) {
-            co_return std::unexpected(missing(spec.lower).error());
-        }
-        const block::Geometry below = lower->second.geometry;
-        auto added = add_volume(spec.name, spec.uuid, below.block_size, below.block_count);
-        if (added) {
-            encrypted[spec.name] = std::move(spec);
-        }
-        co_return added;
-    }
     Task<Result<void>> delete_volume(std::string name) override {
         if (auto step = steps_.take("delete_volume"); !step) {
             co_return step;
         }
-        encrypted.erase(name);
         forget_layer(name);
         co_return volumes.erase(name) == 1 ? Result<void>() : missing(name);
     }
@@ -210,22 +194,6 @@ class FakeNode final : public FakeLayers {
     }
     void set_reservation_keeper(nvme::ReservationKeeper& to) override { keeper = &to; }
     void set_uncorrectable_keeper(nvme::UncorrectableKeeper& to) override { mark_keeper = &to; }
-    void set_rekey_keeper(services::crypto::RekeyKeeper& to) override { rekey_keeper = &to; }
-    Task<Result<void>> rekey_volume(std::string name, node::RekeySpec spec) override {
-        if (auto step = steps_.take("rekey_volume"); !step) {
-            co_return step;
-        }
-        encrypted.at(name).rekey = std::move(spec);
-        co_return Result<void>();
-    }
-    [[nodiscard]] std::optional<node::RekeyProgress> rekey_progress(
-        const std::string& name) const override {
-        const auto found = encrypted.find(name);
-        if (found == encrypted.end() || !found->second.rekey) {
-            return std::nullopt;
-        }
-        return node::RekeyProgress{found->second.rekey->point.position, 8, rekey_trouble};
-    }
     Task<Result<std::uint32_t>> add_namespace(node::NamespaceSpec spec) override {
         if (auto step = steps_.take("add_namespace"); !step) {
             co_return std::unexpected(step.error());

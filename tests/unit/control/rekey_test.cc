@@ -93,7 +93,8 @@ TEST_F(RekeyTest, Delete_meanwhile_isRefused_unlessItCannotGoOn) {
 
 TEST_F(RekeyTest, NodeRefuses_nothingIsLeft) {
     ASSERT_TRUE(create("e0", encrypted("m0")));
-    steps.fail_at = 1;
+    steps = {};
+    steps.fail_at = 2;  // stored, but not begun
     EXPECT_FALSE(rekey("volumes/e0", key_of('b')));
     steps.fail_at = 0;
     EXPECT_EQ(get_rekey("volumes/e0")->work().kind(), api::BackgroundWork::KIND_UNSPECIFIED);

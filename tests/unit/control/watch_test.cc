@@ -255,7 +255,7 @@ TEST_F(GrpcTest, Capabilities_sayOfEachCall_whetherItDoesAnything) {
             << one.service() << '.' << one.method() << ": " << status.error_message();
         EXPECT_EQ(one.reason().empty(), one.supported());
     }
-    EXPECT_EQ(services.size(), 14U);
+    EXPECT_EQ(services.size(), 15U);
 }
 
 }  // namespace

@@ -23,8 +23,7 @@ class FakeKeeper final : public RekeyKeeper {
   public:
     explicit FakeKeeper(core::Prng prng) : prng_(prng) {}
 
-    reactor::Task<core::Result<void>> keep_rekey(std::string /*volume*/,
-                                                 RekeyPoint kept) override {
+    reactor::Task<core::Result<void>> keep_rekey(std::string /*volume*/, RekeyPoint kept) override {
         co_await wait();
         if (off || fails()) {
             co_return core::fail(core::ErrorKind::Unavailable, "the store fails");
@@ -99,8 +98,8 @@ class RekeyRun {
         options.name = "v";
         options.sector_size = sector_size_;
         const block::ReactorContext context{world_.reactor, *world_.pool};
-        device_ = std::move(
-            *CryptDevice::create(*disk_, options, key(key_), std::span(&context, 1)));
+        device_ =
+            std::move(*CryptDevice::create(*disk_, options, key(key_), std::span(&context, 1)));
         keeper_.off = false;
         client_.power_up();
         client_.allow_errors(under_way_);  // a piece that cannot be written refuses its requests

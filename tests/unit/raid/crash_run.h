@@ -113,7 +113,7 @@ class CrashRun {
     }
     void power_up(Disk& disk) {
         disk.device = std::make_unique<CrashingDevice>(disk.name, member_blocks(), prng_.fork(),
-                                                   std::move(disk.medium));
+                                                       std::move(disk.medium));
         disk.device->bad_blocks = disk.bad;
         disk.device->volatile_cache = volatile_;
         disk.medium.clear();

@@ -51,8 +51,8 @@ class RaidTest : public testing::Test, public RaidObserver {
     CrashingDevice& add_disk(std::uint64_t data_blocks = 32, Medium medium = {}) {
         const std::uint64_t blocks = offset(options.level) * kMiBBlocks + data_blocks;
         disks.push_back(std::make_unique<CrashingDevice>("d" + std::to_string(disks.size()), blocks,
-                                                     core::Prng(disks.size() + 1),
-                                                     std::move(medium)));
+                                                         core::Prng(disks.size() + 1),
+                                                         std::move(medium)));
         return *disks.back();
     }
     [[nodiscard]] Member member(std::size_t i) const { return {disks[i]->name(), disks[i].get()}; }
