@@ -32,6 +32,6 @@ def ceiling(size: int, rw: str, depth: int, connections: int, seconds: int) -> d
     return {"iops": got["iops"], "note": f"{got['per_send']:.1f} PDUs a send, {got['per_recv']:.1f} a receive"}
 
 
-def vhost(socket: Path, depth: int, core: int, seconds: int) -> dict:
+def vhost(socket: Path, depth: int, core: int, seconds: int, *more: str) -> dict:
     return run_json([str(BUILD / "bench/vhost_load/vhost_load"), "--socket", str(socket), "--qd", str(depth),
-                     "--bs", "4k", "--rw", "read", "--time", str(seconds), "--core", str(core), "--json"], seconds)
+                     "--bs", "4k", "--rw", "read", "--time", str(seconds), "--core", str(core), "--json", *more], seconds)

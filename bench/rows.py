@@ -14,8 +14,9 @@ from typing import Callable
 
 from control_rows import DISKS, PAGE, SUBSYSTEMS, VOLUMES, Managed
 from daemons import SPIN_US, TARGET_CORE, Pair, cpu_seconds, memory_kib, nqn, pid_of
-from idle_connections import IdleConnections
 from paths import LabError
+from host_rows import DISKS as IDLE_DISKS, Host
+from idle_connections import IdleConnections
 from programs import ceiling, vhost
 
 DEPTHS = (1, 32, 128)
@@ -23,6 +24,7 @@ LARGE, LARGE_DEPTH = 128 * 1024, 16
 IDLE_COUNT = 100
 NAMESPACES, CONNECTIONS = 1024, 256
 CALLS = 100  # of clients of the control plane, a second
+DRIVER_CORE = 2  # of the whole chain's driver, where there is one
 RATE_FLOOR = 10_000  # adaptive polling is judged from so many I/Os a second on
 
 
@@ -73,6 +75,7 @@ class Rows:
         self._made: set[tuple[str, str]] = set()
         self._idle: IdleConnections | None = None
         self._managed: Managed | None = None
+        self._host: Host | None = None
         self._fresh = 0  # daemons that served one measurement only
 
     def close(self) -> None:
@@ -82,6 +85,8 @@ class Rows:
             pair.end()
         if self._managed is not None:
             self._managed.end()
+        if self._host is not None:
+            self._host.end()
         self._folder.cleanup()
 
     # --- what is measured -------------------------------------------------------------------
@@ -111,7 +116,7 @@ class Rows:
 
     def all(self) -> list[Row]:
         return [*self._small(), *self._large(), *self._digests(), *self._many(), *self._idle_rows(),
-                *self._costs(), *self._vhost(), *self._control()]
+                *self._costs(), *self._vhost(), *self._disks(), *self._control()]
 
     def _small(self) -> list[Row]:
         rows = []
@@ -262,6 +267,58 @@ class Rows:
     def _vhost(self) -> list[Row]:
         return [Row(f"vhost-user -> RAM 4k read qd{depth}", "k/s", lambda d=depth: rate(self._guest(d)))
                 for depth in DEPTHS]
+
+    def _disks(self) -> list[Row]:
+        rows = []
+        for depth in (1, 16, 32, 64):
+            peer, blk = f"QEMU's storage daemon, null 4k read qd{depth}", f"vhost-user, null 4k read qd{depth}"
+            rows.append(Row(peer, "k/s", lambda d=depth: rate(self._seen().peer(d))))
+            rows.append(Row(blk, "k/s", lambda d=depth: rate(self._seen().blk(d)), peer,
+                            Bar(4.0 if depth == 1 else 2.5)))
+            rows.append(Row(f"vhost-user packed, null 4k read qd{depth}", "k/s", lambda d=depth:
+                            rate(self._seen().blk(d, "packed")), peer))
+            # A row is compared with one that is compared with none.
+            alone = f"vhost-user alone, null 4k read qd{depth}"
+            rows.append(Row(alone, "k/s", lambda d=depth: rate(self._seen().blk(d))))
+            rows.append(Row(f"vfio-user NVMe, null 4k read qd{depth}", "k/s", lambda d=depth:
+                            rate(self._seen().nvme(d)), alone, Bar(0.8)))
+        # The driver needs a core of its own: what shares the target's says nothing of the chain.
+        judged = (os.cpu_count() or 1) > DRIVER_CORE
+        for depth in (32, 128):
+            rows.append(Row(f"vhost-user -> NVMe/TCP -> RAM 4k read qd{depth}", "k/s", lambda d=depth:
+                            rate(self._chain(d)), f"sockets 4k read qd{depth}", Bar(0.80) if judged else None))
+        one = f"one busy disk of {IDLE_DISKS}, 4k read qd32"
+        return [*rows,
+                Row("what the chain adds to a round trip, 4k read qd1", "us", self._added, None,
+                    Bar(2.0, at_least=False) if judged else None),
+                Row(f"CPU of {IDLE_DISKS} idle disks", "% core", lambda: self._seen().idle_cpu(), None,
+                    Bar(1.0, at_least=False)),
+                Row(one, "k/s", lambda: rate(self._seen().busy(False))),
+                Row(f"the same beside {IDLE_DISKS - 1} idle ones", "k/s", lambda: rate(self._seen().busy(True)), one,
+                    Bar(0.97))]
+
+    def _seen(self) -> Host:
+        if self._host is None:
+            self._host = Host(Path(self._folder.name) / "host", self._seconds)
+        return self._host
+
+    def _chain(self, depth: int) -> dict:
+        shared = (os.cpu_count() or 1) <= DRIVER_CORE
+        name = "adaptive" if shared else "spin"
+        pair = self._remote("ram", kind="malloc", pair=name, spin_us=None if shared else SPIN_US)
+        if (name, "chain") not in self._made:
+            pair.ipu.remora("create", "virtio-blk", "chain", "--function", "2", "--volume", "ramn1", "--queues", "1")
+            self._made.add((name, "chain"))
+        if not shared:
+            return vhost(pair.sockets / "chain", depth, DRIVER_CORE, self._seconds)
+        got = vhost(pair.sockets / "chain", depth, TARGET_CORE, self._seconds, "--interrupt")
+        return {**got, "note": "the driver shares the target's core"}
+
+    def _added(self) -> dict:
+        before = round_trip(self._sockets(4096, "read", 1))["value"]
+        chain = round_trip(self._chain(1))["value"]
+        after = round_trip(self._sockets(4096, "read", 1))["value"]
+        return {"value": chain - (before + after) / 2}
 
     def _guest(self, depth: int) -> dict:
         pair = self._pair("spin")

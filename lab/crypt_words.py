@@ -9,7 +9,8 @@ from usage import need
 from world import World
 
 USAGE = ("crypt show VOLUME FUNCTION | hide VOLUME | open VOLUME | close VOLUME | fill VOLUME SEED | "
-         "same VOLUME SEED | differs VOLUME SEED | rekey VOLUME MBS | rekeyed VOLUME")
+         "same VOLUME SEED | differs VOLUME SEED | rekey VOLUME MBS | rekeying VOLUME | "
+         "rekeyed VOLUME | wrong VOLUME")
 
 
 class CryptWords:
@@ -24,7 +25,9 @@ class CryptWords:
         VOLUME. crypt fill VOLUME SEED: writes a pattern through whichever of the two there is, or to
         the attached volume itself; crypt same|differs VOLUME SEED: reads it there. crypt rekey VOLUME
         MBS: the IPU begins to give it a new key, which is the run's from then on, at most so many
-        MiB a second; crypt rekeyed VOLUME: waits until that is done."""
+        MiB a second; crypt rekeying VOLUME: it must be under way still; crypt rekeyed VOLUME: waits
+        until that is done. crypt wrong VOLUME: a volume that is hidden cannot be shown by another
+        key."""
         verb, _, text = rest.partition(" ")
         arguments = text.split()
         takes_number = verb in ("show", "fill", "same", "differs", "rekey")
@@ -41,6 +44,10 @@ class CryptWords:
             return None
         if verb == "rekey":
             return at.rekey(self.world.need_ipu(), int(arguments[1]))
+        if verb == "rekeying":
+            return at.check_rekeying(self.world.need_ipu())
+        if verb == "wrong":
+            return at.check_wrong_key(self.world.need_ipu(), self.world.target)
         if verb == "rekeyed":
             return at.await_rekeyed(self.world.need_ipu())
         if verb == "open":

@@ -72,6 +72,19 @@ class Daemon:
                    "--grpc", self.server, "--rest", self._rest, *self._arguments]
         self._child = Child(f"the {self.name}'s remorad", command, self.log, capture_stdout=True)
         self._killed = False
+        self._await_ready()
+
+    def upgrade(self) -> None:
+        """It becomes the program that its file is now, in the same process; returns once that is
+        ready."""
+        self._check_alive()
+        if self._child is None or not self.running():
+            raise LabError(f"the {self.name} does not run")
+        self._child.signal(signal.SIGUSR2)
+        self._await_ready()
+
+    def _await_ready(self) -> None:
+        assert self._child is not None
         line = self._child.read_line(START_SECONDS)
         ready = re.fullmatch(r"remorad ready: grpc=127\.0\.0\.1:(\d+)(?: rest=\S+)?", line)
         if not ready:

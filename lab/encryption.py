@@ -35,12 +35,19 @@ class Encryption:
         """What the disk with the plain text is called."""
         return f"{self.volume.name}-plain"
 
-    def show(self, ipu: Ipu, target: Target, function: int) -> Volume:
-        """Encrypts by the IPU: the volume is a disk of the host by what it means."""
+    @staticmethod
+    def _reach(ipu: Ipu, target: Target) -> None:
         ipu.remora("create", "remote-controller", REMOTE)
         ipu.remora("create", "path", f"{REMOTE}/p0", "--address", target.discovery, "--nqn", NQN)
-        ipu.remora("create", "encrypted", self.volume.name, "--volume", self.volume.uuid,
-                   "--cipher", "aes-xts-256", "--key-file", str(self.key_file))
+
+    def _create(self, key_file: Path) -> list[str]:
+        return ["create", "encrypted", self.volume.name, "--volume", self.volume.uuid,
+                "--cipher", "aes-xts-256", "--key-file", str(key_file)]
+
+    def show(self, ipu: Ipu, target: Target, function: int) -> Volume:
+        """Encrypts by the IPU: the volume is a disk of the host by what it means."""
+        self._reach(ipu, target)
+        ipu.remora(*self._create(self.key_file))
         ipu.remora("create", "virtio-blk", self.disk, "--function", str(function),
                    "--volume", self.volume.name)
         return Volume(self.disk, "encrypted", self.volume.size, self._uuid(ipu, function))
@@ -59,11 +66,30 @@ class Encryption:
                            ("path", f"{REMOTE}/p0"), ("remote-controller", REMOTE)):
             ipu.remora("delete", kind, name)
 
+    def check_wrong_key(self, ipu: Ipu, target: Target) -> str:
+        """Another key than the volume has been encrypted with is told, not shown as garbage."""
+        wrong = self.key_file.with_suffix(".wrong")
+        wrong.write_bytes(os.urandom(64))
+        wrong.chmod(0o600)
+        self._reach(ipu, target)
+        refusal = ipu.refused(*self._create(wrong))
+        for kind, name in (("path", f"{REMOTE}/p0"), ("remote-controller", REMOTE)):
+            ipu.remora("delete", kind, name)
+        if "key" not in refusal.sentence:
+            raise LabError(f"a wrong key was refused, but not as one: {refusal.sentence}")
+        return refusal.sentence
+
     def rekey(self, ipu: Ipu, mbs: int) -> str:
         """Begins to give it a new key, which dm-crypt then needs."""
         self.key_file.write_bytes(os.urandom(64))
         return ipu.remora("rekey", self.volume.name, "--key-file", str(self.key_file),
                           "--background-mbs", str(mbs)).splitlines()[-1]
+
+    def check_rekeying(self, ipu: Ipu) -> str:
+        said = ipu.remora("rekey", self.volume.name)
+        if "has one key" in said:
+            raise LabError(f"the change of {self.volume.name}'s key has ended already")
+        return said.splitlines()[-1]
 
     def await_rekeyed(self, ipu: Ipu) -> str:
         said = ipu.remora("--timeout", "120", "rekey", self.volume.name, "--wait")

@@ -42,15 +42,30 @@ class GuestAgent:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                self.close()
-                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                self._socket.connect(str(self._path))
+                self.open()
                 self._sync(deadline)
                 return
             except OSError:
                 if time.monotonic() > deadline:
                     raise LabError(f"the guest's agent does not answer within {seconds:g} s") from None
                 time.sleep(0.05)
+
+    def open(self) -> None:
+        """Connects to QEMU, whether or not there is a guest yet."""
+        self.close()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(str(self._path))
+
+    def sync(self, seconds: float) -> None:
+        """After open(): waits until the agent echoes a fresh marker."""
+        try:
+            self._sync(time.monotonic() + seconds)
+        except OSError:
+            raise LabError(f"the guest's agent does not answer within {seconds:g} s") from None
+
+    @property
+    def connected(self) -> bool:
+        return self._socket is not None
 
     def close(self) -> None:
         if self._socket is not None:

@@ -13,21 +13,22 @@ from paths import LabError
 class Ipu(Daemon):
     """Plugs into the QEMU whose control socket is `qmp`, or only serves sockets without one."""
 
-    def __init__(self, folder: Path, qmp: Path | None, grpc_port: int = 0) -> None:
+    def __init__(self, folder: Path, qmp: Path | None, grpc_port: int = 0, cores: str = "") -> None:
         host = ["--qmp", f"unix:{qmp}", "--functions", vm.FUNCTIONS] if qmp else []
-        super().__init__("ipu", folder, grpc_port, ["--socket-dir", str(folder / "s"), *host])
+        reactors = ["--cores", cores] if cores else []
+        super().__init__("ipu", folder, grpc_port, ["--socket-dir", str(folder / "s"), *host, *reactors])
 
-    def attach(self, discovery: str, volume_uuid: str, function: int) -> str:
+    def attach(self, discovery: str, volume_uuid: str, function: int, kind: str) -> str:
         """One call from a volume's UUID to a disk in the host."""
         return self.remora("attach", "--discovery", discovery, "--volume", volume_uuid,
-                           "--function", str(function))
+                           "--function", str(function), "--as", kind)
 
     def detach(self, function: int) -> None:
         self.remora("detach", "--function", str(function))
 
     def check_empty(self) -> None:
         """Nothing of a refused or undone attach may stay behind."""
-        for kind in ("attachment", "virtio-blk", "remote-controller"):
+        for kind in ("attachment", "virtio-blk", "remote-controller", "subsystem"):
             left = names_of(self.remora_json("list", kind))
             if left:
                 raise LabError(f"the IPU still has {kind} {', '.join(left)}")

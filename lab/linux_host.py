@@ -24,6 +24,13 @@ NETWORK = "modprobe virtio_net && ifconfig eth0 10.0.2.15 netmask 255.255.255.0 
 UP = f"{NETWORK} && modprobe nvme_tcp && test -c /dev/nvme-fabrics"
 
 
+def guest_namespaces(vm: Vm) -> dict[str, str]:
+    """The guest's NVMe block devices by the UUID that they are shown with."""
+    text = vm.check("for at in /sys/block/nvme*n*; do "
+                    "[ -e $at/uuid ] && echo \"$(cat $at/uuid) ${at##*/}\"; done; true")
+    return dict(line.split() for line in text.splitlines() if len(line.split()) == 2)
+
+
 class GuestHost:
     """What is the same for every way to make the guest's kernel connect."""
 
@@ -33,9 +40,7 @@ class GuestHost:
 
     def namespaces(self) -> dict[str, str]:
         """Block devices by the UUID that the target shows."""
-        text = self._vm.check("for at in /sys/block/nvme*n*; do "
-                              "[ -e $at/uuid ] && echo \"$(cat $at/uuid) ${at##*/}\"; done; true")
-        return dict(line.split() for line in text.splitlines() if len(line.split()) == 2)
+        return guest_namespaces(self._vm)
 
     def device(self, volume: Volume) -> str:
         found = self.namespaces().get(volume.uuid)

@@ -15,6 +15,7 @@ from typing import Callable
 import fio
 from array_words import ArrayWords
 from crypt_words import CryptWords
+from function_words import FunctionWords
 from linux_words import LinuxWords
 from nvme_words import NvmeWords
 from paths import LabError
@@ -36,23 +37,28 @@ def parse_fio(text: str, usage: str) -> tuple[list[str], dict[str, str]]:
     return parts[0].split(","), dict(part.split("=", 1) for part in parts[1:])
 
 
-class Words(ArrayWords, CryptWords, LinuxWords, NvmeWords):
+class Words(ArrayWords, CryptWords, FunctionWords, LinuxWords, NvmeWords):
     """The words over one world."""
 
     def __init__(self, world: World) -> None:
         self.world = world
 
     def word_start(self, rest: str) -> str | None:
-        """start target|ipu|vm [PARAMETER]: starts it and waits until it is ready; vm before ipu.
-        A parameter, such as nvme_core.multipath=N, goes to the guest's kernel."""
-        starters: dict[str, Callable[[], str]] = {
-            "target": self.world.start_target, "ipu": self.world.start_ipu,
-            "vm": self.world.start_vm,
-        }
-        name, _, parameter = rest.partition(" ")
-        need(name in starters and (not parameter or name == "vm" and len(parameter.split()) == 1),
-             "start target|ipu|vm [PARAMETER]")
-        return self.world.start_vm(parameter.strip()) if parameter else starters[name]()
+        """start target | ipu [REACTORS] | vm [PARAMETER] | newer-vm [PARAMETER]: starts it and waits
+        until it is ready; vm before ipu. The IPU has so many reactors, each on a core, or one. A
+        parameter, such as nvme_core.multipath=N, goes to the guest's kernel; packed=on gives the
+        disks packed rings. newer-vm has a QEMU that can have NVMe functions."""
+        match rest.split():
+            case ["target"]:
+                return self.world.start_target()
+            case ["ipu"]:
+                return self.world.start_ipu()
+            case ["ipu", reactors] if reactors.isdigit():
+                return self.world.start_ipu(int(reactors))
+            case ["vm" | "newer-vm" as name, *parameter] if len(parameter) <= 1:
+                return self.world.start_vm("".join(parameter), newer=name == "newer-vm")
+        need(False, "start target | ipu [REACTORS] | vm [PARAMETER] | newer-vm [PARAMETER]")
+        return None
 
     def word_restart(self, rest: str) -> str | None:
         """restart target|ipu: starts it again with the same state, ending it first if it runs."""
@@ -61,10 +67,18 @@ class Words(ArrayWords, CryptWords, LinuxWords, NvmeWords):
         daemon.start()
         return f"gRPC {daemon.server}"
 
+    def word_upgrade(self, rest: str) -> None:
+        """upgrade target|ipu: SIGUSR2; it becomes what its program file is now, with the same state."""
+        self.world.daemon(rest).upgrade()
+
     def word_kill(self, rest: str) -> None:
-        """kill -9 target|ipu: ends it without a last word."""
-        need(rest.startswith("-9 "), "kill -9 target|ipu")
-        self.world.daemon(rest.removeprefix("-9 ").strip()).kill()
+        """kill -9 target|ipu|vm: ends it without a last word; a vm can be started anew."""
+        need(rest.startswith("-9 "), "kill -9 target|ipu|vm")
+        name = rest.removeprefix("-9 ").strip()
+        if name == "vm":
+            self.world.kill_vm()
+        else:
+            self.world.daemon(name).kill()
 
     def word_stop(self, rest: str) -> None:
         """stop target|ipu: SIGTERM; it must end with exit code 0."""
@@ -79,13 +93,17 @@ class Words(ArrayWords, CryptWords, LinuxWords, NvmeWords):
         return volume.uuid
 
     def word_attach(self, rest: str) -> str | None:
-        """attach VOLUME FUNCTION: one call on the IPU; the guest must then have the disk."""
+        """attach VOLUME FUNCTION [nvme]: one call on the IPU; the guest must then have the disk."""
         parts = rest.split()
-        need(len(parts) == 2 and parts[1].isdigit(), "attach VOLUME FUNCTION")
+        need(2 <= len(parts) <= 3 and parts[1].isdigit() and parts[2:] in ([], ["nvme"]),
+             "attach VOLUME FUNCTION [nvme]")
         name, function = parts[0], int(parts[1])
         volume = self.world.volume(name)
-        self.world.need_ipu().attach(self.world.target.discovery, volume.uuid, function)
+        self.world.need_ipu().attach(self.world.target.discovery, volume.uuid, function,
+                                     parts[2] if parts[2:] else "virtio-blk")
         self.world.places[name] = function
+        if parts[2:]:
+            self.world.nvme_places.add(name)
         if self.world.vm is None:
             return None
         return self.world.await_disk(name)
@@ -97,19 +115,22 @@ class Words(ArrayWords, CryptWords, LinuxWords, NvmeWords):
         assert function is not None
         self.world.need_ipu().detach(function)
         del self.world.places[rest]
-        if self.world.vm is not None and self.world.volume(rest).serial in self.world.vm.disks():
+        if self.world.vm is not None and self.world.guest_has(rest):
             raise LabError(f"the guest still has the disk of volume {rest} after the detach")
 
     def word_expect(self, rest: str) -> str | None:
-        """expect disks N | linux N | running JOB | size VOLUME BYTES | nothing attached: checks it,
-        and waits for disks, namespaces and sizes to become so."""
+        """expect disks N | linux N | rings packed|split | running JOB | size VOLUME BYTES |
+        nothing attached: checks it, and waits for disks, namespaces and sizes to become so."""
         parts = rest.split()
-        usage = "expect disks N | linux N | running JOB | size VOLUME BYTES | nothing attached"
+        usage = ("expect disks N | linux N | rings packed|split | running JOB | "
+                 "size VOLUME BYTES | nothing attached")
         need(len(parts) >= 2, usage)
         if parts[0] == "disks" and parts[1].isdigit():
             return self.world.expect_disks(int(parts[1]))
         if parts[0] == "linux" and parts[1].isdigit():
             return self.world.linux().expect(int(parts[1]))
+        if parts[0] == "rings" and parts[1] in ("packed", "split"):
+            return self.world.expect_rings(parts[1])
         if parts[0] == "running":
             if not self.world.job_running(parts[1]):
                 raise LabError(f"the job {parts[1]} has ended: {self.world.finish_job(parts[1], 5)}")
@@ -182,9 +203,19 @@ class Words(ArrayWords, CryptWords, LinuxWords, NvmeWords):
         return self.world.finish_job(parts[0], float(parts[1]) if parts[1:] else JOB_SECONDS)
 
     def word_reboot(self, rest: str) -> None:
-        """reboot guest: restarts the guest's kernel, the machine and its disks stay."""
-        need(rest == "guest", "reboot guest")
-        self.world.need_vm().reboot()
+        """reboot guest [panic]: restarts the guest's kernel, the machine and its disks stay; panic:
+        the kernel dies first, and the machine is reset."""
+        need(rest in ("guest", "guest panic"), "reboot guest [panic]")
+        if rest == "guest panic":
+            self.world.need_vm().panic()
+        else:
+            self.world.need_vm().reboot()
+
+    def word_migrate(self, rest: str) -> str | None:
+        """migrate vm: the guest, and what runs in it, moves to a second QEMU on this machine with its
+        virtio-blk disks; the first QEMU ends."""
+        need(rest == "vm", "migrate vm")
+        return self.world.need_vm().migrate()
 
     def word_wait(self, rest: str) -> None:
         """wait SECONDS: lets that time pass, for the load that runs meanwhile."""

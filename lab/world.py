@@ -3,23 +3,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Callable
 
 import fio
 from encryption import Encryption
+from host_functions import HostFunctions
 from ipu import Ipu
-from linux_host import LinuxHost
+from linux_host import LinuxHost, guest_namespaces
 from linux_target import LinuxTarget
+from newer_qemu import newer_qemu
 from nvme_cli import NvmeCli
-from paths import LabError, new_run_dir
+from paths import LabError, LabSkip, new_run_dir
 from processes import Child, wait_until
 from target import Target, Volume
-from vm import Vm
+from vm import Vm, ends_of
 
 DISK_SECONDS = 30
+RING_PACKED = 34  # the feature's bit; VIRTIO 1.2 section 6
 
 
 class World:
@@ -33,26 +38,45 @@ class World:
         self._linux: LinuxHost | None = None
         self._linux_target: LinuxTarget | None = None
         self._nvme_cli: NvmeCli | None = None
+        self._functions: HostFunctions | None = None
         self.volumes: dict[str, Volume] = {}
         self.encryptions: dict[str, Encryption] = {}  # by the volume below
         self.places: dict[str, int] = {}  # volume name -> host function
+        self.nvme_places: set[str] = set()  # those that were last attached as NVMe
         self._jobs: dict[str, str] = {}  # running job -> its command
         self._say = say
 
     # --- processes --------------------------------------------------------------------------
 
-    def start_vm(self, parameter: str = "") -> str:
+    def start_vm(self, parameter: str = "", newer: bool = False) -> str:
         if self.vm is not None:
             raise LabError("the vm runs already")
         folder = self.folder / "vm"
-        folder.mkdir()
-        self.vm = Vm(folder, say=self._say, parameter=parameter)
+        folder.mkdir(exist_ok=True)
+        self.vm = Vm(folder, say=self._say, parameter=parameter,
+                     qemu=newer_qemu(self._say) if newer else None)
         self.vm.start()
+        if self._functions is not None:
+            self._functions.vm = self.vm
         return self.vm.check("uname -sr").strip() + f" under {self.vm.accelerator}"
 
-    def start_ipu(self) -> str:
+    def kill_vm(self) -> None:
+        """Its sockets and its log stay where they were."""
+        vm = self.need_vm()
+        assert vm.child is not None
+        vm.child.signal(signal.SIGKILL)
+        vm.child.wait(10)
+        vm.stop()
+        self.vm = None
+
+    def start_ipu(self, reactors: int = 0) -> str:
+        """With so many reactors, each on a core of its own, or with one anywhere."""
         if self.ipu is None:
-            self.ipu = Ipu(self.folder / "ipu", self.vm.qmp_path if self.vm else None)
+            mine = sorted(os.sched_getaffinity(0))
+            if reactors > len(mine):
+                raise LabSkip(f"{reactors} reactors need as many cores, and there are {len(mine)}")
+            cores = ",".join(str(core) for core in mine[:reactors])
+            self.ipu = Ipu(self.folder / "ipu", self.vm.qmp_path if self.vm else None, cores=cores)
         self.ipu.start()
         return f"gRPC {self.ipu.server}"
 
@@ -81,6 +105,12 @@ class World:
         if self._nvme_cli is None:
             self._nvme_cli = NvmeCli(self.need_vm(), self.target)
         return self._nvme_cli
+
+    def functions(self) -> HostFunctions:
+        """NVMe controllers of the IPU on the guest's PCI bus."""
+        if self._functions is None:
+            self._functions = HostFunctions(self.need_vm(), self.need_ipu())
+        return self._functions
 
     def linux_target(self) -> LinuxTarget:
         """The guest's kernel as a target."""
@@ -130,21 +160,36 @@ class World:
                 parts.append(f"--- {child.name} ({state}), end of its log:\n{child.tail(25)}")
         if self.vm is not None and self.vm.console.exists():
             parts.append("--- the guest's console:\n" + self.vm.console_tail())
+            parts.append("--- the guest's kernel log:\n" + self.vm.kernel_log())
         return "\n".join(parts)
 
     # --- disks ------------------------------------------------------------------------------
 
     def device(self, name: str) -> str:
         """The guest's name, e.g. vda, of the disk that is volume `name`."""
+        if self._functions is not None and self._functions.shows(name):
+            return self._functions.device(self.volume(name))
         hosts: list[LinuxHost | NvmeCli | None] = [self._linux, self._nvme_cli]
         for host in hosts:
             if name not in self.places and host is not None and host.connected:
                 return host.device(self.volume(name))
-        serial = self.volume(name).serial
-        device = self.need_vm().disks().get(serial)
+        device = self._find(name)
         if device is None:
-            raise LabError(f"the guest has no disk with serial {serial} (volume {name})")
+            raise LabError(f"the guest has no disk that is the volume {name}, "
+                           f"serial {self.volume(name).serial}")
         return device
+
+    def _find(self, name: str) -> str | None:
+        """The guest's name of an attached volume."""
+        if name in self.nvme_places:
+            return guest_namespaces(self.need_vm()).get(self.volume(name).uuid)
+        return self.need_vm().disks().get(self.volume(name).serial)
+
+    def guest_has(self, name: str) -> bool:
+        """Whether an attached volume is there. It is forgotten how it was attached."""
+        there = self._find(name) is not None
+        self.nvme_places.discard(name)
+        return there
 
     def await_disk(self, name: str) -> str:
         """Waits until the guest has the volume's disk."""
@@ -177,6 +222,15 @@ class World:
         if len(seen) > 8:
             return f"the guest has {len(seen)} disks"
         return f"the guest has {', '.join(sorted(seen.values())) or 'no disk'}"
+
+    def expect_rings(self, kind: str) -> str:
+        """Each attached disk's driver has agreed on rings of that kind."""
+        self.expect_disks(len(self.places))
+        for serial, device in self.need_vm().disks().items():
+            features = self.need_vm().check(f"cat /sys/block/{device}/device/features").strip()
+            if features[RING_PACKED] != ("1" if kind == "packed" else "0"):
+                raise LabError(f"the disk {serial} has no {kind} rings; its features: {features}")
+        return f"{len(self.places)} disks with {kind} rings"
 
     def expect_size(self, name: str, size: int) -> str:
         """Waits until the guest's kernel gives the volume's device so many bytes."""
@@ -215,5 +269,5 @@ class World:
         output = vm.check(f"cat /run/{job}.out")
         command = self._jobs.pop(job)
         if code != "0":
-            raise LabError(f"the job {job} ended with exit code {code}:\n{output[-1500:]}")
+            raise LabError(f"the job {job} ended with exit code {code}:\n{ends_of(output)}")
         return fio.summary(output) if command.startswith("fio ") else output.strip()

@@ -40,7 +40,7 @@ THIRD_PARTY = [
     (re.compile(r"^yaml-cpp/"), "yaml-cpp", {"cli"}),
     (re.compile(r"^liburing"), "liburing", {"reactor/linux"}),
     (re.compile(r"^sqlite3\.h$"), "SQLite", {"control", "tests/sim/oracle"}),
-    (re.compile(r"^isa-l"), "ISA-L", {"core"}),
+    (re.compile(r"^isa-l"), "ISA-L", {"core", "bench"}),
     (re.compile(r"^openssl/"), "OpenSSL", {"services/crypto", "control", "tests/unit/crypto", "bench"}),
 ]
 

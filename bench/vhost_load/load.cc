@@ -55,6 +55,7 @@ class Load {
         front.event_index = options.event_index;
         front.indirect = options.indirect;
         front.inflight = options.inflight;
+        front.ring = options.packed ? test::RingKind::Packed : test::RingKind::Split;
         front.memory_bytes = (std::size_t{2} << 20U) +
                              options.queues * DriverRing::bytes_for(front.queue_size) +
                              (data + 0xffff) / 0x1'0000 * 0x1'0000;
@@ -140,7 +141,7 @@ void Load::prepare_request(std::uint16_t queue, Request& request) {
     table[2].address = status;
     table[2].length = 1;
     table[2].flags = kWrite;
-    std::memcpy(ram.at(request.control + kTableOffset), table, sizeof(table));
+    ring.write_table(request.control + kTableOffset, table);
     ring.describe(request.head, header + kTableOffset, sizeof(table), kIndirect);
 }
 

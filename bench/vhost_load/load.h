@@ -22,6 +22,7 @@ struct LoadOptions {
     bool interrupts = false;  ///< Wait for the device's signal instead of looking.
     bool indirect = false;    ///< One descriptor a request, and a table beside it.
     bool event_index = true;
+    bool packed = false;  ///< Packed rings; else split ones.
     bool inflight = true;
     std::chrono::duration<double> time{5};
 };

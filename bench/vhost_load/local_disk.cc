@@ -3,12 +3,13 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <future>
 #include <unistd.h>
 #include <utility>
 
 #include "backends/null/null_device.h"
 #include "backends/ram/ram_device.h"
+#include "core/check.h"
+#include "tests/support/run_on.h"
 
 namespace remora::bench {
 
@@ -30,23 +31,6 @@ core::Result<std::unique_ptr<block::Device>> make_volume(const std::string& kind
     }
     return core::fail(core::ErrorKind::InvalidArgument,
                       "--local takes 'null' or 'ram', not '" + kind + "'");
-}
-
-template <typename F>
-void run_on(reactor::Reactor& reactor, F f) {
-    std::promise<void> done;
-    auto finished = done.get_future();
-    reactor.post_function([&] {
-        f();
-        done.set_value();
-    });
-    finished.get();
-}
-
-reactor::detail::Detached stop_controller(Controller& controller, std::promise<void>& done) {
-    const auto stopped = co_await controller.stop(std::chrono::seconds(30));
-    CHECK(stopped.has_value());
-    done.set_value();
 }
 
 }  // namespace
@@ -80,30 +64,23 @@ core::Result<std::unique_ptr<LocalDisk>> LocalDisk::start(const std::string& kin
     }
     self->thread_ = std::move(*thread);
     self->context_.emplace(block::ReactorContext{self->thread_->reactor(), *self->buffers_});
-    core::Result<void> made;
-    run_on(self->thread_->reactor(), [&] {
-        auto controller =
-            Controller::create({.name = "load", .socket_path = self->path_, .queues = queues},
-                               *self->device_, *self->context_);
-        if (controller) {
-            self->controller_ = std::move(*controller);
-        } else {
-            made = std::unexpected(controller.error());
-        }
+    auto made = test::await_on(self->thread_->reactor(), [&] {
+        return Controller::create({.name = "load", .socket_path = self->path_, .queues = queues},
+                                  *self->device_, {*self->context_});
     });
     if (!made) {
         return std::unexpected(made.error());
     }
+    self->controller_ = std::move(*made);
     return self;
 }
 
 LocalDisk::~LocalDisk() {
     if (controller_ != nullptr) {
-        std::promise<void> done;
-        auto stopped = done.get_future();
-        thread_->reactor().post_function([&] { stop_controller(*controller_, done); });
-        stopped.get();
-        run_on(thread_->reactor(), [&] { controller_.reset(); });
+        const auto stopped = test::await_on(
+            thread_->reactor(), [this] { return controller_->stop(std::chrono::seconds(30)); });
+        CHECK(stopped.has_value());
+        test::run_on(thread_->reactor(), [&] { controller_.reset(); });
     }
     thread_.reset();
     if (!folder_.empty()) {

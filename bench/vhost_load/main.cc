@@ -6,17 +6,20 @@
 #include <pthread.h>
 #include <sched.h>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include "bench/vhost_load/load.h"
 #include "bench/vhost_load/local_disk.h"
 #include "core/log.h"
+#include "tests/support/vhost_front_end.h"
 
 namespace {
 
 using remora::bench::LoadOptions;
 using remora::bench::LoadResult;
+using remora::test::VhostFrontEnd;
 
 constexpr const char* kExamples = R"(Examples:
   # 4 KiB random reads at depth 32 from a disk that remorad shows
@@ -52,9 +55,9 @@ void print(const LoadOptions& options, const LoadResult& result) {
     const auto microseconds = [&result](double part) {
         return static_cast<double>(result.latency_ns.percentile(part)) / 1000;
     };
-    std::printf("%s %u B, depth %u x %u %s, %s, %s descriptors, event index %s, in-flight %s\n",
+    std::printf("%s %u B, depth %u x %u %s %s, %s, %s descriptors, event index %s, in-flight %s\n",
                 options.write ? "write" : "read", options.bytes, options.depth, options.queues,
-                options.queues == 1 ? "queue" : "queues",
+                options.packed ? "packed" : "split", options.queues == 1 ? "queue" : "queues",
                 options.interrupts ? "interrupts" : "polled",
                 options.indirect ? "indirect" : "direct", options.event_index ? "on" : "off",
                 result.inflight ? "tracked" : "not tracked");
@@ -90,8 +93,28 @@ struct Settings {
     std::string local;  ///< Kind of a volume in this process; empty: a socket is given.
     std::optional<unsigned> core;
     std::optional<unsigned> device_core;
+    std::vector<std::string> beside;  ///< Sockets of devices that have nothing to do.
+    bool wait = false;
     bool json = false;
 };
+
+/// Front ends with one queue each that ask for nothing; fewer than asked for after an error, which
+/// is printed.
+std::vector<std::unique_ptr<VhostFrontEnd>> connect_idle(const std::vector<std::string>& paths) {
+    std::vector<std::unique_ptr<VhostFrontEnd>> all;
+    for (const std::string& path : paths) {
+        remora::test::FrontEndOptions options;
+        options.path = path;
+        options.memory_bytes = std::size_t{1} << 20U;
+        all.push_back(std::make_unique<VhostFrontEnd>(options));
+        if (!all.back()->connect()) {
+            std::fprintf(stderr, "vhost_load: %s: %s\n", path.c_str(), all.back()->error().c_str());
+            all.pop_back();
+            break;
+        }
+    }
+    return all;
+}
 
 int run(LoadOptions options, const Settings& settings) {
     std::unique_ptr<remora::bench::LocalDisk> disk;
@@ -108,6 +131,18 @@ int run(LoadOptions options, const Settings& settings) {
     if (settings.core && !pin(*settings.core)) {
         std::fprintf(stderr, "vhost_load: core %u cannot be used\n", *settings.core);
         return 1;
+    }
+    const auto idle = connect_idle(settings.beside);
+    if (idle.size() != settings.beside.size()) {
+        return 1;
+    }
+    if (settings.wait) {
+        std::puts("{}");
+        std::fflush(stdout);
+        // Nothing comes.
+        remora::test::wait_eventfd(idle.front()->call(0),
+                                   static_cast<int>(options.time.count() * 1000));
+        return 0;
     }
     const auto result = remora::bench::run_load(options);
     if (!result) {
@@ -130,6 +165,7 @@ int main(int argc, char** argv) {
     LoadOptions options;
     Settings settings;
     std::string direction = "read";
+    std::string ring = "split";
     double seconds = 5;
     bool no_event_index = false;
     bool no_inflight = false;
@@ -156,16 +192,25 @@ int main(int argc, char** argv) {
     app.add_option("--queue-size", options.queue_size, "Descriptors of a queue; 0 picks");
     app.add_flag("--interrupt", options.interrupts, "Sleep until the device signals; else poll");
     app.add_flag("--indirect", options.indirect, "Indirect descriptor tables");
+    app.add_option("--ring", ring, "split or packed virtqueues")
+        ->check(CLI::IsMember({"split", "packed"}))
+        ->capture_default_str();
     app.add_flag("--no-event-idx", no_event_index, "Do not negotiate event indices");
     app.add_flag("--no-inflight", no_inflight, "Do not use the in-flight region");
     app.add_option("--core", settings.core, "Pin the driver to this core");
     app.add_option("--device-core", settings.device_core, "Pin a --local device to this core");
+    app.add_option("--beside", settings.beside, "Sockets of devices that are set up and left idle");
+    app.add_flag("--wait", settings.wait, "Load nothing: stay connected to all of them for --time");
     app.add_flag("--json", settings.json, "Print one JSON object");
     CLI11_PARSE(app, argc, argv);
     options.write = direction == "write";
+    options.packed = ring == "packed";
     options.event_index = !no_event_index;
     options.inflight = !no_inflight;
     options.time = std::chrono::duration<double>(seconds);
+    if (settings.wait && !options.path.empty()) {
+        settings.beside.push_back(options.path);
+    }
     remora::core::log::set_level(remora::core::log::Level::Warn);
     return run(options, settings);
 }

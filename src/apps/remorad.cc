@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// remorad: the daemon. Parses the command line, starts, says so on one line, waits for a signal.
+// remorad: the daemon. Parses the command line, starts, says so on one line, waits for a signal:
+// SIGTERM and SIGINT end it, SIGUSR2 makes it the program that its file is now (an upgrade).
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -10,6 +11,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/successor.h"
 #include "control/daemon.h"
 #include "core/log.h"
 #include "core/units.h"
@@ -22,20 +24,23 @@ int refuse(const std::string& sentence, int code) {
     return code;
 }
 
-/// SIGTERM and SIGINT are waited for, not handled; every thread made later inherits that.
-sigset_t block_end_signals() {
+/// They are waited for, not handled; every thread made later inherits that.
+sigset_t block_signals() {
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     return signals;
 }
 
-/// Says that it is ready, also over HTTP unless `rest_address` is "none", until a signal comes.
-remora::core::Result<void> serve(remora::control::Daemon& daemon,
-                                 const std::string& rest_address,
-                                 const sigset_t& signals) {
+/// Says that it is ready, also over HTTP unless `rest_address` is "none", until a signal comes,
+/// which is returned. An upgrade for which there is no program is none.
+remora::core::Result<int> serve(remora::control::Daemon& daemon,
+                                const std::string& rest_address,
+                                const sigset_t& signals,
+                                char** argv) {
     std::unique_ptr<remora::rest::Server> rest;
     if (rest_address != "none") {
         auto started =
@@ -50,7 +55,16 @@ remora::core::Result<void> serve(remora::control::Daemon& daemon,
     std::fflush(stdout);
     int signal_number = 0;
     sigwait(&signals, &signal_number);
-    return {};  // REST ends here: first the callers, then what they call.
+    while (signal_number == SIGUSR2) {
+        const auto startable = remora::apps::check_successor(argv);
+        if (startable) {
+            break;
+        }
+        remora::log::error("goes on as it is",
+                           remora::log::kv("reason", startable.error().message));
+        sigwait(&signals, &signal_number);
+    }
+    return signal_number;  // REST ends here: first the callers, then what they call.
 }
 
 /// What the options say that is not a DaemonOption as it stands.
@@ -72,7 +86,7 @@ void add_options(CLI::App& app, remora::control::DaemonOptions& options, Text& t
         ->capture_default_str();
     app.add_option("--cores", options.cores, "one pinned reactor a core, e.g. 0,1")->delimiter(',');
     app.add_option("--socket-dir", options.socket_directory,
-                   "where vhost-user sockets are made (default STATE/vhost)");
+                   "where vhost-user and vfio-user sockets are made (default STATE/vhost)");
     app.add_option("--audit", options.audit,
                    "the log of who changed what (default STATE/audit.log); none: no log");
     app.add_option("--qmp", options.qmp, "QEMU to plug devices into: unix:PATH or HOST:PORT");
@@ -80,6 +94,9 @@ void add_options(CLI::App& app, remora::control::DaemonOptions& options, Text& t
         "--functions", options.functions,
         "PCI places of host functions 0..63: BUS, BUS:SLOT, BUS:FIRST-LAST, PREFIX[A-B], "
         "separated by commas");
+    app.add_flag("--nvme-msix", options.nvme_msix,
+                 "NVMe functions offer MSI-X instead of one MSI; QEMU 11 aborts when such a "
+                 "device is unplugged");
     app.add_option("--poll-us", text.poll_us, "microseconds a reactor spins before it blocks")
         ->capture_default_str();
     app.add_option("--memory", text.memory, "buffer pool of each reactor")->capture_default_str();
@@ -102,7 +119,10 @@ int main(int argc, char** argv) {
                  "remorad");
     app.footer(
         "Examples:\n  remorad --state /var/lib/remora\n  remorad --state /var/lib/remora "
-        "--cores 0,1 --qmp unix:/run/vm/qmp --functions 'br1:1-31,br2:1-31,br3:1-2'");
+        "--cores 0,1 --qmp unix:/run/vm/qmp --functions 'br1:1-31,br2:1-31,br3:1-2'\n"
+        "Signals:\n  TERM, INT  end it\n  USR2       becomes the program that its file is now; "
+        "guests "
+        "keep their disks");
     add_options(app, options, text);
     try {
         app.parse(argc, argv);
@@ -128,13 +148,25 @@ int main(int argc, char** argv) {
         options.credentials_directory = credentials;
     }
 
-    const sigset_t signals = block_end_signals();
+    const sigset_t signals = block_signals();
+    auto handover = remora::apps::inherited_handover();
+    if (!handover) {
+        return refuse(handover.error().message, 1);
+    }
+    options.handover = std::move(*handover);
     auto daemon = remora::control::Daemon::start(options);
     if (!daemon) {
         return refuse(daemon.error().message, 1);
     }
-    if (auto served = serve(**daemon, text.rest_address, signals); !served) {
-        return refuse(served.error().message, 1);
+    const auto signal = serve(**daemon, text.rest_address, signals, argv);
+    if (!signal) {
+        return refuse(signal.error().message, 1);
+    }
+    if (*signal == SIGUSR2) {
+        remora::log::info("goes on as the program that its file is now");
+        const auto failed = remora::apps::become_successor(argv, (*daemon)->hand_over());
+        refuse(failed.message, 1);
+        std::_Exit(1);
     }
     if (!(*daemon)->stop()) {
         remora::log::warn(

@@ -44,23 +44,30 @@ DeviceIo::DeviceIo(Device& device,
       buffer_bytes_(buffer_bytes) {}
 
 Task<Result<void>> DeviceIo::read(std::uint64_t lba, std::uint32_t block_count) {
-    co_return co_await perform(Opcode::Read, lba, block_count);
+    co_return co_await perform(Opcode::Read, lba, block_count, false);
+}
+
+Task<Result<void>> DeviceIo::write(std::uint64_t lba, std::uint32_t block_count) {
+    co_return co_await perform(Opcode::Write, lba, block_count, false);
 }
 
 Task<Result<void>> DeviceIo::write_through(std::uint64_t lba, std::uint32_t block_count) {
-    co_return co_await perform(Opcode::Write, lba, block_count);
+    co_return co_await perform(Opcode::Write, lba, block_count, true);
 }
 
 Task<Result<void>> DeviceIo::flush() {
-    co_return co_await perform(Opcode::Flush, 0, 0);
+    co_return co_await perform(Opcode::Flush, 0, 0, false);
 }
 
-Task<Result<void>> DeviceIo::perform(Opcode opcode, std::uint64_t lba, std::uint32_t block_count) {
+Task<Result<void>> DeviceIo::perform(Opcode opcode,
+                                     std::uint64_t lba,
+                                     std::uint32_t block_count,
+                                     bool force_unit_access) {
     const std::size_t bytes = std::size_t{block_count} * device_.geometry().block_size;
     CHECK(bytes <= buffer_bytes_);
     segment_ = {memory_.get(), bytes};
     request_.opcode = opcode;
-    request_.force_unit_access = opcode == Opcode::Write;
+    request_.force_unit_access = force_unit_access;
     request_.status = Status::Ok;
     request_.nvme_status = 0;
     request_.lba = lba;

@@ -23,11 +23,14 @@ class DeviceIo final : private Completer {
     DeviceIo(const DeviceIo&) = delete;
     DeviceIo& operator=(const DeviceIo&) = delete;
 
+    [[nodiscard]] Device& device() const { return device_; }
     [[nodiscard]] std::span<std::byte> buffer() { return {memory_.get(), buffer_bytes_}; }
 
     /// The buffer's first `block_count` blocks, at `lba`. It takes as long as the device does,
     /// whose own deadlines hold. Errors: Unavailable with the device's name and its status.
     reactor::Task<core::Result<void>> read(std::uint64_t lba, std::uint32_t block_count);
+    /// Durable after the next flush.
+    reactor::Task<core::Result<void>> write(std::uint64_t lba, std::uint32_t block_count);
     /// Durable when it has ended.
     reactor::Task<core::Result<void>> write_through(std::uint64_t lba, std::uint32_t block_count);
     reactor::Task<core::Result<void>> flush();
@@ -42,7 +45,8 @@ class DeviceIo final : private Completer {
     void complete(RequestBatch& batch) override;
     reactor::Task<core::Result<void>> perform(Opcode opcode,
                                               std::uint64_t lba,
-                                              std::uint32_t block_count);
+                                              std::uint32_t block_count,
+                                              bool force_unit_access);
 
     Device& device_;
     std::unique_ptr<Channel> channel_;

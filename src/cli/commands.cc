@@ -193,6 +193,9 @@ void add_attach(CLI::App& root, Action& action) {
         ->add_option("--hostnqn", flags->hostnqn,
                      "Who this machine says it is (default: its own NQN)")
         ->option_text("NQN");
+    command->add_option("--as", flags->kind, "What the host sees (default: virtio-blk)")
+        ->option_text("virtio-blk|nvme")
+        ->check(CLI::IsMember({"virtio-blk", "nvme"}));
     command->callback([&action, flags] {
         action = [flags](const Session& session) { attach(session, *flags); };
     });

@@ -65,18 +65,26 @@ std::string paths_text(const google::protobuf::RepeatedPtrField<api::PathStatus>
     return text;
 }
 
+const char* host_text(const api::HostDiskStatus& disk) {
+    return disk.host_connected() ? "running" : "not running";
+}
+
 void print_disks(const Session& session, const api::GetStatusResponse& answer) {
     if (answer.host_disks().empty()) {
         session.out << "no host disks\n";
         return;
     }
-    Table table(
-        {"FUNCTION", "STATE", "HOST", "PCI", "VIRTIO-BLK", "VOLUME", "SIZE", "REMOTE", "PATH"});
+    Table table({"FUNCTION", "STATE", "HOST", "PCI", "DEVICE", "VOLUME", "SIZE", "REMOTE", "PATH"});
     for (const api::HostDiskStatus& disk : answer.host_disks()) {
+        if (!disk.nvme_controller().empty()) {
+            table.add({std::to_string(disk.host_function()), disk.state(), host_text(disk),
+                       disk.pci_address(), short_name(disk.nvme_controller()),
+                       std::to_string(disk.namespaces()) + " namespaces", "", "", ""});
+            continue;
+        }
         table.add(
-            {std::to_string(disk.host_function()), disk.state(),
-             disk.host_connected() ? "running" : "not running", disk.pci_address(),
-             short_name(disk.virtio_blk()),
+            {std::to_string(disk.host_function()), disk.state(), host_text(disk),
+             disk.pci_address(), short_name(disk.virtio_blk()),
              disk.volume_uuid().empty() ? disk.volume() : disk.volume_uuid(),
              core::format_size(disk.size_bytes()),
              disk.remote_controller().empty() ? "local" : short_name(disk.remote_controller()),
@@ -198,6 +206,7 @@ void attach(const Session& session, const AttachFlags& flags) {
         request.set_host_function(read_number<std::int32_t>("--function", flags.function));
     }
     request.set_hostnqn(flags.hostnqn);
+    request.set_as(flags.kind == "nvme" ? api::DEVICE_KIND_NVME : api::DEVICE_KIND_VIRTIO_BLK);
     api::Attachment disk;
     Client(session).call(kService, "AttachVolume", request, disk);
     if (session.json()) {

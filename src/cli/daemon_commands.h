@@ -14,6 +14,7 @@ struct AttachFlags {
     std::string volume;
     std::string function;  ///< Digits; "" = the lowest that is free.
     std::string hostnqn;
+    std::string kind = "virtio-blk";  ///< Or "nvme".
 };
 
 /// Prints the host's new disk.

@@ -129,6 +129,8 @@ void Holdings::mark_attachments() {
     for (const Held& held : all_) {
         if (const auto* attachment = dynamic_cast<const v1::Attachment*>(held.message.get())) {
             made.insert(attachment->virtio_blk());
+            const std::string& controller = attachment->nvme_controller();
+            made.insert(controller.substr(0, controller.find("/nvmeControllers/")));
             made.insert(attachment->remote_controller());
         }
     }

@@ -57,6 +57,7 @@ void create_attachment(Client& client, const Message& resource, const std::strin
     *request.mutable_discovery() = wanted.discovery();
     request.set_volume_uuid(wanted.volume_uuid());
     request.set_hostnqn(wanted.hostnqn());
+    request.set_as(wanted.as());
     const auto function = read_function(typed);
     if (!function || (wanted.host_function() != 0 && wanted.host_function() != *function)) {
         refuse_argument("an attachment is called by its host function, such as 3: '" + typed +
@@ -99,6 +100,10 @@ constexpr std::array kVirtioColumns{
     Column{"AT LEAST",
            [](const Message& m) { return limits_text(as<opi::VirtioBlk>(m).min_limit()); }}};
 constexpr std::array kAttachmentColumns{
+    Column{"AS",
+           [](const Message& m) {
+               return enum_text(api::DeviceKind_Name(as<api::Attachment>(m).as()), "DEVICE_KIND");
+           }},
     Column{"FUNCTION",
            [](const Message& m) { return std::to_string(as<api::Attachment>(m).host_function()); }},
     Column{"PCI", [](const Message& m) { return as<api::Attachment>(m).pci_address(); }},

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "cli/endpoint.h"
+#include "cli/failure.h"
 #include "cli/kinds.h"
 #include "cli/limits.h"
 #include "cli/output.h"
@@ -24,10 +25,13 @@ constexpr std::array kSubsystemFlags{
     Flag{"--hostnqn", "NQN", "The one host that may connect (default: any)"},
     Flag{"--serial", "TEXT", "Serial number, at most 20 characters"},
     Flag{"--model", "TEXT", "Model number, at most 40 characters"}};
-constexpr std::array kControllerFlags =
-    joined(std::array{Flag{"--listen", "ADDRESS:PORT", "Where hosts reach the subsystem, over TCP",
-                           FlagType::Text, true}},
-           kRateFlags);
+constexpr std::array kControllerFlags = joined(
+    std::array{
+        Flag{"--listen", "ADDRESS:PORT", "Where hosts reach the subsystem, over TCP"},
+        Flag{"--function", "N", "Or: the local host's function that it is, 0 to 63",
+             FlagType::Number},
+        Flag{"--queues", "N", "Of a function: queues for I/O (default: 16)", FlagType::Number}},
+    kRateFlags);
 constexpr std::array kNamespaceFlags{
     Flag{"--volume", "REF", "The volume to show: an id, a name or a UUID", FlagType::Text, true},
     Flag{"--nsid", "N", "Its number in the subsystem (default: the lowest that is free)",
@@ -60,12 +64,27 @@ void build_subsystem(const Values& values, Message& resource) {
 }
 
 void build_controller(const Values& values, Message& resource) {
-    const Endpoint endpoint = take(parse_endpoint("--listen", values.text("--listen")));
     auto& spec = *as<opi::NvmeController>(resource).mutable_spec();
-    spec.set_trtype(opi::NVME_TRANSPORT_TYPE_TCP);
-    spec.mutable_fabrics_id()->set_traddr(endpoint.traddr);
-    spec.mutable_fabrics_id()->set_trsvcid(std::to_string(endpoint.port));
-    spec.mutable_fabrics_id()->set_adrfam(family_of(endpoint));
+    if (values.given("--listen") == values.given("--function")) {
+        throw Refused(
+            grpc::StatusCode::INVALID_ARGUMENT,
+            "a controller is reached over TCP (--listen ADDRESS:PORT) or is a function of "
+            "the local host (--function N): give one of the two",
+            kUsage);
+    }
+    if (values.given("--function")) {
+        spec.set_trtype(opi::NVME_TRANSPORT_TYPE_PCIE);
+        spec.mutable_pcie_id()->mutable_port_id()->set_value(0);
+        spec.mutable_pcie_id()->mutable_physical_function()->set_value(values.number("--function"));
+        spec.mutable_pcie_id()->mutable_virtual_function()->set_value(0);
+        spec.set_max_nsq(values.number("--queues"));
+    } else {
+        const Endpoint endpoint = take(parse_endpoint("--listen", values.text("--listen")));
+        spec.set_trtype(opi::NVME_TRANSPORT_TYPE_TCP);
+        spec.mutable_fabrics_id()->set_traddr(endpoint.traddr);
+        spec.mutable_fabrics_id()->set_trsvcid(std::to_string(endpoint.port));
+        spec.mutable_fabrics_id()->set_adrfam(family_of(endpoint));
+    }
     set_limits(values, *spec.mutable_max_limit());
     set_minimum(values, *spec.mutable_min_limit());
 }
@@ -125,8 +144,13 @@ constexpr std::array kSubsystemColumns{
 constexpr std::array kControllerColumns{
     Column{"LISTEN",
            [](const Message& m) {
-               const auto& at = as<opi::NvmeController>(m).spec().fabrics_id();
-               return at.traddr().empty() ? "" : format_endpoint(at.traddr(), at.trsvcid());
+               const auto& spec = as<opi::NvmeController>(m).spec();
+               if (spec.has_pcie_id()) {
+                   return "function " + std::to_string(spec.pcie_id().physical_function().value());
+               }
+               const auto& at = spec.fabrics_id();
+               return at.traddr().empty() ? std::string()
+                                          : format_endpoint(at.traddr(), at.trsvcid());
            }},
     Column{"TRANSPORT",
            [](const Message& m) {
@@ -225,7 +249,7 @@ constexpr std::array kNvme{
          .counters = Counters::Opi},
     Kind{.name = "controller",
          .plural = "controllers",
-         .what = "a listener through which hosts reach a subsystem",
+         .what = "a way to a subsystem: a listener over TCP, or a function of the local host",
          .service = kFrontend,
          .message = "NvmeController",
          .collection = "nvmeControllers",

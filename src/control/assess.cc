@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include "control/host_functions.h"
 #include "control/references.h"
 #include "control/remotes.h"
 
@@ -219,9 +220,55 @@ void assess_remotes(const Context& context,
     }
 }
 
-void assess_listeners(const Context& context, std::vector<Assessment>& out) {
+/// Why the host cannot have the device; nothing: it is served.
+template <typename M>
+std::optional<api::Condition> not_served(const Context& context, const Object<M>& device) {
+    if (device.known.intent() != state::INTENT_READY) {
+        return device.known.intent() == state::INTENT_PENDING
+                   ? ready(false, "Pending", "it is being made")
+                   : ready(false, "Detaching", "the host has not let go of it yet");
+    }
+    const auto unserved = context.unserved.find(device.resource.name());
+    return unserved == context.unserved.end()
+               ? std::nullopt
+               : std::optional(ready(false, "NotServed", unserved->second));
+}
+
+/// Of what is served.
+api::Condition on_host(const Context& context, std::uint32_t function) {
+    if (context.lost_functions.contains(function)) {
+        return ready(false, "Disconnected", "the host's session ended; it is plugged in anew");
+    }
+    const bool plugged = context.pci_addresses.contains(function);
+    return context.host.can_plug() && !plugged
+               ? ready(false, "NotPlugged", "the host has not got it: " + context.host.trouble())
+               : ready(true, plugged ? "Plugged" : "Served");
+}
+
+/// The attachment that the device was made for is as the device is.
+void add_attachment(const Context& context,
+                    const state::Record& device,
+                    const Assessment& as_it_is,
+                    std::vector<Assessment>& out) {
+    if (const auto* attachment = context.model.find<api::Attachment>(device.attachment())) {
+        Assessment whole = as_it_is;
+        whole.kind = api::Attachment::descriptor()->full_name();
+        whole.name = attachment->resource.name();
+        out.push_back(std::move(whole));
+    }
+}
+
+void assess_controllers(const Context& context, std::vector<Assessment>& out) {
     for (const auto& [name, object] : context.model.table<opi::NvmeController>()) {
         Assessment one = about(object);
+        if (is_host_function(object.resource)) {
+            auto absent = not_served(context, object);
+            one.ready =
+                absent ? std::move(*absent) : on_host(context, function_of(object.resource));
+            add_attachment(context, object.known, one, out);
+            out.push_back(std::move(one));
+            continue;
+        }
         const auto unserved = context.unserved.find(name);
         one.ready = unserved == context.unserved.end()
                         ? ready(true, "Listening")
@@ -244,14 +291,8 @@ Assessment assess_disk(const Context& context,
     for (std::size_t i = 0; status != nullptr && i < status->paths.size(); ++i) {
         live += status->paths[i].state == node::PathState::Live ? 1U : 0U;
     }
-    const bool plugged = context.pci_addresses.contains(function_of(disk.resource));
-    if (disk.known.intent() != state::INTENT_READY) {
-        one.ready = disk.known.intent() == state::INTENT_PENDING
-                        ? ready(false, "Pending", "it is being made")
-                        : ready(false, "Detaching", "the host has not let go of it yet");
-    } else if (const auto unserved = context.unserved.find(disk.resource.name());
-               unserved != context.unserved.end()) {
-        one.ready = ready(false, "NotServed", unserved->second);
+    if (auto absent = not_served(context, disk)) {
+        one.ready = std::move(*absent);
     } else if (!context.node.find_volume(volume)) {
         one.ready = ready(false, "NoVolume", "the volume " + volume + " is not there");
     } else if (remote && live == 0) {
@@ -260,11 +301,8 @@ Assessment assess_disk(const Context& context,
                   "no way to its volume: the host's requests wait" +
                       (status != nullptr && !status->last_error.empty() ? "; " + status->last_error
                                                                         : std::string()));
-    } else if (context.host.can_plug() && !plugged) {
-        one.ready =
-            ready(false, "NotPlugged", "the host has not got it: " + context.host.trouble());
     } else {
-        one.ready = ready(true, plugged ? "Plugged" : "Served");
+        one.ready = on_host(context, function_of(disk.resource));
     }
     const bool degraded = live > 0 && live < status->paths.size();
     one.degraded = condition("Degraded", degraded, degraded ? "PathDown" : "Whole",
@@ -277,13 +315,7 @@ void assess_disks(const Context& context,
                   std::vector<Assessment>& out) {
     for (const auto& [name, disk] : context.model.table<opi::VirtioBlk>()) {
         Assessment one = assess_disk(context, remotes, disk);
-        const auto* attachment = context.model.find<api::Attachment>(disk.known.attachment());
-        if (attachment != nullptr) {
-            Assessment whole = one;
-            whole.kind = api::Attachment::descriptor()->full_name();
-            whole.name = attachment->resource.name();
-            out.push_back(std::move(whole));
-        }
+        add_attachment(context, disk.known, one, out);
         out.push_back(std::move(one));
     }
 }
@@ -300,7 +332,7 @@ std::vector<Assessment> assess_all(const Context& context) {
     assess_raids(context, out);
     assess_limits(context, out);
     assess_faults(context, out);
-    assess_listeners(context, out);
+    assess_controllers(context, out);
     const RemoteStatuses remotes = ask_remotes(context);
     assess_remotes(context, remotes, out);
     assess_disks(context, remotes, out);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "control/host_functions.h"
 #include "control/references.h"
 #include "control/remotes.h"
 #include "control/validate_disk.h"
@@ -85,6 +86,14 @@ Result<Attachments::Wanted> Attachments::read(const api::AttachVolumeRequest& re
         }
     }
     wanted.hostnqn = request.hostnqn();
+    if (!api::DeviceKind_IsValid(request.as())) {
+        return fail(ErrorKind::InvalidArgument,
+                    "as: " + std::to_string(request.as()) +
+                        " is no kind of device; use DEVICE_KIND_VIRTIO_BLK or DEVICE_KIND_NVME");
+    }
+    if (request.as() != api::DEVICE_KIND_UNSPECIFIED) {
+        wanted.kind = request.as();
+    }
     if (request.has_host_function()) {
         if (auto function = check_function(request.host_function(), context_.host.function_count());
             !function) {
@@ -96,27 +105,25 @@ Result<Attachments::Wanted> Attachments::read(const api::AttachVolumeRequest& re
 }
 
 Result<void> Attachments::check_function_free(std::uint32_t function) const {
-    const auto* holder = disk_on_function(context_.model, function);
-    if (holder == nullptr) {
+    const auto holder = holder_of_function(context_.model, function);
+    if (!holder) {
         return {};
     }
-    const std::string& attachment = holder->known.attachment();
-    if (attachment.empty()) {
-        return fail(ErrorKind::AlreadyExists,
-                    "host function " + std::to_string(function) + " is in use by virtioBlks/" +
-                        std::string(last_segment(holder->resource.name())));
+    if (holder->attachment.empty()) {
+        return check_free_function(context_.model, function);
     }
-    const auto* other = context_.model.find<Attachment>(attachment);
+    const auto* other = context_.model.find<Attachment>(holder->attachment);
     return fail(ErrorKind::AlreadyExists,
-                "host function " + std::to_string(function) + " is in use by " + attachment +
-                    ", the volume " + (other == nullptr ? "?" : other->resource.volume_uuid()) +
+                "host function " + std::to_string(function) + " is in use by " +
+                    holder->attachment + ", the volume " +
+                    (other == nullptr ? "?" : other->resource.volume_uuid()) +
                     "; detach it first or choose another function");
 }
 
 Result<std::uint32_t> Attachments::lowest_free_function() const {
     const std::uint32_t places = std::min(context_.host.function_count(), platform::kMaxFunctions);
     for (std::uint32_t function = 0; function < places; ++function) {
-        if (disk_on_function(context_.model, function) == nullptr &&
+        if (!holder_of_function(context_.model, function) &&
             context_.locks.is_free(function_key(function))) {
             return function;
         }
@@ -182,19 +189,19 @@ Task<Result<Attachment>> Attachments::attach_locked(Wanted wanted) {
             function_lock = taken ? std::move(*taken) : LockTable::Held();
         }
     }
-    Result<Object<opi::VirtioBlk>> disk = std::unexpected(core::Error{});
+    Result<Attachment> pending = std::unexpected(core::Error{});
     if (function) {
-        disk = store_pending(wanted, *found, *function);
+        pending = store_pending(wanted, *found, *function);
     } else {
-        disk = std::unexpected(function.error());
+        pending = std::unexpected(function.error());
     }
-    if (!disk) {
+    if (!pending) {
         if (found->started) {
             (void)co_await context_.node.delete_remote(found->remote_id);
         }
-        co_return std::unexpected(disk.error());
+        co_return std::unexpected(pending.error());
     }
-    co_return co_await raise(attachment_name(*function), std::move(*disk));
+    co_return co_await raise(std::move(*pending));
 }
 
 /// Whether what is asked for is what the volume's attachment is.
@@ -212,6 +219,12 @@ Result<void> Attachments::check_same(const Object<Attachment>& existing, const W
                     "the volume " + wanted.volume.text() + " is attached to host function " +
                         std::to_string(has.host_function()) + " already; detach it first");
     }
+    const bool is_nvme = has.as() == api::DEVICE_KIND_NVME;
+    if (is_nvme != (wanted.kind == api::DEVICE_KIND_NVME)) {
+        return fail(ErrorKind::AlreadyExists,
+                    "the volume " + wanted.volume.text() + " is attached as " +
+                        (is_nvme ? "an NVMe" : "a virtio-blk") + " disk already; detach it first");
+    }
     if (has.discovery().traddr() != wanted.discovery.address ||
         has.discovery().trsvcid() != std::to_string(wanted.discovery.port) ||
         has.hostnqn() != wanted.hostnqn) {
@@ -227,47 +240,23 @@ Result<void> Attachments::check_same(const Object<Attachment>& existing, const W
 /// The same request again: the same disk, plugged in again if the host has lost it.
 Task<Result<Attachment>> Attachments::again(const Object<Attachment>& existing) {
     const std::string name = existing.resource.name();
-    const auto* stored = context_.model.find<opi::VirtioBlk>(existing.resource.virtio_blk());
-    if (stored == nullptr) {
-        co_return fail(ErrorKind::DataLoss, name + " has no virtio-blk device in the store");
-    }
-    const Object<opi::VirtioBlk> disk = *stored;
-    const auto address = co_await disks_.plug(disk);
+    const auto address = co_await devices_.plug(existing.resource);
     if (!address) {
         co_return std::unexpected(address.error());
     }
     co_return shown(*context_.model.find<Attachment>(name));
 }
 
-Result<Object<opi::VirtioBlk>> Attachments::store_pending(const Wanted& wanted,
-                                                          const FoundVolume& found,
-                                                          std::uint32_t function) {
+Result<Attachment> Attachments::store_pending(const Wanted& wanted,
+                                              const FoundVolume& found,
+                                              std::uint32_t function) {
     const std::string name = attachment_name(function);
     const std::string controller =
         canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, found.remote_id);
 
-    Object<opi::VirtioBlk> disk;
-    // The name, and so the socket, is the volume's, too: what a host was given for another volume
-    // at the same place is never taken for this one.
-    disk.resource.set_name("volumes/attached-" + std::to_string(function) + "-" +
-                           wanted.volume.text().substr(0, 8));
-    if (context_.model.find<opi::VirtioBlk>(disk.resource.name()) != nullptr) {
-        return fail(ErrorKind::AlreadyExists,
-                    "a virtio-blk device was made by hand under the name " + disk.resource.name() +
-                        ", which attachments use; delete it");
-    }
     if (auto unused = check_unused(context_, found.space.volume, wanted.volume); !unused) {
         return std::unexpected(unused.error());
     }
-    disk.resource.mutable_pcie_id()->mutable_port_id()->set_value(0);
-    disk.resource.mutable_pcie_id()->mutable_physical_function()->set_value(
-        static_cast<std::int32_t>(function));
-    disk.resource.mutable_pcie_id()->mutable_virtual_function()->set_value(0);
-    disk.resource.set_volume_name_ref(found.space.volume);
-    disk.known.set_intent(state::INTENT_PENDING);
-    disk.known.set_attachment(name);
-    disk.known.set_volume(found.space.volume);
-    disk.known.set_queues(disks_.queues_for(disk.resource));
 
     Object<Attachment> attachment;
     attachment.known.set_intent(state::INTENT_PENDING);
@@ -284,12 +273,13 @@ Result<Object<opi::VirtioBlk>> Attachments::store_pending(const Wanted& wanted,
     out.set_block_size(found.space.geometry.block_size);
     out.set_serial(serial_of(wanted.volume));
     out.set_remote_controller(controller);
-    out.set_virtio_blk(disk.resource.name());
-    out.set_socket_path(disks_.socket_path(disk.resource));
+    out.set_as(wanted.kind);
 
     Transaction transaction(context_.model);
+    if (auto added = devices_.add(out, found.space.volume, transaction); !added) {
+        return std::unexpected(added.error());
+    }
     transaction.put(attachment);
-    transaction.put(disk);
     if (found.started) {
         put_shared_remote(context_, name, wanted.hostnqn, found, transaction);
     } else {
@@ -298,11 +288,12 @@ Result<Object<opi::VirtioBlk>> Attachments::store_pending(const Wanted& wanted,
     if (auto stored = transaction.commit(); !stored) {
         return std::unexpected(stored.error());
     }
-    return disk;
+    return attachment.resource;
 }
 
-Task<Result<Attachment>> Attachments::raise(std::string name, Object<opi::VirtioBlk> disk) {
-    const auto address = co_await disks_.raise(disk);
+Task<Result<Attachment>> Attachments::raise(Attachment attachment) {
+    const std::string& name = attachment.name();
+    const auto address = co_await devices_.raise(attachment);
     Result<void> outcome;
     if (address) {
         outcome = set_intent(name, state::INTENT_READY);
@@ -325,6 +316,9 @@ Task<Result<Attachment>> Attachments::raise(std::string name, Object<opi::Virtio
 
 Attachment Attachments::shown(const Object<Attachment>& object) const {
     Attachment out = object.resource;
+    if (out.as() == api::DEVICE_KIND_UNSPECIFIED) {  // stored before there were two
+        out.set_as(api::DEVICE_KIND_VIRTIO_BLK);
+    }
     out.set_state(Attachment::STATE_ATTACHED);
     if (object.known.intent() != state::INTENT_READY) {
         out.set_state(object.known.intent() == state::INTENT_PENDING ? Attachment::STATE_PENDING

@@ -10,6 +10,7 @@
 
 #include <google/protobuf/empty.pb.h>
 
+#include "control/attached_devices.h"
 #include "control/context.h"
 #include "control/disks.h"
 #include "control/volume_finder.h"
@@ -21,8 +22,11 @@ using reactor::Task;
 
 class Attachments {
   public:
-    Attachments(Context& context, Disks& disks)
-        : context_(context), disks_(disks), finder_(context) {}
+    Attachments(Context& context, Disks& disks, Subsystems& subsystems)
+        : context_(context),
+          disks_(disks),
+          devices_(context, disks, subsystems),
+          finder_(context) {}
 
     Task<core::Result<api::Attachment>> attach(const api::AttachVolumeRequest& request);
     Task<core::Result<Empty>> detach(const api::DetachVolumeRequest& request);
@@ -42,6 +46,7 @@ class Attachments {
         core::Uuid volume;
         std::optional<std::uint32_t> function;
         std::string hostnqn;
+        api::DeviceKind kind = api::DEVICE_KIND_VIRTIO_BLK;
     };
 
     [[nodiscard]] core::Result<Wanted> read(const api::AttachVolumeRequest& request) const;
@@ -52,10 +57,10 @@ class Attachments {
     Task<core::Result<api::Attachment>> again(const Object<api::Attachment>& existing);
     [[nodiscard]] core::Result<void> check_function_free(std::uint32_t function) const;
     [[nodiscard]] core::Result<std::uint32_t> lowest_free_function() const;
-    core::Result<Object<opi::VirtioBlk>> store_pending(const Wanted& wanted,
-                                                       const FoundVolume& found,
-                                                       std::uint32_t function);
-    Task<core::Result<api::Attachment>> raise(std::string name, Object<opi::VirtioBlk> disk);
+    core::Result<api::Attachment> store_pending(const Wanted& wanted,
+                                                const FoundVolume& found,
+                                                std::uint32_t function);
+    Task<core::Result<api::Attachment>> raise(api::Attachment attachment);
     /// `plugged` false: the host has not got it, as far as is known, and need not be asked.
     Task<core::Result<void>> dismantle(std::string name, bool plugged);
     Task<core::Result<void>> stop_remote(std::string remote_id);
@@ -68,6 +73,7 @@ class Attachments {
 
     Context& context_;
     Disks& disks_;
+    AttachedDevices devices_;
     VolumeFinder finder_;
 };
 

@@ -2,6 +2,7 @@
 #include "control/capacities.h"
 
 #include "control/child_calls.h"
+#include "control/host_functions.h"
 #include "control/minima.h"
 #include "control/opened.h"
 #include "control/references.h"
@@ -173,6 +174,12 @@ Task<Result<Resource>> Capacities::get(const api::GetCapacityRequest& request) {
 
 Task<Result<std::uint64_t>> Capacities::throttled_ns(std::string name) {
     if (const auto* controller = context_.model.find<opi::NvmeController>(name)) {
+        if (is_host_function(controller->resource)) {
+            const auto stats =
+                co_await context_.node.vfio_nvme_stats(node_controller_name(controller->resource));
+            co_return stats ? Result<std::uint64_t>(stats->throttled_ns)
+                            : std::unexpected(stats.error());
+        }
         const auto* subsystem = context_.model.find<opi::NvmeSubsystem>(parent_of(name));
         const auto endpoint = endpoint_of(controller->resource);
         if (subsystem == nullptr || !endpoint) {

@@ -35,7 +35,9 @@ struct Options {
     core::Nanos takeover_limit{std::chrono::seconds(5)};
     core::Nanos reconcile_pause{std::chrono::seconds(1)};  ///< Between looks at the host.
     SealKeys* seal_keys = nullptr;  ///< Outlives the plane; without, nothing can be encrypted.
-    std::string crypt_kernel;       ///< What volumes are encrypted by; empty: nothing can be.
+    /// NVMe functions of the host offer MSI-X, not one MSI and INTx.
+    bool nvme_msix = false;
+    std::string crypt_kernel;  ///< What volumes are encrypted by; empty: nothing can be.
 };
 
 /// Why a stored volume is not in the data plane.
@@ -64,12 +66,15 @@ struct Context {
     Options options;
     /// Where the host sees each plugged function, as last heard from the platform.
     std::map<std::uint32_t, std::string> pci_addresses;
-    /// Encrypted volumes (the data plane's names) that could not be built.
+    /// Functions that the host has, with nobody behind their socket: they are dead until they are
+    /// plugged anew, as QEMU does not come back to a vfio-user socket.
+    std::set<std::uint32_t> lost_functions;
+    /// Layers (the data plane's names) that could not be built yet.
     std::map<std::string, Unbuilt> unbuilt;
     /// Volumes (the data plane's names) that a benchmark is writing to.
     std::multiset<std::string> overwritten;
-    /// Listeners and host disks that could not be served at the start, by name, and why not: the
-    /// reconciler goes on trying.
+    /// Listeners, namespaces and host disks that could not be served at the start, by name, and why
+    /// not: the reconciler goes on trying.
     std::map<std::string, std::string, std::less<>> unserved;
     /// Something was left half done or may be left on the host: the reconciler looks again.
     bool unfinished = false;

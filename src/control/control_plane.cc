@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/control_plane.h"
 
-#include <array>
 #include <utility>
 
 #include "core/log.h"
@@ -25,12 +24,12 @@ Task<core::Result<void>> ControlPlane::start() {
     co_await fault_injections.rebuild();
     co_await volumes.rebuild();
     co_await remotes.rebuild();
-    const std::array<LayerKind*, 3> layers{&encrypted_volumes, &integrity_volumes, &raid_volumes};
-    co_await rebuild_layers(context_, layers);
+    layer_builder_.start();
+    co_await layer_builder_.wait_first(context_.options.takeover_limit);
     co_await referrals.rebuild();  // no listener tells without them
     Patience patience(context_.options.takeover_limit);
     co_await subsystems.rebuild(patience);
-    co_await virtio_blks.rebuild(patience);
+    co_await virtio_blks.devices().rebuild(patience);
     // The host may not be there (yet); that keeps nobody from being served.
     reconciler_.start();
     conditions.start();
@@ -42,7 +41,8 @@ Task<bool> ControlPlane::stop(core::Nanos deadline) {
     status.set_ready(false);
     const bool calls_ended = co_await gate_.close_by(deadline);
     const bool conditions_ended = calls_ended && co_await conditions.stop(deadline);
-    const bool reconciler_ended = conditions_ended && co_await reconciler_.stop(deadline);
+    const bool builder_ended = conditions_ended && co_await layer_builder_.stop(deadline);
+    const bool reconciler_ended = builder_ended && co_await reconciler_.stop(deadline);
     if (!reconciler_ended) {
         co_return false;
     }

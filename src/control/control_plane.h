@@ -13,6 +13,7 @@
 #include "control/encrypted_volumes.h"
 #include "control/fault_injections.h"
 #include "control/integrity_volumes.h"
+#include "control/layer_builder.h"
 #include "control/overview.h"
 #include "control/qos_volumes.h"
 #include "control/raid_volumes.h"
@@ -64,7 +65,7 @@ class ControlPlane {
     Volumes volumes{context_};
     QosVolumes qos_volumes{context_};
     Capacities capacities{context_};
-    Subsystems subsystems{context_};
+    Subsystems subsystems{context_, disks_};
     Referrals referrals{context_};
     Remotes remotes{context_};
     VirtioBlks virtio_blks{context_, disks_};
@@ -73,10 +74,11 @@ class ControlPlane {
     IntegrityVolumes integrity_volumes{context_};
     RaidVolumes raid_volumes{context_};
     FaultInjections fault_injections{context_};
-    Attachments attachments{context_, disks_};
+    Attachments attachments{context_, disks_, subsystems};
     Status status{context_, disks_, attachments};
 
   private:
+    LayerBuilder layer_builder_{context_, {&encrypted_volumes, &integrity_volumes, &raid_volumes}};
     Reconciler reconciler_{context_, disks_, subsystems, virtio_blks, attachments, raid_volumes};
 };
 

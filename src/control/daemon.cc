@@ -189,8 +189,10 @@ void Daemon::Parts::make_plane(const DaemonOptions& options,
     node_options.identity = {identity.host_nqn, identity.host_id};
     node_options.path_timeout = options.path_timeout;
     node_options.crypt_kernel = trusted_kernel();
+    node_options.frozen = options.handover.functions;
     Options plane_options;
     plane_options.socket_directory = sockets;
+    plane_options.nvme_msix = options.nvme_msix;
     plane_options.reactors = static_cast<std::uint32_t>(runtime->data().size());
     plane_options.seal_keys = seal_keys.get();
     plane_options.crypt_kernel = name_of(node_options.crypt_kernel);
@@ -299,6 +301,21 @@ bool Daemon::stop() {
         return true;
     });
     return true;
+}
+
+Handover Daemon::hand_over() {
+    Parts& all = *parts_;
+    all.stopped = true;
+    all.server->stop();
+    const auto stop_plane = [&] {
+        return all.plane->stop(reactor::Reactor::current().now() + kStopLimit);
+    };
+    if (run_on(all.runtime->control(), stop_plane)) {
+        all.server.reset();  // with the audit log, whose last records are on their way
+    } else {
+        log::warn("calls are still under way; they end as by a crash");
+    }
+    return {run_on(all.runtime->control(), [&] { return all.node->hand_over(kStopLimit); })};
 }
 
 }  // namespace remora::control

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "control/handover.h"
 #include "core/result.h"
 #include "core/units.h"
 
@@ -23,6 +24,7 @@ struct DaemonOptions {
     std::string socket_directory;  ///< Empty: STATE/vhost.
     std::string audit;             ///< A file; empty: STATE/audit.log; "none": no audit log.
     std::string qmp;               ///< unix:PATH or HOST:PORT; empty: no host platform.
+    bool nvme_msix = false;        ///< Options::nvme_msix
     std::string functions;         ///< platform/functions_spec.h
     core::Nanos spin{std::chrono::microseconds(100)};
     std::uint64_t memory_bytes = std::uint64_t{64} << 20U;
@@ -30,6 +32,8 @@ struct DaemonOptions {
     std::string seal_key;  ///< File that keys in the store are sealed with; empty: see below.
     /// systemd's folder of credentials, where a seal key may be; without one it is STATE/seal-key.
     std::string credentials_directory;
+    /// Of the daemon that was in this process before.
+    Handover handover;
 };
 
 class Daemon {
@@ -50,6 +54,10 @@ class Daemon {
     /// for the next remorad. False: guests' requests still wait for a path, so the process must
     /// end without destroying the daemon, as a crash would; nothing is lost by that. Once.
     [[nodiscard]] bool stop();
+    /// Instead of stop(), when another program image takes this one's place in the process: what
+    /// that one is to be given. The process must go on to it, or end, without destroying the
+    /// daemon. Guests notice a pause at most. Once.
+    [[nodiscard]] Handover hand_over();
 
   private:
     struct Parts;

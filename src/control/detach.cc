@@ -40,13 +40,10 @@ std::string attachment_name(std::uint32_t function) {
 
 Result<void> Attachments::set_intent(const std::string& name, state::Intent intent) {
     Object<Attachment> attachment = *context_.model.find<Attachment>(name);
-    Object<opi::VirtioBlk> disk =
-        *context_.model.find<opi::VirtioBlk>(attachment.resource.virtio_blk());
     attachment.known.set_intent(intent);
-    disk.known.set_intent(intent);
     Transaction transaction(context_.model);
+    devices_.set_intent(attachment.resource, intent, transaction);
     transaction.put(attachment);
-    transaction.put(disk);
     return transaction.commit();
 }
 
@@ -70,9 +67,7 @@ Task<Result<void>> Attachments::dismantle(std::string name, bool plugged) {
             co_return unplugged;
         }
     }
-    opi::VirtioBlk disk;
-    disk.set_name(attachment.virtio_blk());
-    if (auto ended = co_await disks_.unserve(disk); !ended) {
+    if (auto ended = co_await devices_.unserve(attachment); !ended) {
         co_return ended;
     }
     const bool last_user = users_of(attachment.remote_controller()).size() <= 1;
@@ -104,7 +99,7 @@ Result<void> Attachments::forget(const std::string& name, bool last_user) {
     const std::string& controller = attachment.remote_controller();
     Transaction transaction(context_.model);
     transaction.erase<Attachment>(name);
-    transaction.erase<opi::VirtioBlk>(attachment.virtio_blk());
+    AttachedDevices::erase(attachment, transaction);
     const auto* remote = context_.model.find<opi::NvmeRemoteController>(controller);
     const auto paths = paths_of(context_.model, controller);
     if (last_user) {

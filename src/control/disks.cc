@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/disks.h"
 
-#include "control/references.h"
+#include "control/child_calls.h"
 #include "control/validate_qos.h"
 
 namespace remora::control {
@@ -24,7 +24,24 @@ std::uint32_t Disks::queues(const Object<opi::VirtioBlk>& disk) const {
 }
 
 platform::PlugRequest Disks::plug_request(const Object<opi::VirtioBlk>& disk) const {
-    return {function_of(disk.resource), socket_path(disk.resource), queues(disk)};
+    return {function_of(disk.resource), socket_path(disk.resource), queues(disk),
+            platform::DeviceKind::VirtioBlk};
+}
+
+std::string Disks::socket_path(const opi::NvmeController& controller) const {
+    return context_.options.socket_directory + "/" + node_controller_name(controller);
+}
+
+std::uint32_t Disks::queues_for(const opi::NvmeController& controller) {
+    // As many as most hosts have processors: one that has fewer makes fewer.
+    constexpr std::uint32_t kDefaultPairs = 16;
+    const std::int32_t asked = controller.spec().max_nsq();
+    return asked > 0 ? static_cast<std::uint32_t>(asked) : kDefaultPairs;
+}
+
+platform::PlugRequest Disks::plug_request(const Object<opi::NvmeController>& controller) const {
+    return {function_of(controller.resource), socket_path(controller.resource),
+            controller.known.queues(), platform::DeviceKind::Nvme};
 }
 
 Task<Result<void>> Disks::serve(const Object<opi::VirtioBlk>& disk) {
@@ -52,26 +69,40 @@ Task<Result<void>> Disks::unserve(const opi::VirtioBlk& disk) {
     co_return Result<void>();
 }
 
-Task<Result<std::string>> Disks::raise(const Object<opi::VirtioBlk>& disk) {
-    if (auto served = co_await serve(disk); !served) {
-        co_return std::unexpected(served.error());
+Task<Result<void>> Disks::serve(const Object<opi::NvmeController>& controller) {
+    const std::string name = node_controller_name(controller.resource);
+    const auto served = co_await context_.node.vfio_nvme_status(name);
+    if (served || served.error().kind != ErrorKind::NotFound) {
+        co_return served ? Result<void>() : std::unexpected(served.error());
     }
-    auto address = co_await plug(disk);
-    if (!address && address.error().kind != ErrorKind::DeadlineExceeded) {
-        (void)co_await unserve(disk.resource);
+    const auto* subsystem =
+        context_.model.find<opi::NvmeSubsystem>(parent_of(controller.resource.name()));
+    if (subsystem == nullptr) {
+        co_return core::fail(ErrorKind::DataLoss, "its subsystem is not in the store");
     }
-    co_return address;
+    const opi::NvmeSubsystemSpec& of = subsystem->resource.spec();
+    node::VfioNvmeSpec spec;
+    spec.name = name;
+    spec.socket_path = socket_path(controller.resource);
+    spec.io_queues = controller.known.queues();
+    spec.nqn = of.nqn();
+    spec.serial = of.serial_number();
+    spec.model = of.model_number();
+    spec.max_namespaces = static_cast<std::uint32_t>(of.max_namespaces());
+    spec.cntlid = static_cast<std::uint16_t>(controller.resource.spec().nvme_controller_id());
+    spec.msix = context_.options.nvme_msix;
+    if (const auto rates = read_rates("spec.max_limit", controller.resource.spec().max_limit())) {
+        spec.rates = *rates;
+    }
+    co_return co_await context_.node.create_vfio_nvme(std::move(spec));
 }
 
-Task<Result<std::string>> Disks::plug(const Object<opi::VirtioBlk>& disk) {
-    if (auto served = co_await serve(disk); !served) {
-        co_return std::unexpected(served.error());
+Task<Result<void>> Disks::unserve(const opi::NvmeController& controller) {
+    auto gone = co_await context_.node.delete_vfio_nvme(node_controller_name(controller));
+    if (!gone && gone.error().kind != ErrorKind::NotFound) {
+        co_return gone;
     }
-    auto address = co_await context_.host.plug(plug_request(disk));
-    if (address) {
-        context_.pci_addresses[function_of(disk.resource)] = *address;
-    }
-    co_return address;
+    co_return Result<void>();
 }
 
 Task<Result<void>> Disks::unplug(std::uint32_t function) {

@@ -82,7 +82,7 @@ Task<Result<node::VolumeInfo>> EncryptedVolumes::build(Encrypted object, Key key
     co_return built;
 }
 
-std::vector<Layer> EncryptedVolumes::to_build() const {
+std::vector<Layer> EncryptedVolumes::stored() const {
     return layers_of<Resource>(context_.model);
 }
 

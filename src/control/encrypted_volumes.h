@@ -52,7 +52,7 @@ class EncryptedVolumes final : public LayerKind, public services::crypto::RekeyK
     Task<core::Result<api::Rekey>> rekey(const api::RekeyVolumeRequest& request);
     Task<core::Result<api::Rekey>> get_rekey(const api::GetRekeyRequest& request);
 
-    [[nodiscard]] std::vector<Layer> to_build() const override;
+    [[nodiscard]] std::vector<Layer> stored() const override;
     Task<core::Result<void>> build_stored(std::string volume) override;
     /// Not while its key is being changed, unless that cannot go on.
     [[nodiscard]] core::Result<void> check_may_delete(const std::string& volume) const override;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "control/background_rate.h"
+#include "control/layer_create.h"
 
 namespace remora::control {
 
@@ -39,6 +40,20 @@ std::string volume_of(const Object<Resource>& object) {
     return node_volume_name<Resource>(object.resource.name());
 }
 
+Result<std::vector<Taken>> resolve_lower(const Context& context, const Resource& resource) {
+    auto target = resolve_volume(context, resource.volume_name_ref());
+    if (!target) {
+        return std::unexpected(target.error());
+    }
+    return std::vector<Taken>{{std::move(*target), resource.volume_name_ref()}};
+}
+
+void spell_as_stored(const std::vector<Taken>& asked, const Layer& stored, Resource& resource) {
+    if (asked.front().target.volume == stored.lowers.front().volume) {
+        resource.set_volume_name_ref(stored.lowers.front().reference);
+    }
+}
+
 }  // namespace
 
 Resource IntegrityVolumes::shown(const Integrity& object) const {
@@ -64,20 +79,6 @@ Resource IntegrityVolumes::shown(const Integrity& object) const {
     return out;
 }
 
-Task<Result<Resource>> IntegrityVolumes::make(Integrity made, VolumeTarget lower, bool overwrite) {
-    if (auto may = check_may_take(context_, "integrity_volume.volume_name_ref", lower); !may) {
-        co_return std::unexpected(may.error());
-    }
-    const std::string name = made.resource.name();
-    std::vector<Taken> lowers{{std::move(lower), made.resource.volume_name_ref()}};
-    if (auto built =
-            co_await make_layer(context_, *this, std::move(made), std::move(lowers), overwrite);
-        !built) {
-        co_return std::unexpected(built.error());
-    }
-    co_return shown(*context_.model.find<Resource>(name));
-}
-
 Task<Result<Resource>> IntegrityVolumes::create(const api::CreateIntegrityVolumeRequest& request) {
     if (auto complete = check_required(request); !complete) {
         co_return std::unexpected(complete.error());
@@ -92,40 +93,16 @@ Task<Result<Resource>> IntegrityVolumes::create(const api::CreateIntegrityVolume
     Integrity made{without_output(request.integrity_volume()), {}};
     made.resource.set_name("volumes/" + *id);
     const std::string name = made.resource.name();
-    const auto target = resolve_volume(context_, made.resource.volume_name_ref());
-    if (!target && context_.model.find<Resource>(name) == nullptr) {
-        co_return std::unexpected(target.error());
+    const LayerWords words{
+        [this](const Resource& resource) { return resolve_lower(context_, resource); },
+        [](const Taken& /*lower*/) { return std::string("integrity_volume.volume_name_ref"); },
+        spell_as_stored, kOutputOnly};
+    if (auto created =
+            co_await create_layer(context_, *this, std::move(made), request.overwrite(), words);
+        !created) {
+        co_return std::unexpected(created.error());
     }
-    std::vector<std::string> keys{lock_key<Resource>(name)};
-    if (target) {
-        keys.insert(keys.end(), {target->lock, uuid_key(target->uuid)});
-    }
-    auto held = co_await context_.lock(std::move(keys));
-    if (!held) {
-        co_return std::unexpected(held.error());
-    }
-    if (const auto* existing = context_.model.find<Resource>(name)) {
-        if (target && layer_of(*existing).lowers.front().volume == target->volume) {
-            made.resource.set_volume_name_ref(existing->resource.volume_name_ref());
-        }
-        if (auto same = answer_existing(existing->resource, made.resource, kOutputOnly); !same) {
-            co_return same;
-        }
-        // It may have been stored and never built, or could not be built at the start.
-        const std::string volume = layer_of(*existing).volume;
-        if (!context_.node.find_volume(volume)) {
-            if (auto built = co_await build_stored(volume); !built) {
-                co_return std::unexpected(built.error());
-            }
-        }
-        co_return shown(stored_layer<Resource>(context_.model, volume));
-    }
-    auto again = resolve_volume(context_, made.resource.volume_name_ref());
-    if (!target || !again || again->volume != target->volume) {
-        co_return fail(ErrorKind::NotFound,
-                       "the volume " + made.resource.volume_name_ref() + " was deleted meanwhile");
-    }
-    co_return co_await make(std::move(made), std::move(*again), request.overwrite());
+    co_return shown(*context_.model.find<Resource>(name));
 }
 
 Task<Result<Empty>> IntegrityVolumes::remove(const api::DeleteIntegrityVolumeRequest& request) {
@@ -211,7 +188,7 @@ Task<Result<Resource>> IntegrityVolumes::scrub(const api::ScrubIntegrityVolumeRe
     co_return shown(**found);
 }
 
-std::vector<Layer> IntegrityVolumes::to_build() const {
+std::vector<Layer> IntegrityVolumes::stored() const {
     return layers_of<Resource>(context_.model);
 }
 

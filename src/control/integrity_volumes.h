@@ -31,7 +31,7 @@ class IntegrityVolumes final : public LayerKind {
         const api::StatsIntegrityVolumeRequest& request);
     Task<core::Result<api::IntegrityVolume>> scrub(const api::ScrubIntegrityVolumeRequest& request);
 
-    [[nodiscard]] std::vector<Layer> to_build() const override;
+    [[nodiscard]] std::vector<Layer> stored() const override;
     Task<core::Result<void>> build_stored(std::string volume) override;
 
   private:
@@ -39,9 +39,6 @@ class IntegrityVolumes final : public LayerKind {
 
     /// The resource with what the data plane says of it.
     [[nodiscard]] api::IntegrityVolume shown(const Integrity& object) const;
-    Task<core::Result<api::IntegrityVolume>> make(Integrity made,
-                                                  VolumeTarget lower,
-                                                  bool overwrite);
 
     Context& context_;
 };

@@ -4,8 +4,6 @@
 #include <algorithm>
 
 #include "control/remotes.h"
-#include "core/log.h"
-#include "reactor/call.h"
 
 namespace remora::control {
 
@@ -23,25 +21,6 @@ Layer with_lowers(const Object<M>& object) {
         layer.lowers.push_back({lower.volume(), lower.uuid(), lower.reference()});
     }
     return layer;
-}
-
-struct Waiting {
-    LayerKind* kind;
-    Layer layer;
-};
-
-bool all_there(const Context& context, const Layer& layer) {
-    return std::ranges::all_of(layer.lowers, [&context](const Layer::Lower& lower) {
-        return context.node.find_volume(lower.volume).has_value();
-    });
-}
-
-bool any_waits(const std::vector<Waiting>& waiting, const Layer& layer) {
-    return std::ranges::any_of(waiting, [&layer](const Waiting& other) {
-        return std::ranges::any_of(layer.lowers, [&other](const Layer::Lower& lower) {
-            return lower.volume == other.layer.volume;
-        });
-    });
 }
 
 }  // namespace
@@ -91,6 +70,17 @@ std::size_t stages_below(const Model& model, const std::string& volume) {
     return most + kStagesOfFaults * faults_of_volume(model, volume).size();
 }
 
+/// Whether `volume` is `below`, or made of it at any depth.
+bool stands_on(const Model& model, const std::string& volume, const std::string& below) {
+    bool found = volume == below;
+    for_each_layer(model, [&](const Layer& layer) {
+        for (const Layer::Lower& lower : layer.lowers) {
+            found = found || (layer.volume == volume && stands_on(model, lower.volume, below));
+        }
+    });
+    return found;
+}
+
 /// What stands on `volume`, all the way up; the volume itself where nothing does.
 std::string top_of(const Model& model, const std::string& volume) {
     const std::string above = layer_on(model, volume);
@@ -114,7 +104,13 @@ Result<void> check_depth(const Model& model, const std::string& volume, std::siz
 
 Result<void> check_may_take(const Context& context,
                             std::string_view field,
-                            const VolumeTarget& target) {
+                            const VolumeTarget& target,
+                            const std::string& taker) {
+    if (!taker.empty() && stands_on(context.model, target.volume, taker)) {
+        return fail(ErrorKind::FailedPrecondition,
+                    std::string(field) + ": " + target.volume +
+                        " is made of the array itself; name a volume that is not");
+    }
     if (auto own = check_not_of_attachment(context, target); !own) {
         return fail(field, own.error());
     }
@@ -138,54 +134,6 @@ void take_lower(const Context& context,
     lower.set_uuid(taken.target.uuid.text());
     lower.set_reference(taken.reference);
     keep_remote_namespaces(context, taken.target.remote, transaction);
-}
-
-namespace {
-
-/// What fails only now is tried again until the deadline: nobody else would until the next start.
-reactor::Task<> build_patiently(Context& context,
-                                LayerKind& kind,
-                                std::string volume,
-                                core::Nanos deadline) {
-    constexpr core::Nanos kBetween = std::chrono::milliseconds(50);
-    for (;;) {
-        const auto built = co_await kind.build_stored(volume);
-        if (built) {
-            co_return;
-        }
-        if (built.error().kind != ErrorKind::Unavailable ||
-            reactor::Reactor::current().now() >= deadline) {
-            log::error("volume not rebuilt", log::kv("name", volume),
-                       log::kv("reason", context.unbuilt[volume].message));
-            co_return;
-        }
-        co_await reactor::sleep_for(kBetween);
-    }
-}
-
-}  // namespace
-
-reactor::Task<> rebuild_layers(Context& context, std::span<LayerKind* const> kinds) {
-    const core::Nanos deadline = reactor::Reactor::current().now() + context.options.takeover_limit;
-    std::vector<Waiting> waiting;
-    for (LayerKind* kind : kinds) {
-        for (Layer& layer : kind->to_build()) {
-            waiting.push_back({kind, std::move(layer)});
-        }
-    }
-    while (!waiting.empty()) {
-        // Best one that has all it stands on, else one that waits for no other: an array may do
-        // with fewer members, and any other says what it lacks. A circle cannot be made.
-        auto next = std::ranges::find_if(
-            waiting, [&context](const Waiting& one) { return all_there(context, one.layer); });
-        if (next == waiting.end()) {
-            next = std::ranges::find_if(
-                waiting, [&waiting](const Waiting& one) { return !any_waits(waiting, one.layer); });
-        }
-        const Waiting one = *(next == waiting.end() ? waiting.begin() : next);
-        waiting.erase(next == waiting.end() ? waiting.begin() : next);
-        co_await build_patiently(context, *one.kind, one.layer.volume, deadline);
-    }
 }
 
 }  // namespace remora::control

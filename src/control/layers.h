@@ -4,7 +4,6 @@
 // they stand on, in which order they are built after a start, how one is deleted.
 #pragma once
 
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -58,17 +57,19 @@ inline constexpr std::size_t kStagesOfLayer = 2;
 /// Of a fault injection.
 inline constexpr std::size_t kStagesOfFaults = 1;
 
-/// Refuses to take a volume that something else is on, or that is not to be built on. `field` says
-/// which of the request's is meant.
+/// Refuses to take a volume that something else is on, that is not to be built on, or that stands
+/// on `taker`, the volume that takes it where there is one already. `field` says which of the
+/// request's is meant.
 core::Result<void> check_may_take(const Context& context,
                                   std::string_view field,
-                                  const VolumeTarget& target);
+                                  const VolumeTarget& target,
+                                  const std::string& taker = {});
 
-/// One kind of layers, as the start sees it.
+/// One kind of layers, as LayerBuilder sees it.
 class LayerKind {
   public:
-    /// Those that are not in the data plane yet.
-    [[nodiscard]] virtual std::vector<Layer> to_build() const = 0;
+    /// All that are stored.
+    [[nodiscard]] virtual std::vector<Layer> stored() const = 0;
     /// Builds it over what is there now, one that is being made as a new one. Why it cannot be
     /// built is noted in the context, too.
     virtual reactor::Task<core::Result<void>> build_stored(std::string volume) = 0;
@@ -81,9 +82,6 @@ class LayerKind {
     ~LayerKind() = default;
 };
 
-/// Builds every stored layer, those that others stand on first. What cannot be built is logged.
-reactor::Task<> rebuild_layers(Context& context, std::span<LayerKind* const> kinds);
-
 /// The object of the data plane's volume; it is there.
 template <typename M>
 const Object<M>& stored_layer(const Model& model, const std::string& volume) {
@@ -92,7 +90,7 @@ const Object<M>& stored_layer(const Model& model, const std::string& volume) {
     return *found;
 }
 
-/// What LayerKind::to_build() answers of a kind.
+/// What LayerKind::stored() answers of a kind.
 template <typename M>
 std::vector<Layer> layers_of(const Model& model) {
     std::vector<Layer> out;

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "control/child_calls.h"
+#include "control/host_functions.h"
 #include "control/references.h"
-#include "control/validate_nvme.h"
 #include "control/validate_qos.h"
 #include "services/qos/share.h"
 
@@ -98,7 +98,7 @@ void add_controller(const Model& model,
     const Rates rates = rates_in(controller.resource.spec().min_limit());
     const std::string parent = parent_of(controller.resource.name());
     const auto* subsystem = model.find<opi::NvmeSubsystem>(parent);
-    const auto endpoint = endpoint_of(controller.resource);
+    const auto endpoint = way_of(controller.resource);
     if (rates == Rates{} || subsystem == nullptr || !endpoint) {
         return;
     }

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/model.h"
 
+#include <google/protobuf/util/message_differencer.h>
+
 namespace remora::control {
 
 using core::ErrorKind;
 using core::fail;
 using core::Result;
+
+bool same_message(const google::protobuf::Message& one, const google::protobuf::Message& other) {
+    return google::protobuf::util::MessageDifferencer::Equals(one, other);
+}
 
 template <typename M>
 Result<void> Model::load_one(const StoredObject& stored) {

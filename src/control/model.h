@@ -84,7 +84,12 @@ REMORA_KIND(api::FaultInjection, FaultInjection, "fault injection", "faultInject
 REMORA_KIND(api::Capacity, Capacity, "capacity", "capacities", "");
 #undef REMORA_KIND
 
-/// Told of each change once it is durable, in the order of the changes.
+/// Whether clients see no difference.
+bool same_message(const google::protobuf::Message& one, const google::protobuf::Message& other);
+
+/// Told of each change that clients can see or that makes or removes, once it is durable, in the
+/// order of the changes. What else only we know may change hundreds of times a second (how far a
+/// key's change is), and a client that watches would fall behind for nothing.
 class ModelObserver {
   public:
     virtual void on_put(Kind kind, const google::protobuf::Message& resource, bool is_new) = 0;
@@ -156,8 +161,11 @@ class Model {
         Object<M>& place = std::get<Table<M>>(tables_)[name];
         const bool is_new = place.incarnation == 0;
         object.incarnation = is_new ? ++made_ : place.incarnation;
+        const bool tells =
+            observer_ != nullptr && (is_new || place.known.intent() != object.known.intent() ||
+                                     !same_message(place.resource, object.resource));
         place = std::move(object);
-        if (observer_ != nullptr) {
+        if (tells) {
             observer_->on_put(KindTraits<M>::kKind, place.resource, is_new);
         }
     }

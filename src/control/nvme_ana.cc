@@ -54,6 +54,12 @@ Task<Result<api::AnaPort>> Subsystems::set_ana_state(const api::SetAnaStateReque
     if (found == nullptr || subsystem == nullptr) {
         co_return fail(ErrorKind::NotFound, name + " was deleted meanwhile");
     }
+    if (is_host_function(found->resource)) {
+        co_return fail(ErrorKind::FailedPrecondition,
+                       name +
+                           " is a function of the local host, which is one way and always "
+                           "optimized; only listeners have an ANA state to set");
+    }
     const auto endpoint = endpoint_of(found->resource);
     if (!endpoint) {
         co_return std::unexpected(endpoint.error());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// NVMe controllers of OPI's API: over TCP one is a listener of its subsystem.
+// NVMe controllers of OPI's API: over TCP one is a listener of its subsystem, over PCIe a function
+// of the local host.
 #include <algorithm>
 
 #include "control/child_calls.h"
@@ -43,6 +44,30 @@ Result<void> check_address_free(const Model& model,
     return {};
 }
 
+/// Who comes over TCP and who by a function of the host know nothing of each other's reservations,
+/// nor of what the others have marked: a subsystem is reached one way or the other.
+Result<void> check_alike(const Model& model, const std::string& subsystem, bool is_function) {
+    for (const std::string& name : children_of<Controller>(model, subsystem)) {
+        if (is_host_function(model.find<Controller>(name)->resource) != is_function) {
+            return fail(ErrorKind::FailedPrecondition,
+                        "spec.trtype: " + subsystem + " has " + name + ", which is " +
+                            (is_function ? "a listener" : "a function of the local host") +
+                            "; a subsystem has either: make another one");
+        }
+    }
+    for (const std::string& name : children_of<opi::NvmeNamespace>(model, subsystem)) {
+        const state::Record& known = model.find<opi::NvmeNamespace>(name)->known;
+        if (is_function && (known.has_reservation() || known.uncorrectable_size() > 0)) {
+            return fail(ErrorKind::FailedPrecondition,
+                        name +
+                            " has a reservation or blocks marked uncorrectable of hosts over "
+                            "TCP, which a function would not respect; let them undo that, or "
+                            "make another namespace");
+        }
+    }
+    return {};
+}
+
 }  // namespace
 
 Task<Result<Controller>> Subsystems::create_controller(
@@ -54,17 +79,19 @@ Task<Result<Controller>> Subsystems::create_controller(
     if (!id) {
         co_return std::unexpected(id.error());
     }
-    if (auto valid = validate(request.nvme_controller()); !valid) {
+    if (auto valid = validate(request.nvme_controller(), context_.host.function_count()); !valid) {
         co_return std::unexpected(valid.error());
     }
-    const auto endpoint = endpoint_of(request.nvme_controller());
     const auto parent = parent_name<opi::NvmeSubsystem>(context_.model, request.parent());
     if (!parent) {
         co_return std::unexpected(parent.error());
     }
     Controller controller = request.nvme_controller();
     controller.set_name(*parent + "/nvmeControllers/" + *id);
-    auto held = co_await context_.lock({lock_key<opi::NvmeSubsystem>(*parent)});
+    const bool is_function = is_host_function(controller);
+    auto held = co_await context_.lock(
+        is_function ? functions_.locks_of(controller)
+                    : std::vector<std::string>{lock_key<opi::NvmeSubsystem>(*parent)});
     if (!held) {
         co_return std::unexpected(held.error());
     }
@@ -72,8 +99,16 @@ Task<Result<Controller>> Subsystems::create_controller(
     if (subsystem == nullptr) {
         co_return fail(ErrorKind::NotFound, *parent + " was deleted meanwhile");
     }
+    if (auto free = check_not_attached("subsystem", *parent, subsystem->known); !free) {
+        co_return std::unexpected(free.error());
+    }
+    const auto endpoint = endpoint_of(controller);
     if (const auto* existing = context_.model.find<Controller>(controller.name())) {
-        if (endpoint->port == 0) {
+        if (existing->known.intent() != state::INTENT_READY) {
+            co_return fail(ErrorKind::FailedPrecondition,
+                           controller.name() + " is being removed; try again");
+        }
+        if (!is_function && endpoint->port == 0) {
             // Any port will do: then the one that was picked is what was asked for.
             *controller.mutable_spec()->mutable_fabrics_id()->mutable_trsvcid() =
                 existing->resource.spec().fabrics_id().trsvcid();
@@ -81,11 +116,40 @@ Task<Result<Controller>> Subsystems::create_controller(
         co_return answer_existing(existing->resource, controller,
                                   {"status", "spec.nvme_controller_id"});
     }
+    if (auto alike = check_alike(context_.model, *parent, is_function); !alike) {
+        co_return std::unexpected(alike.error());
+    }
+    if (is_function) {
+        co_return co_await raise_function({std::move(controller), {}});
+    }
     if (auto free = check_address_free(context_.model, *parent, *endpoint); !free) {
         co_return std::unexpected(free.error());
     }
     co_return co_await open_controller({std::move(controller), {}},
                                        subsystem->resource.spec().nqn(), *endpoint);
+}
+
+/// Its locks are held.
+Task<Result<Controller>> Subsystems::raise_function(Object<Controller> made) {
+    const std::uint32_t function = function_of(made.resource);
+    if (auto free = check_free_function(context_.model, function); !free) {
+        co_return std::unexpected(free.error());
+    }
+    if (auto kept = check_minima(kMinimum, context_.model, {.controller = &made}); !kept) {
+        co_return std::unexpected(kept.error());
+    }
+    // Hosts tell the controllers of a subsystem apart by it.
+    made.resource.mutable_spec()->set_nvme_controller_id(static_cast<std::int32_t>(function) + 1);
+    made.resource.clear_status();
+    made.resource.mutable_status()->set_active(true);
+    made.known.set_queues(Disks::queues_for(made.resource));
+    made.known.set_intent(state::INTENT_PENDING);
+    Transaction transaction(context_.model);
+    transaction.put(made);
+    if (auto stored = transaction.commit(); !stored) {
+        co_return std::unexpected(stored.error());
+    }
+    co_return co_await functions_.raise(std::move(made));
 }
 
 /// Of a subsystem whose lock is held.
@@ -130,6 +194,10 @@ Task<Result<void>> Subsystems::limit_controller(Object<Controller> controller) {
         context_.model.find<opi::NvmeSubsystem>(parent_of(controller.resource.name()));
     const auto endpoint = endpoint_of(controller.resource);
     const auto rates = read_rates("spec.max_limit", controller.resource.spec().max_limit());
+    if (rates && is_host_function(controller.resource)) {
+        co_return co_await context_.node.set_vfio_nvme_rates(
+            node_controller_name(controller.resource), *rates);
+    }
     if (parent == nullptr || !endpoint || !rates) {
         co_return fail(ErrorKind::DataLoss, "its stored form is not usable");
     }
@@ -145,8 +213,13 @@ Task<Result<Empty>> Subsystems::delete_controller(const opi::DeleteNvmeControlle
         co_return std::unexpected(checked.error());
     }
     const auto parts = split_child("nvmeControllers", request.name());
-    auto held = co_await context_.lock(
-        {lock_key<opi::NvmeSubsystem>(parts ? parts->first : request.name())});
+    std::vector<std::string> keys{
+        lock_key<opi::NvmeSubsystem>(parts ? parts->first : request.name())};
+    const auto* first = context_.model.find<Controller>(request.name());
+    if (first != nullptr && is_host_function(first->resource)) {
+        keys = functions_.locks_of(first->resource);
+    }
+    auto held = co_await context_.lock(keys);
     if (!held) {
         co_return std::unexpected(held.error());
     }
@@ -158,6 +231,18 @@ Task<Result<Empty>> Subsystems::delete_controller(const opi::DeleteNvmeControlle
         co_return std::unexpected(found.error());
     }
     const Controller before = (*found)->resource;
+    if (auto free = check_not_attached("controller", before.name(), (*found)->known); !free) {
+        co_return std::unexpected(free.error());
+    }
+    if (is_host_function(before)) {
+        if (functions_.locks_of(before) != keys) {
+            co_return fail(ErrorKind::Aborted,
+                           before.name() + " was made anew meanwhile; try again");
+        }
+        const Object<Controller> leaving = **found;
+        auto done = co_await functions_.take_away(leaving);
+        co_return done ? Result<Empty>(Empty()) : std::unexpected(done.error());
+    }
     const node::AnaState ana = ana_state_of(**found);
     const auto* subsystem = context_.model.find<opi::NvmeSubsystem>(parent_of(before.name()));
     const auto endpoint = endpoint_of(before);
@@ -197,7 +282,7 @@ Task<Result<Controller>> Subsystems::update_controller(
         co_return std::unexpected(held.error());
     }
     const auto* found = context_.model.find<Controller>(name);
-    if (found == nullptr) {
+    if (found == nullptr || found->known.intent() != state::INTENT_READY) {
         co_return fail(ErrorKind::NotFound, name + " was deleted meanwhile");
     }
     Object<Controller> updated = *found;
@@ -206,7 +291,7 @@ Task<Result<Controller>> Subsystems::update_controller(
         !applied) {
         co_return std::unexpected(applied.error());
     }
-    if (auto valid = validate(updated.resource); !valid) {
+    if (auto valid = validate(updated.resource, platform::kMaxFunctions); !valid) {
         co_return std::unexpected(valid.error());
     }
     if (auto kept = check_minima(kMinimum, context_.model, {.controller = &updated}); !kept) {
@@ -258,11 +343,20 @@ Task<Result<opi::StatsNvmeControllerResponse>> Subsystems::stats_controller(
     if (!found) {
         co_return std::unexpected(found.error());
     }
-    auto sum = co_await sum_of_namespaces(parent_of((*found)->resource.name()));
+    const Controller controller = (*found)->resource;
+    opi::StatsNvmeControllerResponse response;
+    if (is_host_function(controller)) {
+        const auto own = co_await context_.node.vfio_nvme_stats(node_controller_name(controller));
+        if (!own) {
+            co_return std::unexpected(own.error());
+        }
+        *response.mutable_stats() = to_opi_stats(*own);
+        co_return response;
+    }
+    auto sum = co_await sum_of_namespaces(parent_of(controller.name()));
     if (!sum) {
         co_return std::unexpected(sum.error());
     }
-    opi::StatsNvmeControllerResponse response;
     *response.mutable_stats() = *sum;
     co_return response;
 }

@@ -253,6 +253,9 @@ Task<Result<Namespace>> Subsystems::create_namespace(
     if (subsystem == nullptr) {
         co_return fail(ErrorKind::NotFound, *parent + " was deleted meanwhile");
     }
+    if (auto free = check_not_attached("subsystem", *parent, subsystem->known); !free) {
+        co_return std::unexpected(free.error());
+    }
     if (const auto* existing = context_.model.find<Namespace>(space.resource.name())) {
         co_return answer_existing(
             existing->resource, comparable(space.resource, *existing, target->volume), {"status"});
@@ -310,6 +313,9 @@ Task<Result<Empty>> Subsystems::delete_namespace(const opi::DeleteNvmeNamespaceR
         co_return std::unexpected(found.error());
     }
     const Object<Namespace> before = **found;
+    if (auto free = check_not_attached("namespace", before.resource.name(), before.known); !free) {
+        co_return std::unexpected(free.error());
+    }
     const auto* subsystem =
         context_.model.find<opi::NvmeSubsystem>(parent_of(before.resource.name()));
     const std::string nqn = subsystem == nullptr ? "" : subsystem->resource.spec().nqn();
@@ -333,6 +339,7 @@ Task<Result<Empty>> Subsystems::delete_namespace(const opi::DeleteNvmeNamespaceR
         }
         co_return std::unexpected(stored.error());
     }
+    context_.unserved.erase(before.resource.name());
     co_await renew_competition(context_);
     co_return Empty();
 }

@@ -6,17 +6,18 @@
 
 namespace remora::control {
 
-std::vector<PlugAction> plan(const std::vector<DesiredDisk>& desired,
+std::vector<PlugAction> plan(const std::vector<DesiredDevice>& desired,
                              const std::vector<platform::PluggedDevice>& actual) {
-    std::map<std::uint32_t, const DesiredDisk*> wanted;
-    for (const DesiredDisk& disk : desired) {
-        wanted[disk.function] = &disk;
+    std::map<std::uint32_t, const DesiredDevice*> wanted;
+    for (const DesiredDevice& device : desired) {
+        wanted[device.request.function] = &device;
     }
     std::set<std::uint32_t> unplugs;
     std::set<std::uint32_t> right;
     for (const platform::PluggedDevice& device : actual) {
         const auto found = wanted.find(device.function);
-        if (found != wanted.end() && found->second->socket_path == device.socket_path) {
+        if (found != wanted.end() && !found->second->lost &&
+            device.is_behind(found->second->request.socket_path)) {
             right.insert(device.function);
         } else {
             unplugs.insert(device.function);
@@ -25,11 +26,13 @@ std::vector<PlugAction> plan(const std::vector<DesiredDisk>& desired,
     std::vector<PlugAction> actions;
     actions.reserve(unplugs.size() + wanted.size());
     for (const std::uint32_t function : unplugs) {
-        actions.push_back({PlugAction::Kind::Unplug, function, {}, 0});
+        PlugAction& unplug = actions.emplace_back();
+        unplug.kind = PlugAction::Kind::Unplug;
+        unplug.request.function = function;
     }
-    for (const auto& [function, disk] : wanted) {
-        if (!right.contains(function)) {
-            actions.push_back({PlugAction::Kind::Plug, function, disk->socket_path, disk->queues});
+    for (const auto& [function, device] : wanted) {
+        if (!right.contains(function) || unplugs.contains(function)) {
+            actions.push_back({PlugAction::Kind::Plug, device->request});
         }
     }
     return actions;

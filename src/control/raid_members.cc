@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "control/layer_create.h"
 #include "control/opened.h"
 #include "control/raid_resource.h"
 #include "control/raid_volumes.h"
@@ -162,14 +163,14 @@ Result<void> RaidVolumes::announce(const std::string& name, const Taken& taken) 
 }
 
 Task<Result<void>> RaidVolumes::take_spare(std::string name, Taken spare) {
-    if (auto may = check_may_take(context_, "raid_volume.spares", spare.target); !may) {
+    const std::string volume = layer_of(*context_.model.find<Resource>(name)).volume;
+    if (auto may = check_may_take(context_, "raid_volume.spares", spare.target, volume); !may) {
         co_return may;
     }
     if (auto announced = announce(name, spare); !announced) {
         co_return announced;
     }
-    co_return co_await context_.node.add_raid_spare(
-        layer_of(*context_.model.find<Resource>(name)).volume, spare.target.volume);
+    co_return co_await context_.node.add_raid_spare(volume, spare.target.volume);
 }
 
 Task<Result<void>> RaidVolumes::change_spares(Raid object) {
@@ -267,15 +268,15 @@ Task<Result<Resource>> RaidVolumes::replace_member(const api::ReplaceRaidMemberR
         co_return std::unexpected(member.error());
     }
     Taken taken = with->front();
+    const std::string volume = layer_of(opened->object).volume;
     if (find_lower(layer_of(opened->object), taken.target.volume) == nullptr) {
-        if (auto may = check_may_take(context_, "replacement", taken.target); !may) {
+        if (auto may = check_may_take(context_, "replacement", taken.target, volume); !may) {
             co_return std::unexpected(may.error());
         }
     }
     if (auto announced = announce(name, taken); !announced) {
         co_return std::unexpected(announced.error());
     }
-    const std::string volume = layer_of(opened->object).volume;
     auto begun = co_await context_.node.replace_raid_member(volume, *member, taken.target.volume);
     if (auto done = settle_one(*context_.model.find<Resource>(name)); begun && !done) {
         begun = done;

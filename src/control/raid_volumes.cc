@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "control/layer_create.h"
 #include "control/raid_resource.h"
 #include "control/validate_raid.h"
 
@@ -16,13 +17,9 @@ namespace {
 
 using Resource = api::RaidVolume;
 
-/// The same volumes in the words that are stored, so that equal things compare equal.
-void spell_as_stored(const std::vector<Taken>& asked,
-                     const Object<Resource>& existing,
-                     Resource& resource) {
-    const Layer layer = layer_of(existing);
+void spell_as_stored(const std::vector<Taken>& asked, const Layer& stored, Resource& resource) {
     for (std::size_t i = 0; i < asked.size(); ++i) {
-        for (const Layer::Lower& lower : layer.lowers) {
+        for (const Layer::Lower& lower : stored.lowers) {
             if (lower.volume != asked[i].target.volume) {
                 continue;
             }
@@ -87,29 +84,6 @@ Result<std::vector<Taken>> RaidVolumes::resolve_lowers(const Resource& resource)
     return out;
 }
 
-Result<void> RaidVolumes::check_may_take_all(const std::vector<Taken>& lowers) const {
-    for (const Taken& lower : lowers) {
-        if (auto may = check_may_take(context_, "raid_volume: " + lower.reference, lower.target);
-            !may) {
-            return may;
-        }
-    }
-    return {};
-}
-
-Task<Result<Resource>> RaidVolumes::make(Raid made, std::vector<Taken> lowers, bool overwrite) {
-    if (auto may = check_may_take_all(lowers); !may) {
-        co_return std::unexpected(may.error());
-    }
-    const std::string name = made.resource.name();
-    if (auto built =
-            co_await make_layer(context_, *this, std::move(made), std::move(lowers), overwrite);
-        !built) {
-        co_return std::unexpected(built.error());
-    }
-    co_return shown(*context_.model.find<Resource>(name));
-}
-
 Task<Result<Resource>> RaidVolumes::create(const api::CreateRaidVolumeRequest& request) {
     if (auto complete = check_required(request); !complete) {
         co_return std::unexpected(complete.error());
@@ -124,37 +98,15 @@ Task<Result<Resource>> RaidVolumes::create(const api::CreateRaidVolumeRequest& r
     Raid made{without_output(request.raid_volume()), {}};
     made.resource.set_name("volumes/" + *id);
     const std::string name = made.resource.name();
-    const auto lowers = resolve_lowers(made.resource);
-    if (!lowers && context_.model.find<Resource>(name) == nullptr) {
-        co_return std::unexpected(lowers.error());
+    const LayerWords words{[this](const Resource& resource) { return resolve_lowers(resource); },
+                           [](const Taken& lower) { return "raid_volume: " + lower.reference; },
+                           spell_as_stored, kRaidOutput};
+    if (auto created =
+            co_await create_layer(context_, *this, std::move(made), request.overwrite(), words);
+        !created) {
+        co_return std::unexpected(created.error());
     }
-    std::vector<std::string> keys = locks_of(lowers);
-    keys.push_back(lock_key<Resource>(name));
-    auto held = co_await context_.lock(std::move(keys));
-    if (!held) {
-        co_return std::unexpected(held.error());
-    }
-    if (const auto* existing = context_.model.find<Resource>(name)) {
-        if (lowers) {
-            spell_as_stored(*lowers, *existing, made.resource);
-        }
-        if (auto same = answer_existing(existing->resource, made.resource, kRaidOutput); !same) {
-            co_return same;
-        }
-        // It may have been stored and never built, or could not be built at the start.
-        const std::string volume = layer_of(*existing).volume;
-        if (!context_.node.find_volume(volume)) {
-            if (auto built = co_await build_stored(volume); !built) {
-                co_return std::unexpected(built.error());
-            }
-        }
-        co_return shown(stored_layer<Resource>(context_.model, volume));
-    }
-    auto again = resolve_lowers(made.resource);
-    if (!lowers || !again || !same_volumes(*lowers, *again)) {
-        co_return fail(ErrorKind::NotFound, "a volume for " + name + " was deleted meanwhile");
-    }
-    co_return co_await make(std::move(made), std::move(*again), request.overwrite());
+    co_return shown(*context_.model.find<Resource>(name));
 }
 
 Task<Result<Empty>> RaidVolumes::remove(const api::DeleteRaidVolumeRequest& request) {
@@ -209,7 +161,7 @@ Task<Result<Resource>> RaidVolumes::scrub(const api::ScrubRaidVolumeRequest& req
     co_return shown(**found);
 }
 
-std::vector<Layer> RaidVolumes::to_build() const {
+std::vector<Layer> RaidVolumes::stored() const {
     return layers_of<Resource>(context_.model);
 }
 

@@ -35,7 +35,7 @@ class RaidVolumes final : public LayerKind {
     Task<core::Result<api::RaidVolume>> remove_member(const api::RemoveRaidMemberRequest& request);
     Task<core::Result<api::RaidVolume>> scrub(const api::ScrubRaidVolumeRequest& request);
 
-    [[nodiscard]] std::vector<Layer> to_build() const override;
+    [[nodiscard]] std::vector<Layer> stored() const override;
     Task<core::Result<void>> build_stored(std::string volume) override;
 
     /// Stores what the data plane says that arrays are made of now, and lets go of what is no part
@@ -46,12 +46,10 @@ class RaidVolumes final : public LayerKind {
     using Raid = Object<api::RaidVolume>;
     /// The resource with what the data plane says of it.
     [[nodiscard]] api::RaidVolume shown(const Raid& object) const;
-    Task<core::Result<api::RaidVolume>> make(Raid made, std::vector<Taken> lowers, bool overwrite);
     /// The volumes that are named. Errors: those of resolve_volume(); InvalidArgument for one that
     /// is named twice.
     [[nodiscard]] core::Result<std::vector<Taken>> resolve_lowers(
         const api::RaidVolume& resource) const;
-    [[nodiscard]] core::Result<void> check_may_take_all(const std::vector<Taken>& lowers) const;
     /// Brings the spares to what the resource asks for.
     Task<core::Result<void>> change_spares(Raid object);
     Task<core::Result<void>> take_spare(std::string volume, Taken spare);

@@ -2,56 +2,107 @@
 #include "control/reconciler.h"
 
 #include <algorithm>
+#include <set>
+#include <string>
 #include <utility>
+#include <vector>
 
-#include "control/references.h"
+#include "control/host_functions.h"
 #include "core/log.h"
 
 namespace remora::control {
 
-std::vector<DesiredDisk> Reconciler::desired() const {
-    std::vector<DesiredDisk> disks;
+/// What the host should have.
+std::vector<DesiredDevice> Reconciler::desired() const {
+    std::vector<DesiredDevice> devices;
     for (const auto& [name, object] : context_.model.table<opi::VirtioBlk>()) {
         if (object.known.intent() == state::INTENT_READY) {
-            const auto request = disks_.plug_request(object);
-            disks.push_back({request.function, request.socket_path, request.queues});
+            devices.push_back({disks_.plug_request(object)});
         }
     }
-    return disks;
+    for (const auto& [name, object] : context_.model.table<opi::NvmeController>()) {
+        if (is_host_function(object.resource) && object.known.intent() == state::INTENT_READY) {
+            const std::uint32_t function = function_of(object.resource);
+            devices.push_back(
+                {disks_.plug_request(object), context_.lost_functions.contains(function)});
+        }
+    }
+    return devices;
+}
+
+/// Asks the functions themselves: the host does not tell of a session's end.
+Task<> Reconciler::look_for_lost_functions() {
+    std::vector<std::pair<std::uint32_t, std::string>> functions;
+    for (const auto& [name, object] : context_.model.table<opi::NvmeController>()) {
+        if (is_host_function(object.resource) && object.known.intent() == state::INTENT_READY) {
+            functions.emplace_back(function_of(object.resource),
+                                   node_controller_name(object.resource));
+        }
+    }
+    std::set<std::uint32_t> lost;
+    for (const auto& [function, name] : functions) {
+        const auto status = co_await context_.node.vfio_nvme_status(name);
+        if (status && !status->connected) {
+            lost.insert(function);
+        }
+    }
+    context_.lost_functions = std::move(lost);
+}
+
+/// Whether the host still has something at the function that it should not have.
+Task<core::Result<bool>> Reconciler::is_stray(std::uint32_t function) {
+    co_await look_for_lost_functions();
+    const auto actual = co_await context_.host.list();
+    if (!actual) {
+        co_return std::unexpected(actual.error());
+    }
+    const auto actions = plan(desired(), *actual);
+    co_return std::ranges::any_of(actions, [&](const PlugAction& other) {
+        return other.kind == PlugAction::Kind::Unplug && other.request.function == function;
+    });
+}
+
+/// Plugs what the store has at the function now.
+Task<core::Result<void>> Reconciler::plug(std::uint32_t function) {
+    core::Result<std::string> address = std::string();
+    if (const auto* disk = on_function<opi::VirtioBlk>(context_.model, function)) {
+        const Object<opi::VirtioBlk> wish = *disk;
+        if (wish.known.intent() == state::INTENT_READY) {
+            address = co_await disks_.plug(wish);
+        }
+    } else if (const auto* controller =
+                   on_function<opi::NvmeController>(context_.model, function)) {
+        const Object<opi::NvmeController> wish = *controller;
+        if (wish.known.intent() == state::INTENT_READY) {
+            address = co_await disks_.plug(wish);
+        }
+    }
+    co_return address ? core::Result<void>() : std::unexpected(address.error());
 }
 
 /// Between planning and acting another call may have changed what is wanted, so the wish is looked
 /// up again under the function's lock.
 Task<bool> Reconciler::carry_out(PlugAction action) {
-    auto held = co_await context_.lock({function_key(action.function)});
+    const std::uint32_t function = action.request.function;
+    auto held = co_await context_.lock({function_key(function)});
     if (!held) {
         co_return false;
     }
-    const auto now_desired = desired();
-    const auto* wish = disk_on_function(context_.model, action.function);
     core::Result<void> outcome;
     if (action.kind == PlugAction::Kind::Unplug) {
-        const auto actual = co_await context_.host.list();
-        if (!actual) {
+        const auto stray = co_await is_stray(function);
+        if (!stray) {
             co_return false;
         }
-        const auto stray = plan(now_desired, *actual);
-        const bool still = std::any_of(stray.begin(), stray.end(), [&](const PlugAction& other) {
-            return other.kind == PlugAction::Kind::Unplug && other.function == action.function;
-        });
-        if (still) {
-            outcome = co_await disks_.unplug(action.function);
+        if (*stray) {
+            outcome = co_await disks_.unplug(function);
         }
-    } else if (wish != nullptr && wish->known.intent() == state::INTENT_READY) {
-        const Object<opi::VirtioBlk> disk = *wish;
-        const auto address = co_await disks_.plug(disk);
-        if (!address) {
-            outcome = std::unexpected(address.error());
-        }
+    } else {
+        outcome = co_await plug(function);
     }
     if (!outcome && outcome.error().message != said_) {
         said_ = outcome.error().message;
-        log::warn("host not as it should be yet", log::kv("function", action.function),
+        log::warn("host not as it should be yet", log::kv("function", function),
                   log::kv("reason", said_));
     }
     co_return outcome.has_value();
@@ -59,10 +110,13 @@ Task<bool> Reconciler::carry_out(PlugAction action) {
 
 Task<bool> Reconciler::once() {
     const bool attachments_done = co_await attachments_.finish_removals();
-    const bool disks_done = co_await virtio_blks_.finish_removals();
-    const bool listeners_open = co_await subsystems_.open_unserved();
-    const bool disks_served = co_await virtio_blks_.serve_unserved();
-    bool all = attachments_done && disks_done && listeners_open && disks_served;
+    const bool disks_done = co_await virtio_blks_.devices().finish_removals();
+    const bool spaces_served = co_await subsystems_.serve_unserved();
+    const bool disks_served = co_await virtio_blks_.devices().serve_unserved();
+    const bool functions_done = co_await subsystems_.functions().finish_removals();
+    const bool functions_served = co_await subsystems_.functions().serve_unserved();
+    bool all = attachments_done && disks_done && spaces_served && disks_served && functions_done &&
+               functions_served;
     if (!context_.host.can_plug()) {
         co_return all;
     }
@@ -87,6 +141,9 @@ Task<bool> Reconciler::once() {
         const bool done = co_await carry_out(action);
         all = all && done;
     }
+    if (!actions.empty()) {
+        co_await look_for_lost_functions();
+    }
     co_return all;
 }
 
@@ -97,7 +154,11 @@ void Reconciler::start() {
 Task<> Reconciler::run(Reconciler* self) {
     while (!self->gate_.closed()) {
         self->raid_volumes_.settle();
+        if (self->context_.host.can_plug()) {
+            co_await self->look_for_lost_functions();
+        }
         const bool lost = !self->context_.host.trouble().empty() ||
+                          !self->context_.lost_functions.empty() ||
                           self->context_.host.generation() != self->seen_generation_;
         if (!self->settled_ || lost || std::exchange(self->context_.unfinished, false)) {
             self->settled_ = co_await self->once();

@@ -42,7 +42,10 @@ class Reconciler {
 
   private:
     static Task<> run(Reconciler* self);
-    [[nodiscard]] std::vector<DesiredDisk> desired() const;
+    [[nodiscard]] std::vector<DesiredDevice> desired() const;
+    Task<> look_for_lost_functions();
+    Task<core::Result<bool>> is_stray(std::uint32_t function);
+    Task<core::Result<void>> plug(std::uint32_t function);
     Task<bool> carry_out(PlugAction action);
 
     Context& context_;

@@ -463,17 +463,4 @@ Result<const Object<opi::NvmeNamespace>*> find_namespace(const Model& model,
                 "namespace " + std::to_string(nsid) + " of " + nqn + " is not in the store (yet)");
 }
 
-std::uint32_t function_of(const opi::VirtioBlk& disk) {
-    return static_cast<std::uint32_t>(disk.pcie_id().physical_function().value());
-}
-
-const Object<opi::VirtioBlk>* disk_on_function(const Model& model, std::uint32_t function) {
-    for (const auto& [name, object] : model.table<opi::VirtioBlk>()) {
-        if (function_of(object.resource) == function) {
-            return &object;
-        }
-    }
-    return nullptr;
-}
-
 }  // namespace remora::control

@@ -67,10 +67,6 @@ std::vector<std::string> users_of_remote(const Model& model, const std::string& 
 /// "ctrl0n12" -> {"ctrl0", 12}.
 std::optional<std::pair<std::string, std::uint32_t>> split_remote_volume(const std::string& volume);
 
-/// The virtio-blk device on the host function; null when it is free.
-const Object<opi::VirtioBlk>* disk_on_function(const Model& model, std::uint32_t function);
-std::uint32_t function_of(const opi::VirtioBlk& disk);
-
 /// The namespace that hosts see under this identifier. Errors: NotFound, also while the call that
 /// makes it has not stored it.
 core::Result<const Object<opi::NvmeNamespace>*> find_namespace(const Model& model,

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "control/child_calls.h"
+#include "control/host_functions.h"
 #include "control/path_policy.h"
 #include "control/references.h"
 #include "control/remotes.h"
@@ -46,11 +48,11 @@ void add_data_plane_status(const node::RemotePathStatus& path, api::PathStatus& 
     }
 }
 
-std::string disk_state(const Object<opi::VirtioBlk>& disk, bool plugged) {
-    if (disk.known.intent() != state::INTENT_READY) {
-        return disk.known.intent() == state::INTENT_PENDING ? "pending" : "detaching";
+std::string function_state(const state::Record& known, bool plugged) {
+    if (known.intent() != state::INTENT_READY) {
+        return known.intent() == state::INTENT_PENDING ? "pending" : "detaching";
     }
-    if (!disk.known.attachment().empty()) {
+    if (!known.attachment().empty()) {
         return "attached";
     }
     return plugged ? "plugged" : "served";
@@ -131,16 +133,38 @@ std::vector<api::PathStatus> Status::path_status(const std::string& controller) 
     return paths;
 }
 
-Task<api::HostDiskStatus> Status::disk_status(Object<opi::VirtioBlk> disk) {
-    const std::uint32_t function = function_of(disk.resource);
+/// What is to be said of any function of the host.
+template <typename M>
+api::HostDiskStatus Status::function_status(const Object<M>& device) const {
+    const std::uint32_t function = function_of(device.resource);
     api::HostDiskStatus out;
     out.set_host_function(static_cast<std::int32_t>(function));
     const auto address = context_.pci_addresses.find(function);
     const bool plugged = address != context_.pci_addresses.end();
     out.set_pci_address(plugged ? address->second : "");
-    out.set_state(disk_state(disk, plugged));
+    out.set_state(function_state(device.known, plugged));
+    out.set_socket_path(disks_.socket_path(device.resource));
+    return out;
+}
+
+Task<api::HostDiskStatus> Status::controller_status(Object<opi::NvmeController> controller) {
+    api::HostDiskStatus out = function_status(controller);
+    out.set_nvme_controller(controller.resource.name());
+    const std::string subsystem = parent_of(controller.resource.name());
+    if (const auto* of = context_.model.find<opi::NvmeSubsystem>(subsystem)) {
+        out.set_subsystem_nqn(of->resource.spec().nqn());
+    }
+    out.set_namespaces(static_cast<std::uint32_t>(
+        children_of<opi::NvmeNamespace>(context_.model, subsystem).size()));
+    const auto front =
+        co_await context_.node.vfio_nvme_status(node_controller_name(controller.resource));
+    out.set_host_connected(front && front->ready);
+    co_return out;
+}
+
+Task<api::HostDiskStatus> Status::disk_status(Object<opi::VirtioBlk> disk) {
+    api::HostDiskStatus out = function_status(disk);
     out.set_virtio_blk(disk.resource.name());
-    out.set_socket_path(disks_.socket_path(disk.resource));
     const std::string& volume = disk.known.volume();
     out.set_volume(volume);
     if (const auto info = context_.node.find_volume(volume)) {
@@ -166,6 +190,30 @@ Task<api::HostDiskStatus> Status::disk_status(Object<opi::VirtioBlk> disk) {
     co_return out;
 }
 
+Task<std::vector<api::HostDiskStatus>> Status::host_disks() {
+    // Copies: they may go while the data plane is asked.
+    std::vector<Object<opi::VirtioBlk>> disks;
+    for (const auto& [name, object] : context_.model.table<opi::VirtioBlk>()) {
+        disks.push_back(object);
+    }
+    std::vector<Object<opi::NvmeController>> controllers;
+    for (const auto& [name, object] : context_.model.table<opi::NvmeController>()) {
+        if (is_host_function(object.resource)) {
+            controllers.push_back(object);
+        }
+    }
+    std::vector<api::HostDiskStatus> out;
+    out.reserve(disks.size() + controllers.size());
+    for (const auto& disk : disks) {
+        out.push_back(co_await disk_status(disk));
+    }
+    for (const auto& controller : controllers) {
+        out.push_back(co_await controller_status(controller));
+    }
+    std::ranges::sort(out, {}, &api::HostDiskStatus::host_function);
+    co_return out;
+}
+
 Task<Result<api::GetStatusResponse>> Status::get_status(const api::GetStatusRequest& /*request*/) {
     api::GetStatusResponse out;
     out.set_version(context_.options.version);
@@ -176,15 +224,8 @@ Task<Result<api::GetStatusResponse>> Status::get_status(const api::GetStatusRequ
         static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(up).count()));
     out.set_host_platform(std::string(context_.host.kind()));
     out.set_host_platform_error(context_.host.trouble());
-    std::vector<Object<opi::VirtioBlk>> disks;
-    for (const auto& [name, object] : context_.model.table<opi::VirtioBlk>()) {
-        disks.push_back(object);
-    }
-    std::sort(disks.begin(), disks.end(), [](const auto& a, const auto& b) {
-        return function_of(a.resource) < function_of(b.resource);
-    });
-    for (const auto& disk : disks) {
-        *out.add_host_disks() = co_await disk_status(disk);
+    for (const api::HostDiskStatus& disk : co_await host_disks()) {
+        *out.add_host_disks() = disk;
     }
     for (const auto& [name, object] : context_.model.table<opi::NvmeRemoteController>()) {
         api::RemoteControllerStatus& remote = *out.add_remote_controllers();

@@ -25,7 +25,11 @@ class Status {
     void set_ready(bool ready) { ready_ = ready; }
 
   private:
+    Task<std::vector<api::HostDiskStatus>> host_disks();
+    template <typename M>
+    [[nodiscard]] api::HostDiskStatus function_status(const Object<M>& device) const;
     Task<api::HostDiskStatus> disk_status(Object<opi::VirtioBlk> disk);
+    Task<api::HostDiskStatus> controller_status(Object<opi::NvmeController> controller);
     [[nodiscard]] std::vector<api::PathStatus> path_status(const std::string& controller) const;
 
     Context& context_;

@@ -8,6 +8,7 @@
 #include "control/child_calls.h"
 #include "control/references.h"
 #include "control/validate_nvme.h"
+#include "core/hash.h"
 #include "core/log.h"
 
 namespace remora::control {
@@ -41,16 +42,10 @@ Result<void> check_nqn_free(const Model& model, const Subsystem& wanted) {
 
 /// A stable serial number for a subsystem that was given none: hosts tell controllers apart by it.
 std::string default_serial(const std::string& nqn) {
-    std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a
-    for (const char c : nqn) {
-        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-    }
-    constexpr std::string_view kHex = "0123456789ABCDEF";
-    std::string serial = "RM";
-    for (int shift = 60; shift >= 0; shift -= 4) {
-        serial.push_back(kHex[(hash >> static_cast<unsigned>(shift)) & 0xfU]);
-    }
-    return serial;
+    std::string digits = core::hex_digits(core::fnv1a(nqn), 16);
+    std::ranges::transform(digits, digits.begin(),
+                           [](char c) { return static_cast<char>(c >= 'a' ? c - 'a' + 'A' : c); });
+    return "RM" + digits;
 }
 
 }  // namespace
@@ -116,6 +111,9 @@ Task<Result<Empty>> Subsystems::delete_subsystem(const opi::DeleteNvmeSubsystemR
             co_return Empty();
         }
         co_return std::unexpected(found.error());
+    }
+    if (auto free = check_not_attached("subsystem", name, (*found)->known); !free) {
+        co_return std::unexpected(free.error());
     }
     std::vector<std::string> children = children_of<opi::NvmeController>(context_.model, name);
     for (std::string& space : children_of<opi::NvmeNamespace>(context_.model, name)) {
@@ -214,6 +212,10 @@ Task<Result<opi::StatsNvmeSubsystemResponse>> Subsystems::stats_subsystem(
     co_return response;
 }
 
+Task<Result<void>> Subsystems::build_subsystem(const Subsystem& subsystem) {
+    return context_.node.create_subsystem(node_spec(subsystem));
+}
+
 Task<> Subsystems::rebuild(Patience& patience) {
     const auto say = [](const std::string& name, const core::Error& error) {
         log::error("not rebuilt", log::kv("name", name), log::kv("reason", error.message));
@@ -232,11 +234,20 @@ Task<> Subsystems::rebuild(Patience& patience) {
             say(name, {ErrorKind::DataLoss, "its subsystem is not in the store"});
             continue;
         }
-        if (auto built = co_await build_namespace(object, parent->resource.spec().nqn()); !built) {
+        auto built = co_await build_namespace(object, parent->resource.spec().nqn());
+        if (!built && !context_.node.find_volume(object.known.volume())) {
+            log::warn("not served yet", log::kv("name", name),
+                      log::kv("reason", built.error().message));
+            context_.unserved[name] = built.error().message;
+        } else if (!built) {
             say(name, built.error());
         }
     }
+    co_await functions_.rebuild(patience);
     for (const auto& [name, object] : context_.model.table<opi::NvmeController>()) {
+        if (is_host_function(object.resource)) {
+            continue;
+        }
         auto listening = co_await listen(object);
         while (!listening && co_await patience.again(listening.error())) {
             listening = co_await listen(object);
@@ -263,30 +274,51 @@ Task<Result<void>> Subsystems::listen(const Object<opi::NvmeController>& object)
     co_return co_await limit_controller(object);
 }
 
-Task<bool> Subsystems::open_unserved() {
+/// What serves one that could not be served at the start, now that its subsystem is locked.
+Task<Result<void>> Subsystems::serve_late(std::string name) {
+    if (const auto* listener = context_.model.find<opi::NvmeController>(name)) {
+        const Object<opi::NvmeController> object = *listener;
+        co_return co_await listen(object);
+    }
+    const auto* space = context_.model.find<opi::NvmeNamespace>(name);
+    const auto* parent = context_.model.find<Subsystem>(parent_of(name));
+    CHECK(space != nullptr && parent != nullptr);  // who asks has looked, and has the lock
+    if (!context_.node.find_volume(space->known.volume())) {
+        co_return core::fail(ErrorKind::NotFound, context_.unserved[name]);
+    }
+    const Object<opi::NvmeNamespace> object = *space;
+    const std::string nqn = parent->resource.spec().nqn();
+    const auto built = co_await build_namespace(object, nqn);
+    co_return built ? Result<void>() : std::unexpected(built.error());
+}
+
+Task<bool> Subsystems::serve_unserved() {
+    const auto is_ours = [this](const std::string& name) {
+        const auto* controller = context_.model.find<opi::NvmeController>(name);
+        return (controller != nullptr && !is_host_function(controller->resource)) ||
+               context_.model.find<opi::NvmeNamespace>(name) != nullptr;
+    };
     std::vector<std::string> names;
-    for (const auto& [name, object] : context_.model.table<opi::NvmeController>()) {
-        if (context_.unserved.contains(name)) {
+    for (const auto& [name, reason] : context_.unserved) {
+        if (is_ours(name)) {
             names.push_back(name);
         }
     }
     bool all = true;
     for (const std::string& name : names) {
         auto held = co_await context_.lock({lock_key<opi::NvmeSubsystem>(parent_of(name))});
-        const auto* found = held ? context_.model.find<opi::NvmeController>(name) : nullptr;
-        if (found == nullptr || !context_.unserved.contains(name)) {
+        if (!held || !is_ours(name) || !context_.unserved.contains(name)) {
             all = all && held.has_value();
             continue;
         }
-        const Object<opi::NvmeController> object = *found;
-        const auto listening = co_await listen(object);
-        if (listening) {
+        const auto served = co_await serve_late(name);
+        if (served) {
             log::info("served at last", log::kv("name", name));
             context_.unserved.erase(name);
         } else {
-            context_.unserved[name] = listening.error().message;
+            context_.unserved[name] = served.error().message;
         }
-        all = all && listening.has_value();
+        all = all && served.has_value();
     }
     co_return all;
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Subsystems: the NVMe front end of OPI's API: subsystems, their controllers (listeners) and
-// namespaces. Control reactor only.
+// Subsystems: the NVMe front end of OPI's API: subsystems, their controllers (listeners, or
+// functions of the local host) and namespaces. Control reactor only.
 #pragma once
 
 #include <google/protobuf/empty.pb.h>
 
 #include "control/context.h"
-#include "control/patience.h"
+#include "control/host_devices.h"
 
 namespace remora::control {
 
@@ -18,7 +18,7 @@ node::AnaState ana_state_of(const Object<opi::NvmeController>& controller);
 
 class Subsystems {
   public:
-    explicit Subsystems(Context& context) : context_(context) {}
+    Subsystems(Context& context, Disks& disks) : context_(context), functions_(context, disks) {}
 
     Task<core::Result<opi::NvmeSubsystem>> create_subsystem(
         const opi::CreateNvmeSubsystemRequest& request);
@@ -42,7 +42,7 @@ class Subsystems {
         const opi::ListNvmeControllersRequest& request);
     Task<core::Result<opi::NvmeController>> get_controller(
         const opi::GetNvmeControllerRequest& request);
-    /// A listener does not count by itself: its subsystem's numbers.
+    /// A listener does not count by itself: its subsystem's numbers. A function does.
     Task<core::Result<opi::StatsNvmeControllerResponse>> stats_controller(
         const opi::StatsNvmeControllerRequest& request);
 
@@ -63,23 +63,31 @@ class Subsystems {
         const opi::StatsNvmeNamespaceRequest& request);
 
     /// Builds every stored subsystem, then its namespaces, then its listeners: who connects sees
-    /// all. What cannot be built is logged and left out; a listener is tried again later.
+    /// all. What cannot be built is logged and left out; a listener, and a namespace whose volume
+    /// is not there yet, is tried again later.
     Task<> rebuild(Patience& patience);
-    /// Opens listeners that could not be opened at the start; true when none is left.
-    Task<bool> open_unserved();
+    /// Serves listeners and namespaces that could not be served at the start; true when none is
+    /// left.
+    Task<bool> serve_unserved();
+    // What is stored, in the data plane; a namespace returns its number.
+    Task<core::Result<void>> build_subsystem(const opi::NvmeSubsystem& subsystem);
+    Task<core::Result<std::uint32_t>> build_namespace(const Object<opi::NvmeNamespace>& object,
+                                                      const std::string& nqn);
+    /// The controllers that are functions of the local host.
+    HostDevices<opi::NvmeController>& functions() { return functions_; }
 
   private:
     Task<core::Result<opi::VolumeStats>> sum_of_namespaces(std::string subsystem);
-    Task<core::Result<std::uint32_t>> build_namespace(const Object<opi::NvmeNamespace>& object,
-                                                      const std::string& nqn);
-
+    Task<core::Result<opi::NvmeController>> raise_function(Object<opi::NvmeController> made);
     Task<core::Result<opi::NvmeController>> open_controller(Object<opi::NvmeController> made,
                                                             std::string nqn,
                                                             reactor::Endpoint endpoint);
     Task<core::Result<void>> limit_controller(Object<opi::NvmeController> controller);
+    Task<core::Result<void>> serve_late(std::string name);
     Task<core::Result<void>> listen(const Object<opi::NvmeController>& object);
 
     Context& context_;
+    HostDevices<opi::NvmeController> functions_;
 };
 
 }  // namespace remora::control

@@ -41,21 +41,29 @@ Result<void> check_limits(const opi::VirtioBlk& disk) {
                        disk.max_limit());
 }
 
-Result<void> validate(const opi::VirtioBlk& disk, std::uint32_t places) {
-    const opi::PciEndpoint& pcie = disk.pcie_id();
+Result<void> check_pcie_id(std::string_view field,
+                           const opi::PciEndpoint& pcie,
+                           std::uint32_t places) {
+    const std::string in(field);
     if (pcie.port_id().value() != 0) {
         return fail(ErrorKind::InvalidArgument,
-                    "virtio_blk.pcie_id.port_id: " + std::to_string(pcie.port_id().value()) +
+                    in + ".port_id: " + std::to_string(pcie.port_id().value()) +
                         " is not a port of this device; use 0");
     }
     if (pcie.virtual_function().value() != 0) {
         return fail(ErrorKind::InvalidArgument,
-                    "virtio_blk.pcie_id.virtual_function: " +
-                        std::to_string(pcie.virtual_function().value()) +
+                    in + ".virtual_function: " + std::to_string(pcie.virtual_function().value()) +
                         ": there are no virtual functions; use 0");
     }
     if (auto function = check_function(pcie.physical_function().value(), places); !function) {
-        return core::fail("virtio_blk.pcie_id.physical_function", function.error());
+        return core::fail(in + ".physical_function", function.error());
+    }
+    return {};
+}
+
+Result<void> validate(const opi::VirtioBlk& disk, std::uint32_t places) {
+    if (auto pcie = check_pcie_id("virtio_blk.pcie_id", disk.pcie_id(), places); !pcie) {
+        return pcie;
     }
     if (disk.max_io_qps() < 0 || disk.max_io_qps() > kMostQueues) {
         return fail(ErrorKind::InvalidArgument,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "control/model.h"
 #include "core/result.h"
@@ -12,6 +13,11 @@ namespace remora::control {
 /// Whether the number is a host function at all and has a place. Errors: InvalidArgument for a
 /// negative one, ResourceExhausted past the last.
 core::Result<void> check_function(std::int32_t function, std::uint32_t places);
+
+/// A physical function of the local host, as OPI addresses it, of the field's resource.
+core::Result<void> check_pcie_id(std::string_view field,
+                                 const opi::PciEndpoint& pcie,
+                                 std::uint32_t places);
 
 /// Its rates. Errors: InvalidArgument.
 core::Result<void> check_limits(const opi::VirtioBlk& disk);

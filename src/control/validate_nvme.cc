@@ -5,6 +5,7 @@
 #include <charconv>
 #include <limits>
 
+#include "control/validate_disk.h"
 #include "control/validate_qos.h"
 #include "control/validate_volume.h"
 
@@ -182,28 +183,42 @@ Result<void> check_counts(const opi::NvmeControllerSpec& spec) {
     return {};
 }
 
-Result<void> validate(const opi::NvmeController& controller) {
+/// Where hosts reach a controller over TCP.
+Result<void> check_listener(const opi::NvmeController& controller) {
     const opi::NvmeControllerSpec& spec = controller.spec();
-    if (spec.trtype() == opi::NVME_TRANSPORT_TYPE_PCIE) {
-        return fail(ErrorKind::Unimplemented,
-                    "spec.trtype: NVMe functions of the local host are not supported; use "
-                    "NVME_TRANSPORT_TYPE_TCP, or a virtio-blk device for the local host");
-    }
-    if (spec.trtype() != opi::NVME_TRANSPORT_TYPE_TCP) {
-        return fail(ErrorKind::Unimplemented,
-                    "spec.trtype: " + opi::NvmeTransportType_Name(spec.trtype()) +
-                        " is not supported; use NVME_TRANSPORT_TYPE_TCP");
-    }
     if (!spec.has_fabrics_id()) {
         return invalid("spec.fabrics_id: TCP needs the address and port to listen on");
     }
     if (auto endpoint = endpoint_of(controller); !endpoint) {
         return std::unexpected(endpoint.error());
     }
-    if (auto family =
-            check_family("spec.fabrics_id", spec.fabrics_id().traddr(), spec.fabrics_id().adrfam());
-        !family) {
-        return family;
+    return check_family("spec.fabrics_id", spec.fabrics_id().traddr(), spec.fabrics_id().adrfam());
+}
+
+/// The function that one over PCIe is.
+Result<void> check_host_function(const opi::NvmeControllerSpec& spec, std::uint32_t places) {
+    constexpr std::int32_t kMostPairs = 64;
+    if (!spec.has_pcie_id()) {
+        return invalid("spec.pcie_id: PCIe needs the function of the local host");
+    }
+    if (spec.max_nsq() > kMostPairs || spec.max_ncq() > kMostPairs) {
+        return invalid("spec.max_nsq, spec.max_ncq: a function has 1 to " +
+                       std::to_string(kMostPairs) + " queues for I/O; 0 is the default");
+    }
+    return check_pcie_id("spec.pcie_id", spec.pcie_id(), places);
+}
+
+Result<void> validate(const opi::NvmeController& controller, std::uint32_t places) {
+    const opi::NvmeControllerSpec& spec = controller.spec();
+    const bool pcie = spec.trtype() == opi::NVME_TRANSPORT_TYPE_PCIE;
+    if (!pcie && spec.trtype() != opi::NVME_TRANSPORT_TYPE_TCP) {
+        return fail(ErrorKind::Unimplemented,
+                    "spec.trtype: " + opi::NvmeTransportType_Name(spec.trtype()) +
+                        " is not supported; use NVME_TRANSPORT_TYPE_TCP or _PCIE");
+    }
+    auto place = pcie ? check_host_function(spec, places) : check_listener(controller);
+    if (!place) {
+        return place;
     }
     if (auto counts = check_counts(spec); !counts) {
         return counts;

@@ -17,7 +17,8 @@ constexpr std::int64_t kMostNamespaces = 1024;
 core::Result<void> check_nqn(std::string_view field, const std::string& nqn);
 
 core::Result<void> validate(const opi::NvmeSubsystem& subsystem);
-core::Result<void> validate(const opi::NvmeController& controller);
+/// `places`: functions that the local host has.
+core::Result<void> validate(const opi::NvmeController& controller, std::uint32_t places);
 core::Result<void> validate(const opi::NvmeNamespace& space);
 core::Result<void> validate(const opi::NvmeRemoteController& controller);
 core::Result<void> validate(const opi::NvmePath& path);

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // VirtioBlks: the virtio-blk front end of OPI's API: a volume as a PCI function of the local host.
 // Control reactor only.
-//
-// A device reaches into the host, which outlives us, so it is made in three durable steps: stored
-// as pending, raised, stored as ready. After a crash in between it is taken away again.
 #pragma once
 
 #include <google/protobuf/empty.pb.h>
 
 #include "control/context.h"
-#include "control/disks.h"
-#include "control/patience.h"
+#include "control/host_devices.h"
 
 namespace remora::control {
 
@@ -29,20 +25,12 @@ class VirtioBlks {
     Task<core::Result<opi::StatsVirtioBlkResponse>> stats(
         const opi::StatsVirtioBlkRequest& request);
 
-    /// Serves every stored device's socket again, at the same path. The host is seen to by the
-    /// reconciler.
-    Task<> rebuild(Patience& patience);
-    /// Serves those whose socket could not be made at the start; true when none is left.
-    Task<bool> serve_unserved();
-    /// Finishes what a crash or a host that did not answer left half done; true when nothing is.
-    Task<bool> finish_removals();
+    HostDevices<opi::VirtioBlk>& devices() { return devices_; }
 
   private:
-    Task<core::Result<opi::VirtioBlk>> raise(Object<opi::VirtioBlk> disk);
-    Task<core::Result<void>> lower(std::string name, bool plugged);
-
     Context& context_;
     Disks& disks_;
+    HostDevices<opi::VirtioBlk> devices_{context_, disks_};
 };
 
 }  // namespace remora::control

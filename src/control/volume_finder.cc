@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "control/references.h"
+#include "core/hash.h"
 #include "reactor/call.h"
 
 namespace remora::control {
@@ -44,16 +45,7 @@ std::optional<node::RemoteNamespace> space_of(const std::optional<node::RemoteSt
 }  // namespace
 
 std::string shared_remote_id(const std::string& subnqn, const std::string& hostnqn) {
-    std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a
-    for (const char c : subnqn + '\n' + hostnqn) {
-        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-    }
-    constexpr std::string_view kHex = "0123456789abcdef";
-    std::string id = "attached-";
-    for (int shift = 44; shift >= 0; shift -= 4) {
-        id.push_back(kHex[(hash >> static_cast<unsigned>(shift)) & 0xfU]);
-    }
-    return id;
+    return "attached-" + core::hex_digits(core::fnv1a(subnqn + '\n' + hostnqn), 12);
 }
 
 std::string attached_path_id(std::size_t index) {

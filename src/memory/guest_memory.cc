@@ -78,6 +78,17 @@ std::span<std::byte> GuestMemory::whole_at_user(std::uint64_t address, std::uint
     return {};
 }
 
+std::optional<std::uint64_t> GuestMemory::guest_address_of(const std::byte* at) const {
+    const auto place = reinterpret_cast<std::uintptr_t>(at);
+    for (const Region& region : regions()) {
+        const auto begin = reinterpret_cast<std::uintptr_t>(region.bytes.data());
+        if (place >= begin && place - begin < region.bytes.size()) {
+            return region.guest_address + (place - begin);
+        }
+    }
+    return std::nullopt;
+}
+
 bool GuestMemory::copy_out(std::uint64_t address, std::span<std::byte> to) const {
     while (!to.empty()) {
         const std::span<std::byte> run = run_at(address, to.size());

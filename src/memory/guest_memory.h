@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 
 #include "core/result.h"
@@ -46,6 +47,10 @@ class GuestMemory {
     /// The same by the front end's user address (vhost-user ring addresses).
     [[nodiscard]] std::span<std::byte> whole_at_user(std::uint64_t address,
                                                      std::uint64_t size) const;
+
+    /// The guest address of a byte of a run; nothing when it is in no region. Looks at all of them:
+    /// not for each I/O of every day.
+    [[nodiscard]] std::optional<std::uint64_t> guest_address_of(const std::byte* at) const;
 
     /// Copies `size` bytes out of guest memory, across regions. False when any is unmapped.
     [[nodiscard]] bool copy_out(std::uint64_t address, std::span<std::byte> to) const;

@@ -4,7 +4,6 @@
 #include <set>
 #include <utility>
 
-#include "node/controller_limits.h"
 #include "node/volume_table.h"
 #include "reactor/call.h"
 
@@ -74,7 +73,7 @@ bool Competitors::has_minimum(const std::string& nqn, const Endpoint& at) const 
 
 Task<> Competitors::set(Competition competition,
                         VolumeTable& volumes,
-                        ControllerLimits& controllers) {
+                        std::vector<ControllerCompetitor> controllers) {
     if (competition == competition_) {
         co_return;
     }
@@ -85,7 +84,7 @@ Task<> Competitors::set(Competition competition,
         enter(one.name, one.pool, *one.stage);
         stages.push_back(std::move(one.stage));
     }
-    for (ControllerLimits::Competitor& one : controllers.competitors()) {
+    for (ControllerCompetitor& one : controllers) {
         enter_controller(one.nqn, one.at, *one.stage);
         stages.push_back(std::move(one.stage));
     }

@@ -19,8 +19,14 @@
 
 namespace remora::node {
 
-class ControllerLimits;
 class VolumeTable;
+
+/// A controller that has a stage.
+struct ControllerCompetitor {
+    std::string nqn;
+    Endpoint at;
+    std::shared_ptr<services::qos::QosStage> stage;
+};
 
 class Competitors {
   public:
@@ -29,7 +35,9 @@ class Competitors {
     Competitors& operator=(const Competitors&) = delete;
 
     /// What the volumes and controllers that there are go by, from now on.
-    Task<> set(Competition competition, VolumeTable& volumes, ControllerLimits& controllers);
+    Task<> set(Competition competition,
+               VolumeTable& volumes,
+               std::vector<ControllerCompetitor> controllers);
     /// For one that comes: before it has a channel, or to be shown afterwards.
     void enter(const std::string& volume, const std::string& pool, services::qos::QosStage& stage);
     void enter_controller(const std::string& nqn,

@@ -50,8 +50,8 @@ Task<> ControllerLimits::lift_all(std::string nqn) {
     }
 }
 
-std::vector<ControllerLimits::Competitor> ControllerLimits::competitors() const {
-    std::vector<Competitor> all;
+std::vector<ControllerCompetitor> ControllerLimits::competitors() const {
+    std::vector<ControllerCompetitor> all;
     for (const auto& [key, kept] : stages_) {
         if (auto stage = kept.lock()) {
             all.push_back({key.first, key.second, std::move(stage)});

@@ -38,13 +38,8 @@ class ControllerLimits {
     /// How long its commands were held back by its own limits, in all.
     Task<std::uint64_t> throttled_ns(std::string nqn, Endpoint at);
 
-    struct Competitor {
-        std::string nqn;
-        Endpoint at;
-        std::shared_ptr<services::qos::QosStage> stage;
-    };
     /// Those that have a stage.
-    [[nodiscard]] std::vector<Competitor> competitors() const;
+    [[nodiscard]] std::vector<ControllerCompetitor> competitors() const;
 
   private:
     using Key = std::pair<std::string, Endpoint>;

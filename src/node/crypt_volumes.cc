@@ -146,9 +146,7 @@ Task<Result<void>> CryptVolumes::remove(std::string name) {
     co_return Result<void>();
 }
 
-Task<bool> CryptVolumes::stop_rekeys(core::Nanos limit) {
-    const core::Nanos deadline =
-        limit == core::kNever ? limit : reactor::Reactor::current().now() + limit;
+Task<bool> CryptVolumes::stop_rekeys(core::Nanos deadline) {
     for (auto& [name, crypt] : crypts_) {
         if (crypt.rekey != nullptr && !co_await crypt.rekey->stop_by(deadline)) {
             co_return false;

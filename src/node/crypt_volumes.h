@@ -43,9 +43,9 @@ class CryptVolumes {
     [[nodiscard]] const std::string* lower_of(const std::string& name) const;
     /// Ends the change of its key where it is. Errors: FailedPrecondition naming the users.
     Task<Result<void>> remove(std::string name);
-    /// No key is being changed any more; false when one still is after `limit`: those below hold
+    /// No key is being changed any more; false when one still is at the deadline: those below hold
     /// its I/O.
-    Task<bool> stop_rekeys(core::Nanos limit);
+    Task<bool> stop_rekeys(core::Nanos deadline);
     [[nodiscard]] bool empty() const { return crypts_.empty(); }
     /// Those that nobody uses; how many.
     Task<std::size_t> remove_unused();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/local_node.h"
 
+#include <algorithm>
+
 #include "backends/file/file_device.h"
 #include "backends/null/null_device.h"
 #include "backends/nvme_tcp/discovery.h"
@@ -25,10 +27,6 @@ std::string discovery_nqn(core::Uuid id) {
     return "nqn.2014-08.org.nvmexpress:uuid:" + id.text();
 }
 
-std::string namespace_user(const std::string& nqn) {
-    return "a namespace of " + nqn;
-}
-
 }  // namespace
 
 LocalNode::LocalNode(std::span<const block::ReactorContext> reactors,
@@ -43,7 +41,9 @@ LocalNode::LocalNode(std::span<const block::ReactorContext> reactors,
       remotes_(volumes_, reactors, control, options.identity, options.path_timeout),
       target_(reactors, control, options.target, discovery_nqn(options.identity.hostid)),
       controllers_(target_, reactors, competitors_),
-      vhost_(volumes_, reactors, options.path_timeout + kDrainMargin) {}
+      vhost_(volumes_, reactors, options.path_timeout + kDrainMargin),
+      vfio_(volumes_, reactors, competitors_, options.path_timeout + kDrainMargin, options.frozen) {
+}
 
 Task<Result<VolumeInfo>> LocalNode::create_ram(RamSpec spec) {
     auto device =
@@ -158,10 +158,10 @@ Task<Result<VolumeInfo>> LocalNode::grow_volume(std::string name, std::uint64_t 
             co_await reactor::call_on(context.reactor, [&] { (*device)->show_growth(); });
         }
         (*device)->show_growth();
-        const auto spaces = namespace_volumes_;  // they may come and go meanwhile
-        for (const auto& [key, volume] : spaces) {
-            const std::string* lower = crypts_.lower_of(volume);
-            if (volume == name || (lower != nullptr && *lower == name)) {
+        const auto spaces = namespaces_;  // they may come and go meanwhile
+        for (const auto& [key, shown] : spaces) {
+            const std::string* lower = crypts_.lower_of(shown.volume);
+            if (shown.volume == name || (lower != nullptr && *lower == name)) {
                 (void)co_await target_.refresh_namespace(key.first, key.second);
             }
         }
@@ -231,116 +231,6 @@ Task<Result<FaultCounts>> LocalNode::volume_fault_counts(std::string name) {
     }
     volumes_.release(name, user);
     co_return total;
-}
-
-Task<Result<void>> LocalNode::create_subsystem(SubsystemSpec spec) {
-    frontends::nvme_tcp::SubsystemOptions options;
-    options.nqn = spec.nqn;
-    options.serial = spec.serial;
-    options.model = spec.model;
-    options.max_namespaces = spec.max_namespaces;
-    if (!spec.allowed_host.empty()) {
-        options.allowed_hosts.push_back(spec.allowed_host);
-    }
-    co_return co_await target_.create_subsystem(std::move(options));
-}
-
-void LocalNode::release_namespace(const NamespaceKey& key) {
-    const auto at = namespace_volumes_.find(key);
-    CHECK(at != namespace_volumes_.end());
-    volumes_.release(at->second, namespace_user(key.first));
-    namespace_volumes_.erase(at);
-}
-
-Task<Result<void>> LocalNode::delete_subsystem(std::string nqn) {
-    co_await controllers_.lift_all(nqn);  // or it would wait for what they hold back
-    auto deleted = co_await target_.delete_subsystem(nqn);
-    if (deleted) {
-        for (auto at = namespace_volumes_.lower_bound({nqn, 0});
-             at != namespace_volumes_.end() && at->first.first == nqn;) {
-            const NamespaceKey key = (at++)->first;
-            release_namespace(key);
-        }
-    }
-    co_return deleted;
-}
-
-Task<Result<Endpoint>> LocalNode::add_listener(std::string nqn, Endpoint at, AnaState state) {
-    // After a kill the kernel may still be closing the old process's socket.
-    const core::Nanos deadline = reactor::Reactor::current().now() + options_.listen_limit;
-    while (true) {
-        auto added = co_await target_.add_listener(nqn, at, state);
-        if (added || added.error().kind != ErrorKind::FailedPrecondition ||
-            reactor::Reactor::current().now() >= deadline) {
-            co_return added;
-        }
-        co_await reactor::sleep_for(std::chrono::milliseconds(50));
-    }
-}
-
-Task<Result<void>> LocalNode::remove_listener(std::string nqn, Endpoint at) {
-    auto removed = co_await target_.remove_listener(nqn, at);
-    if (removed) {
-        co_await controllers_.lift(std::move(nqn), std::move(at));
-    }
-    co_return removed;
-}
-
-Task<Result<void>> LocalNode::set_ana_state(std::string nqn, Endpoint at, AnaState state) {
-    return target_.set_ana_state(std::move(nqn), std::move(at), state);
-}
-
-Task<Result<void>> LocalNode::set_controller_rates(std::string nqn, Endpoint at, Rates rates) {
-    return controllers_.set(std::move(nqn), std::move(at), rates);
-}
-
-Task<std::uint64_t> LocalNode::controller_throttled_ns(std::string nqn, Endpoint at) {
-    return controllers_.throttled_ns(std::move(nqn), std::move(at));
-}
-
-Task<> LocalNode::set_competition(Competition competition) {
-    return competitors_.set(std::move(competition), volumes_, controllers_);
-}
-
-Task<Result<void>> LocalNode::set_referrals(std::vector<ReferralSpec> referrals) {
-    std::vector<frontends::nvme_tcp::Referral> to;
-    for (ReferralSpec& referral : referrals) {
-        to.push_back({.endpoint = std::move(referral.endpoint)});
-        if (!referral.subnqn.empty()) {
-            to.back().subnqn = std::move(referral.subnqn);
-        }
-    }
-    return target_.set_referrals(std::move(to));
-}
-
-Task<Result<std::uint32_t>> LocalNode::add_namespace(NamespaceSpec spec) {
-    const auto device = volumes_.use(spec.volume, namespace_user(spec.nqn));
-    if (!device) {
-        co_return std::unexpected(device.error());
-    }
-    frontends::nvme_tcp::NamespaceOptions options;
-    options.nsid = spec.nsid;
-    options.device = *device;
-    options.uuid = spec.uuid;
-    options.nguid = spec.nguid;
-    options.eui64 = spec.eui64;
-    options.reservation = std::move(spec.reservation);
-    options.uncorrectable = std::move(spec.uncorrectable);
-    const auto nsid = co_await target_.add_namespace(spec.nqn, options);
-    if (!nsid) {
-        volumes_.release(spec.volume, namespace_user(spec.nqn));
-        co_return std::unexpected(nsid.error());
-    }
-    namespace_volumes_[{spec.nqn, *nsid}] = spec.volume;
-    co_return *nsid;
-}
-
-Task<Result<void>> LocalNode::remove_namespace(std::string nqn, std::uint32_t nsid) {
-    auto removed = co_await target_.remove_namespace(nqn, nsid);
-    if (removed) {
-        release_namespace({nqn, nsid});
-    }
-    co_return removed;
 }
 
 Task<Result<std::vector<DiscoveryEntry>>> LocalNode::discover(Endpoint endpoint,
@@ -437,22 +327,33 @@ Task<Result<BenchmarkResult>> LocalNode::run_benchmark(BenchmarkSpec spec) {
     co_return result;
 }
 
-Task<bool> LocalNode::stop(core::Nanos limit) {
+/// What is held up on purpose goes; what a call changes just now is that call's.
+Task<> LocalNode::lift_faults() {
     for (const std::string& name : volumes_.names()) {
-        // What is held up on purpose goes; what a call changes just now is that call's.
         (void)co_await volumes_.set_faults(name, {}, reactors_);
     }
+}
+
+Task<bool> LocalNode::stop(core::Nanos limit) {
+    co_await lift_faults();
+    const core::Nanos deadline =
+        limit == core::kNever ? limit : reactor::Reactor::current().now() + limit;
     const bool drained = co_await vhost_.stop(limit);
     if (!drained) {
         co_return false;
     }
+    const core::Nanos left = deadline - reactor::Reactor::current().now();
+    const bool vfio_drained = co_await vfio_.stop(std::max(left, core::Nanos{0}));
+    if (!vfio_drained) {
+        co_return false;
+    }
     co_await controllers_.lift_all("");
     co_await target_.stop();
-    while (!namespace_volumes_.empty()) {
-        const NamespaceKey key = namespace_volumes_.begin()->first;
+    while (!namespaces_.empty()) {
+        const NamespaceKey key = namespaces_.begin()->first;
         release_namespace(key);
     }
-    if (!co_await crypts_.stop_rekeys(limit)) {
+    if (!co_await crypts_.stop_rekeys(deadline)) {
         co_return false;
     }
     // Those on top first.

@@ -18,6 +18,7 @@
 #include "node/node.h"
 #include "node/remotes.h"
 #include "node/stacked_volumes.h"
+#include "node/vfio_controllers.h"
 #include "node/vhost_disks.h"
 #include "node/volume_table.h"
 
@@ -31,6 +32,8 @@ struct LocalNodeOptions {
     frontends::nvme_tcp::TargetLimits target;
     /// What volumes are encrypted by; none: they cannot be.
     std::optional<services::crypto::XtsKernel> crypt_kernel = services::crypto::best_kernel();
+    /// What hand_over() of the process before this one gave.
+    std::vector<FrozenFunction> frozen;
 };
 
 class LocalNode : public Node {
@@ -130,10 +133,28 @@ class LocalNode : public Node {
     Task<Result<VhostBlkStatus>> vhost_blk_status(std::string name) override;
     Task<Result<block::DeviceStats>> vhost_blk_stats(std::string name) override;
 
+    Task<Result<void>> create_vfio_nvme(VfioNvmeSpec spec) override;
+    Task<Result<void>> delete_vfio_nvme(std::string name) override {
+        return vfio_.remove(std::move(name));
+    }
+    Task<Result<void>> set_vfio_nvme_rates(std::string name, Rates rates) override {
+        return vfio_.set_rates(std::move(name), rates);
+    }
+    Task<Result<VfioNvmeStatus>> vfio_nvme_status(std::string name) override {
+        return vfio_.status(std::move(name));
+    }
+    Task<Result<block::DeviceStats>> vfio_nvme_stats(std::string name) override {
+        return vfio_.stats(std::move(name));
+    }
+
     Task<Result<BenchmarkResult>> run_benchmark(BenchmarkSpec spec) override;
     Task<bool> stop(core::Nanos limit) override;
+    /// Ends everything but what a client would not get over, which is given to the process that
+    /// takes this one's place. The node is not to be used any more, and not to be destroyed.
+    Task<std::vector<FrozenFunction>> hand_over(core::Nanos limit);
 
   private:
+    Task<> lift_faults();
     using NamespaceKey = std::pair<std::string, std::uint32_t>;  // subsystem NQN, nsid
     void release_namespace(const NamespaceKey& key);
 
@@ -147,7 +168,8 @@ class LocalNode : public Node {
     frontends::nvme_tcp::Target target_;
     ControllerLimits controllers_;
     VhostDisks vhost_;
-    std::map<NamespaceKey, std::string> namespace_volumes_;
+    VfioControllers vfio_;
+    std::map<NamespaceKey, NamespaceSpec> namespaces_;
     std::size_t next_benchmark_ = 0;
 };
 

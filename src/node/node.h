@@ -21,6 +21,7 @@
 #include "core/histogram.h"
 #include "core/result.h"
 #include "core/uuid.h"
+#include "node/vfio_nvme.h"
 #include "nvme/reservation.h"
 #include "nvme/reservation_keeper.h"
 #include "nvme/spec/ana.h"
@@ -253,13 +254,19 @@ struct Minimum {
     bool operator==(const Minimum&) const = default;
 };
 
+/// What stands for the listener with an NVMe controller that is a function of the local host.
+inline Endpoint way_of_function(const std::string& controller) {
+    return Endpoint::unix_path(controller);
+}
+
 /// What competes for what, and what each has for sure. A pool is a back end that several volumes
 /// share: a remote controller, by its name, or this node's own volumes, by the empty name. Volumes
 /// made of others compete as those do.
 struct Competition {
     std::map<std::string, Capacity> pools;
     std::map<std::string, Minimum> volumes;  ///< By name, also of those that are not there (yet).
-    std::map<std::pair<std::string, Endpoint>, Minimum> controllers;  ///< Subsystem NQN, listener.
+    /// By subsystem NQN and listener, or way_of_function().
+    std::map<std::pair<std::string, Endpoint>, Minimum> controllers;
 
     bool operator==(const Competition&) const = default;
 };
@@ -409,6 +416,16 @@ class Node {
     virtual Task<Result<void>> set_vhost_blk_rates(std::string name, Rates rates) = 0;
     virtual Task<Result<VhostBlkStatus>> vhost_blk_status(std::string name) = 0;
     virtual Task<Result<block::DeviceStats>> vhost_blk_stats(std::string name) = 0;
+
+    /// Serves an NVMe controller of the subsystem on a vfio-user socket. It has the namespaces that
+    /// the subsystem has and gets. Errors: NotFound (the subsystem), AlreadyExists,
+    /// InvalidArgument, those of sockets.
+    virtual Task<Result<void>> create_vfio_nvme(VfioNvmeSpec spec) = 0;
+    virtual Task<Result<void>> delete_vfio_nvme(std::string name) = 0;
+    /// As set_vhost_blk_rates().
+    virtual Task<Result<void>> set_vfio_nvme_rates(std::string name, Rates rates) = 0;
+    virtual Task<Result<VfioNvmeStatus>> vfio_nvme_status(std::string name) = 0;
+    virtual Task<Result<block::DeviceStats>> vfio_nvme_stats(std::string name) = 0;
 
     virtual Task<Result<BenchmarkResult>> run_benchmark(BenchmarkSpec spec) = 0;
 

@@ -132,7 +132,10 @@ Task<Result<VolumeInfo>> StackedVolumes::create_raid(RaidSpec spec) {
     set_raid_rate(spec.name, spec.background_bytes_per_second);
     for (const std::string& spare : spec.spares) {
         if (auto taken = co_await add_raid_spare(spec.name, spare); !taken) {
-            (void)co_await remove(spec.name, End::Deleted);
+            if (auto removed = co_await remove(spec.name, End::Deleted); !removed) {
+                log::warn("an array that could not be made is left", log::kv("name", spec.name),
+                          log::kv("reason", removed.error().message));
+            }
             co_return std::unexpected(taken.error());
         }
     }
@@ -282,15 +285,11 @@ Task<Result<VolumeInfo>> StackedVolumes::create_integrity(IntegritySpec spec) {
     options.name = spec.name;
     options.uuid = spec.uuid;
     options.overwrite = spec.overwrite;
+    options.scrub_when_unclean = true;
     // A new one may be there: its maker did not live to tell.
     auto device = co_await look_for_checksums(**lower, options, reactors_);
     if (!device && spec.fresh && device.error().kind != ErrorKind::Unavailable) {
-        const bool blank = device.error().kind == ErrorKind::NotFound;
         device = co_await IntegrityDevice::create(options, **lower, reactors_);
-        if (!device && blank) {
-            // Whatever is there now is ours, of no use, and in the way of the next attempt.
-            (void)co_await erase_marks(**lower, reactors_.front());
-        }
     }
     if (!device) {
         volumes_.release(spec.lower, user_text(spec.name));

@@ -21,7 +21,7 @@ std::string user_text(const std::string& name) {
 
 }  // namespace
 
-Result<VhostDisks::Disk*> VhostDisks::find(const std::string& name) {
+Result<std::shared_ptr<VhostDisks::Disk>> VhostDisks::find(const std::string& name) {
     const auto at = disks_.find(name);
     if (at == disks_.end()) {
         return fail(ErrorKind::NotFound, "there is no virtio-blk '" + name + "'");
@@ -30,7 +30,7 @@ Result<VhostDisks::Disk*> VhostDisks::find(const std::string& name) {
         return fail(ErrorKind::Aborted,
                     "virtio-blk '" + name + "' is being made or removed; try again");
     }
-    return at->second.get();
+    return at->second;
 }
 
 Task<Result<void>> VhostDisks::create(VhostBlkSpec spec) {
@@ -46,22 +46,28 @@ Task<Result<void>> VhostDisks::create(VhostBlkSpec spec) {
     if (!device) {
         co_return std::unexpected(device.error());
     }
-    auto made = std::make_unique<Disk>();
+    auto made = std::make_shared<Disk>();
     made->volume = spec.volume;
+    made->queues = spec.queues;
     made->place =
         static_cast<std::size_t>(std::min_element(load_.begin(), load_.end()) - load_.begin());
-    ++load_[made->place];
+    weigh(*made, 1);
     made->limited = std::make_unique<services::qos::QosDevice>(**device);
     made->limited->limits().set_rates(spec.rates);
     Disk& disk = *disks_.emplace(spec.name, std::move(made)).first->second;
 
-    block::ReactorContext& context = contexts_[disk.place];
+    std::vector<block::ReactorContext> contexts;
+    contexts.reserve(contexts_.size());
+    for (std::size_t i = 0; i < contexts_.size(); ++i) {
+        contexts.push_back(contexts_[(disk.place + i) % contexts_.size()]);
+    }
     const ControllerSpec options{spec.name, spec.socket_path,
                                  static_cast<std::uint16_t>(spec.queues)};
-    auto controller = co_await reactor::call_on(
-        context.reactor, [&] { return Controller::create(options, *disk.limited, context); });
+    auto controller = co_await reactor::call_on(contexts.front().reactor, [&] {
+        return Controller::create(options, *disk.limited, contexts);
+    });
     if (!controller) {
-        --load_[disk.place];
+        weigh(disk, -1);
         volumes_.release(spec.volume, user_text(spec.name));
         disks_.erase(spec.name);
         co_return std::unexpected(controller.error());
@@ -84,10 +90,10 @@ Task<Result<void>> VhostDisks::drain(std::string name, core::Nanos limit) {
     disk.busy = true;
     // What its own limits hold back ends now instead of in its time.
     disk.limited->limits().set_rates({});
+    co_await show_rates(disk.limited->limits());
     const auto stopped =
         // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): call_on keeps it
         co_await reactor::call_on(contexts_[disk.place].reactor, [&]() -> Task<Result<void>> {
-            disk.limited->limits().show_rates();
             auto result = co_await disk.controller->stop(limit);
             if (result) {
                 disk.controller.reset();
@@ -99,20 +105,26 @@ Task<Result<void>> VhostDisks::drain(std::string name, core::Nanos limit) {
         disk.leaving = true;
         co_return stopped;
     }
-    --load_[disk.place];
+    weigh(disk, -1);
     volumes_.release(disk.volume, user_text(name));
     disks_.erase(name);
     co_return Result<void>{};
 }
 
-// A question may be asked of a disk that is removed next: both go to its reactor by one mailbox,
-// which keeps their order.
-template <typename F>
-auto VhostDisks::ask(Disk& disk, F read) {
-    return reactor::call_on(contexts_[disk.place].reactor,
-                            [&disk, read] { return read(*disk.controller); });
+void VhostDisks::weigh(const Disk& disk, int sign) {
+    for (std::size_t i = 0; i < disk.queues; ++i) {
+        load_[(disk.place + i) % load_.size()] += sign;
+    }
 }
 
+Task<> VhostDisks::show_rates(services::qos::QosStage& limits) {
+    for (const block::ReactorContext& context : contexts_) {
+        co_await reactor::call_on(context.reactor, [&limits] { limits.show_rates(); });
+    }
+}
+
+// A question may be asked of a disk that is removed next: both go to its home reactor by one
+// mailbox, which keeps their order.
 Task<Result<VhostBlkStatus>> VhostDisks::status(std::string name) {
     const auto disk = find(name);
     if (!disk) {
@@ -122,7 +134,9 @@ Task<Result<VhostBlkStatus>> VhostDisks::status(std::string name) {
         co_return fail(ErrorKind::FailedPrecondition,
                        "virtio-blk '" + name + "' is being removed; its requests have not ended");
     }
-    const auto from = co_await ask(**disk, [](Controller& at) { return at.status(); });
+    const auto from = co_await reactor::call_on(
+        contexts_[(*disk)->place].reactor,
+        [&controller = *(*disk)->controller] { return controller.status(); });
     co_return VhostBlkStatus{from.connected, from.active_queues};
 }
 
@@ -131,13 +145,16 @@ Task<Result<block::DeviceStats>> VhostDisks::stats(std::string name) {
     if (!disk) {
         co_return std::unexpected(disk.error());
     }
-    const services::qos::QosStage& limited = (*disk)->limited->limits();
-    const auto stats = co_await ask(**disk, [&limited](Controller& at) {
-        block::DeviceStats counted = at.stats();
-        counted.throttled_ns += limited.throttled_ns_here();
-        return counted;
-    });
-    co_return stats;
+    block::DeviceStats sum;
+    const auto add = [&sum,
+                      &limited = std::as_const((*disk)->limited->limits())](const auto& lane) {
+        sum.add(lane.counters().io);
+        sum.throttled_ns += limited.throttled_ns_here();
+    };
+    co_await reactor::call_on(
+        contexts_[(*disk)->place].reactor,
+        [&add, &controller = *(*disk)->controller] { return controller.visit_lanes(add); });
+    co_return sum;
 }
 
 Task<Result<void>> VhostDisks::set_rates(std::string name, Rates rates) {
@@ -145,10 +162,9 @@ Task<Result<void>> VhostDisks::set_rates(std::string name, Rates rates) {
     if (!disk) {
         co_return std::unexpected(disk.error());
     }
-    services::qos::QosStage& limited = (*disk)->limited->limits();
-    limited.set_rates(rates);
-    co_await reactor::call_on(contexts_[(*disk)->place].reactor,
-                              [&limited] { limited.show_rates(); });
+    services::qos::QosStage& limits = (*disk)->limited->limits();
+    limits.set_rates(rates);
+    co_await show_rates(limits);
     co_return Result<void>{};
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// VhostDisks: the vhost-user-blk controllers of a node, each placed on one data reactor. On the
-// control reactor; the controllers live on their own.
+// VhostDisks: the vhost-user-blk controllers of a node, whose queues are spread over the data
+// reactors, beginning with the one that has the fewest. On the control reactor.
 #pragma once
 
 #include <map>
@@ -43,23 +43,24 @@ class VhostDisks {
     using Controller = frontends::vhost_user_blk::Controller;
     struct Disk {
         std::string volume;
-        std::size_t place = 0;                              // index of its reactor
+        std::size_t place = 0;  // index of its home reactor
+        std::size_t queues = 0;
         std::unique_ptr<services::qos::QosDevice> limited;  // the disk's own limits
         std::unique_ptr<Controller> controller;
         bool busy = true;      // being made or removed
         bool leaving = false;  // a removal ran out of time: only another one is left to do
     };
     Task<Result<void>> drain(std::string name, core::Nanos limit);
-    Result<Disk*> find(const std::string& name);
-    /// Runs `read(controller)` on the disk's reactor.
-    template <typename F>
-    auto ask(Disk& disk, F read);
+    Result<std::shared_ptr<Disk>> find(const std::string& name);
+    /// Counts the disk's queues on their reactors, or takes them away (`sign` -1).
+    void weigh(const Disk& disk, int sign);
+    Task<> show_rates(services::qos::QosStage& limits);
 
     VolumeTable& volumes_;
     std::vector<block::ReactorContext> contexts_;
-    std::vector<std::size_t> load_;  // disks on each reactor
+    std::vector<int> load_;  // queues on each reactor
     core::Nanos drain_limit_;
-    std::map<std::string, std::unique_ptr<Disk>> disks_;
+    std::map<std::string, std::shared_ptr<Disk>> disks_;  // who asks one keeps it meanwhile
 };
 
 }  // namespace remora::node

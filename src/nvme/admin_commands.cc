@@ -8,6 +8,7 @@
 #include "nvme/controller.h"
 #include "nvme/spec/fabrics.h"
 #include "nvme/spec/identify.h"
+#include "nvme/spec/pcie.h"
 
 namespace remora::nvme {
 
@@ -48,7 +49,8 @@ void store(std::span<std::byte> to, const T& value) {
     std::memcpy(to.data(), &value, sizeof(T));
 }
 
-spec::CommandEffectsLog effects(bool discovery) {
+/// What a controller carries out in its I/O queues; the rest depends on its attachment.
+spec::CommandEffectsLog effects(bool discovery, bool pcie) {
     using spec::AdminOpcode;
     using spec::IoOpcode;
     spec::CommandEffectsLog log{};
@@ -58,6 +60,14 @@ spec::CommandEffectsLog effects(bool discovery) {
           AdminOpcode::KeepAlive}) {
         log.admin[static_cast<std::uint8_t>(opcode)] = spec::kEffectSupported;
     }
+    if (pcie) {
+        for (const spec::PcieAdminOpcode opcode :
+             {spec::PcieAdminOpcode::DeleteIoSq, spec::PcieAdminOpcode::CreateIoSq,
+              spec::PcieAdminOpcode::DeleteIoCq, spec::PcieAdminOpcode::CreateIoCq,
+              spec::PcieAdminOpcode::DoorbellBufferConfig}) {
+            log.admin[static_cast<std::uint8_t>(opcode)] = spec::kEffectSupported;
+        }
+    }
     if (!discovery) {
         const std::uint32_t writes = spec::kEffectSupported | spec::kEffectContentChange;
         log.io[static_cast<std::uint8_t>(IoOpcode::Flush)] = spec::kEffectSupported;
@@ -65,10 +75,13 @@ spec::CommandEffectsLog effects(bool discovery) {
         log.io[static_cast<std::uint8_t>(IoOpcode::Compare)] = spec::kEffectSupported;
         log.io[static_cast<std::uint8_t>(IoOpcode::Verify)] = spec::kEffectSupported;
         log.io[static_cast<std::uint8_t>(IoOpcode::Write)] = writes;
-        log.io[static_cast<std::uint8_t>(IoOpcode::WriteUncorrectable)] = writes;
         log.io[static_cast<std::uint8_t>(IoOpcode::WriteZeroes)] = writes;
         log.io[static_cast<std::uint8_t>(IoOpcode::DatasetManagement)] = writes;
         log.io[static_cast<std::uint8_t>(IoOpcode::Copy)] = writes;
+    }
+    if (!discovery && !pcie) {
+        log.io[static_cast<std::uint8_t>(IoOpcode::WriteUncorrectable)] =
+            spec::kEffectSupported | spec::kEffectContentChange;
         for (const IoOpcode opcode : {IoOpcode::ReservationRegister, IoOpcode::ReservationReport,
                                       IoOpcode::ReservationAcquire, IoOpcode::ReservationRelease}) {
             log.io[static_cast<std::uint8_t>(opcode)] = spec::kEffectSupported;
@@ -194,15 +207,10 @@ void Controller::identify_controller(std::span<std::byte> data) const {
     out.aerl = kMaxEventRequests - 1;
     out.lpa = kLogPageAttributes;
     out.elpe = kErrorLogEntries - 1;
-    out.kas = 1;
     out.sqes = 0x66;
     out.cqes = 0x44;
     out.maxcmd = static_cast<std::uint16_t>(std::min(options_.max_queue_entries, 0xffffU));
-    out.sgls = spec::kSglsFabrics;
-    out.ioccsz =
-        (static_cast<std::uint32_t>(sizeof(spec::Command)) + options_.in_capsule_bytes) / 16;
-    out.iorcsz = static_cast<std::uint32_t>(sizeof(spec::Completion)) / 16;
-    out.msdbd = 1;
+    identify_attachment(out);
     spec::set_field_text(out.fr, kFirmware, ' ');
     if (discovery()) {
         out.oaes = spec::kEventDiscoveryLog;
@@ -212,20 +220,9 @@ void Controller::identify_controller(std::span<std::byte> data) const {
         spec::set_field_text(out.subnqn, unique.empty() ? spec::kDiscoveryNqn : unique, '\0');
     } else {
         const SubsystemIdentity& identity = subsystem_->identity();
-        out.oaes = spec::kEventNamespaceAttribute | spec::kEventAnaChange;
-        out.cmic = kMultiPath;
-        out.anatt = kAnaTransitionSeconds;
-        out.anacap = spec::kAnaCapabilities;
-        out.anagrpmax = kAnaGroup;
-        out.nanagrpid = std::uint32_t{1};
         out.nn = identity.max_namespaces;
         out.mnan = identity.max_namespaces;
-        out.oncs = spec::kOncsCompare | spec::kOncsWriteUncorrectable |
-                   spec::kOncsDatasetManagement | spec::kOncsWriteZeroes | spec::kOncsReservations |
-                   spec::kOncsVerify | spec::kOncsCopy;
-        // ACWU stays 0: what a pair writes is whole after a power loss block by block. Without one
-        // a pair of any length is isolated from other writes as one.
-        out.fuses = spec::kFusesCompareAndWrite;
+        identify_sharing(out);
         out.cdfs = spec::kCopyFormat0;
         out.vwc = kVwc;
         spec::set_field_text(out.sn, identity.serial, ' ');
@@ -233,6 +230,44 @@ void Controller::identify_controller(std::span<std::byte> data) const {
         spec::set_field_text(out.subnqn, identity.nqn, '\0');
     }
     store(data, out);
+}
+
+/// What depends on how commands and data travel.
+void Controller::identify_attachment(spec::IdentifyController& out) const {
+    if (pcie()) {
+        out.vid = options_.pci_vendor;
+        out.ssvid = options_.pci_subsystem_vendor;
+        out.oacs = options_.doorbell_buffers ? spec::kOacsDoorbellBuffers : std::uint16_t{0};
+        out.sgls = spec::kSglsPcie;
+        return;
+    }
+    out.kas = 1;
+    out.sgls = spec::kSglsFabrics;
+    out.ioccsz =
+        (static_cast<std::uint32_t>(sizeof(spec::Command)) + options_.in_capsule_bytes) / 16;
+    out.iorcsz = static_cast<std::uint32_t>(sizeof(spec::Completion)) / 16;
+    out.msdbd = 1;
+}
+
+/// What an I/O controller does because others have the same namespaces.
+void Controller::identify_sharing(spec::IdentifyController& out) const {
+    constexpr std::uint16_t kAlways = spec::kOncsCompare | spec::kOncsDatasetManagement |
+                                      spec::kOncsWriteZeroes | spec::kOncsVerify | spec::kOncsCopy;
+    if (pcie()) {
+        out.oaes = spec::kEventNamespaceAttribute;
+        out.oncs = kAlways;
+        return;
+    }
+    out.oaes = spec::kEventNamespaceAttribute | spec::kEventAnaChange;
+    out.cmic = kMultiPath;
+    out.anatt = kAnaTransitionSeconds;
+    out.anacap = spec::kAnaCapabilities;
+    out.anagrpmax = kAnaGroup;
+    out.nanagrpid = std::uint32_t{1};
+    out.oncs = kAlways | spec::kOncsWriteUncorrectable | spec::kOncsReservations;
+    // ACWU stays 0: what a pair writes is whole after a power loss block by block. Without one a
+    // pair of any length is isolated from other writes as one.
+    out.fuses = spec::kFusesCompareAndWrite;
 }
 
 void Controller::active_namespaces(std::uint32_t after, std::span<std::byte> data) const {
@@ -263,9 +298,11 @@ AdminPlan Controller::plan_log_page(const Command& command) const {
         case LogPage::FirmwareSlot:
         case LogPage::ChangedNamespaces:
         case LogPage::CommandEffects:
+            known = !discovery();
+            break;
         case LogPage::Ana:
         case LogPage::ReservationNotification:
-            known = !discovery();
+            known = !discovery() && !pcie();
             break;
         case LogPage::Discovery:
             known = discovery();
@@ -295,7 +332,7 @@ std::uint16_t Controller::log_page(const Command& command, std::span<std::byte> 
             changed_namespaces(offset, data, retain);
             return 0;
         case LogPage::CommandEffects:
-            return copy_page(effects(discovery()), offset, data);
+            return copy_page(effects(discovery(), pcie()), offset, data);
         case LogPage::Ana:
             if (!read_ana_log(*options_.port, *subsystem_,
                               (command.cdw10 & spec::kAnaGroupsOnly) != 0, offset, data)) {

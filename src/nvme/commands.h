@@ -47,10 +47,11 @@ constexpr CommandGroup group_of(const IoPlan& plan) {
     return plan.opcode == block::Opcode::Read ? CommandGroup::Read : CommandGroup::Write;
 }
 
-/// The error is the status field to answer with.
-std::expected<IoPlan, std::uint16_t> decode_io(const spec::Command& command,
-                                               const Namespace& target,
-                                               std::uint32_t max_transfer_bytes);
+/// Zero, or the status field to answer with: then `plan` is of no use.
+std::uint16_t decode_io(const spec::Command& command,
+                        const Namespace& target,
+                        std::uint32_t max_transfer_bytes,
+                        IoPlan& plan);
 
 /// How the data of a command travels.
 enum class DataPath : std::uint8_t { None, InCapsule, Transport };

@@ -30,10 +30,12 @@ constexpr std::uint32_t kUnsupportedCc =
     (7U << spec::cc::kCssShift) | (0xfU << spec::cc::kMpsShift) | (7U << spec::cc::kAmsShift);
 
 /// What is reported unless the host configures another (Asynchronous Event Configuration).
-std::uint32_t default_events(ControllerType type) {
-    return type == ControllerType::Discovery
-               ? 0U
-               : spec::kEventNamespaceAttribute | spec::kEventAnaChange;
+std::uint32_t default_events(const ControllerOptions& options) {
+    if (options.type == ControllerType::Discovery) {
+        return 0;
+    }
+    return spec::kEventNamespaceAttribute |
+           (options.attachment == Attachment::Pcie ? 0U : spec::kEventAnaChange);
 }
 
 AdminResult failed(StatusCode code) {
@@ -68,11 +70,16 @@ Controller::Controller(reactor::Reactor& reactor,
       directory_(directory),
       options_(std::move(options)),
       keep_alive_timer_(*this),
-      event_config_(default_events(options_.type)),
-      stored_{Stored{spec::Feature::Arbitration, 0}, Stored{spec::Feature::PowerManagement, 0},
+      event_config_(default_events(options_)),
+      stored_{Stored{spec::Feature::Arbitration, 0},
+              Stored{spec::Feature::PowerManagement, 0},
               Stored{spec::Feature::TemperatureThreshold, 0x0157},  // 343 K
-              Stored{spec::Feature::ErrorRecovery, 0}, Stored{spec::Feature::WriteAtomicity, 0}} {
-    CHECK(discovery() ? directory_ != nullptr : subsystem_ != nullptr && options_.port != nullptr);
+              Stored{spec::Feature::ErrorRecovery, 0},
+              Stored{spec::Feature::WriteAtomicity, 0},
+              Stored{spec::Feature::InterruptCoalescing, 0}} {
+    CHECK(discovery() ? directory_ != nullptr : subsystem_ != nullptr);
+    CHECK(discovery() || pcie() == (options_.port == nullptr));
+    CHECK(options_.vectors <= kMaxVectors);
     changed_.reserve(kMaxChanged);
     options_.keep_alive_ms = usable_keep_alive(options_.keep_alive_ms, options_.type);
     start_keep_alive();
@@ -239,6 +246,14 @@ AdminResult Controller::property_set(const Command& command) {
     return write_cc(static_cast<std::uint32_t>(property.value.get() & 0xffffffffU));
 }
 
+bool Controller::configure(std::uint32_t value) {
+    return write_cc(value).status == 0;
+}
+
+void Controller::fail() {
+    csts_ |= spec::csts::kFatal;
+}
+
 AdminResult Controller::write_cc(std::uint32_t value) {
     if (closing_ != Closing::No) {
         // The last change is still under way; CSTS tells when it is through.
@@ -270,8 +285,10 @@ AdminResult Controller::write_cc(std::uint32_t value) {
 }
 
 void Controller::enable(std::uint32_t value) {
-    const bool supported = (value & kUnsupportedCc) == 0 &&
-                           (discovery() || (value & kEntrySizesMask) == spec::cc::kNvmEntrySizes);
+    // Over PCIe they are of no use before I/O queues are created (NVM Express Base 2.0, CC).
+    const bool sizes = discovery() || (pcie() && (value & kEntrySizesMask) == 0) ||
+                       (value & kEntrySizesMask) == spec::cc::kNvmEntrySizes;
+    const bool supported = (value & kUnsupportedCc) == 0 && sizes;
     csts_ = supported ? spec::csts::kReady : spec::csts::kFatal;
 }
 
@@ -281,12 +298,13 @@ void Controller::io_queues_closed() {
             break;
         case Closing::Reset:
             csts_ = 0;
-            event_config_ = default_events(options_.type);
+            event_config_ = default_events(options_);
             namespace_notice_ = {};
             ana_notice_ = {};
             discovery_notice_ = {};
             reservation_notice_ = {};
             reservation_log_ = {};
+            not_coalesced_.reset();
             break;
         case Closing::Shutdown:
             csts_ = (csts_ & ~spec::csts::kShutdownMask) | spec::csts::kShutdownDone;

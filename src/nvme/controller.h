@@ -13,6 +13,7 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -22,11 +23,13 @@
 #include "nvme/ana.h"
 #include "nvme/census.h"
 #include "nvme/commands.h"
+#include "nvme/controller_state.h"
 #include "nvme/discovery.h"
 #include "nvme/health.h"
 #include "nvme/reservation_log.h"
 #include "nvme/spec/command.h"
 #include "nvme/spec/features.h"
+#include "nvme/spec/identify.h"
 #include "nvme/spec/log_page.h"
 #include "nvme/subsystem.h"
 #include "reactor/reactor.h"
@@ -60,6 +63,10 @@ class ControllerTransport {
 
 enum class ControllerType : std::uint8_t { Io, Discovery };
 
+/// How the host reaches it. A PCIe controller has one host and is alone in its subsystem: no ANA,
+/// no reservations, no fused pairs, no Write Uncorrectable.
+enum class Attachment : std::uint8_t { Fabrics, Pcie };
+
 struct ControllerOptions {
     ControllerType type = ControllerType::Io;
     std::uint16_t cntlid = 0;
@@ -70,7 +77,12 @@ struct ControllerOptions {
     std::uint32_t max_queue_entries = 1024;
     std::uint32_t in_capsule_bytes = 16384;
     std::uint8_t transfer_shift = 6;  ///< MDTS.
-    /// The port it was reached through; outlives it. Null for a discovery controller.
+    Attachment attachment = Attachment::Fabrics;
+    std::uint16_t pci_vendor = 0;            ///< PCIe: as in the configuration space.
+    std::uint16_t pci_subsystem_vendor = 0;  ///< The same.
+    std::uint16_t vectors = 1;               ///< PCIe: interrupts.
+    bool doorbell_buffers = true;            ///< PCIe: Doorbell Buffer Config is offered.
+    /// The port it was reached through; outlives it. Fabrics I/O controllers have one.
     const AnaPort* port = nullptr;
 };
 
@@ -103,6 +115,14 @@ class Controller final : private reactor::TimerHandler {
     [[nodiscard]] const ControllerOptions& options() const { return options_; }
     [[nodiscard]] const Subsystem* subsystem() const { return subsystem_; }
     [[nodiscard]] bool ready() const { return (csts_ & spec_ready()) != 0; }
+    // The registers of a PCIe controller, which are the properties of one over fabrics.
+    [[nodiscard]] std::uint64_t capabilities() const { return cap(); }
+    [[nodiscard]] std::uint32_t configuration() const { return cc_; }
+    [[nodiscard]] std::uint32_t status() const { return csts_; }
+    /// A write of CC. False while the change before it is under way: nothing was done then.
+    bool configure(std::uint32_t value);
+    /// CSTS.CFS: the host has to reset it.
+    void fail();
     [[nodiscard]] std::uint32_t max_transfer_bytes() const {
         return std::uint32_t{4096} << options_.transfer_shift;
     }
@@ -144,12 +164,20 @@ class Controller final : private reactor::TimerHandler {
     /// The admin queue is going: nothing is completed any more, no timer fires.
     void detach();
 
+    // For another process to go on as this controller, which is on PCIe (controller_state.cc).
+    /// Of one that is not being closed.
+    [[nodiscard]] ControllerState save() const;
+    /// Of one that is new. `requests` are the tokens of `from.event_requests`, so far as there is
+    /// room for them.
+    void restore(const ControllerState& from, std::span<const CommandToken> requests);
+
     [[nodiscard]] bool keep_alive_expired() const { return expired_; }
 
   private:
     enum class Closing : std::uint8_t { No, Reset, Shutdown };
     static constexpr std::size_t kMaxEventRequests = 4;  // AERL + 1
     static constexpr std::size_t kMaxChanged = 1024;
+    static constexpr std::size_t kMaxVectors = 65;
 
     struct EventRequest {
         CommandToken token = 0;
@@ -164,6 +192,7 @@ class Controller final : private reactor::TimerHandler {
     static constexpr std::uint32_t spec_ready() { return 1U; }
     void on_timer(reactor::Timer& timer) override;
     void start_keep_alive();
+    [[nodiscard]] bool pcie() const { return options_.attachment == Attachment::Pcie; }
     [[nodiscard]] bool discovery() const { return options_.type == ControllerType::Discovery; }
 
     // controller.cc: life cycle and events
@@ -183,6 +212,8 @@ class Controller final : private reactor::TimerHandler {
     [[nodiscard]] AdminPlan plan_log_page(const spec::Command& command) const;
     std::uint16_t identify(const spec::Command& command, std::span<std::byte> data) const;
     void identify_controller(std::span<std::byte> data) const;
+    void identify_attachment(spec::IdentifyController& out) const;
+    void identify_sharing(spec::IdentifyController& out) const;
     void identify_command_set(std::span<std::byte> data) const;
     void active_namespaces(std::uint32_t after, std::span<std::byte> data) const;
     std::uint16_t log_page(const spec::Command& command, std::span<std::byte> data);
@@ -196,6 +227,8 @@ class Controller final : private reactor::TimerHandler {
     [[nodiscard]] AdminResult get_reservation_feature(const spec::Command& command) const;
     // features.cc
     AdminResult set_features(const spec::Command& command, CommandToken token);
+    [[nodiscard]] AdminResult set_queue_count(std::uint32_t value) const;
+    AdminResult set_vector(std::uint32_t value);
     [[nodiscard]] AdminResult get_features(const spec::Command& command,
                                            std::span<std::byte> data) const;
     [[nodiscard]] std::uint32_t* stored_feature(spec::Feature feature);
@@ -231,7 +264,8 @@ class Controller final : private reactor::TimerHandler {
         spec::Feature feature;
         std::uint32_t value;
     };
-    std::array<Stored, 5> stored_;
+    std::array<Stored, 6> stored_;
+    std::bitset<kMaxVectors> not_coalesced_;
 };
 
 }  // namespace remora::nvme

@@ -31,19 +31,8 @@ AdminResult Controller::set_features(const Command& command, CommandToken token)
         return {.status = refused(StatusCode::FeatureNotSaveable)};
     }
     switch (feature) {
-        case Feature::NumberOfQueues: {
-            if (discovery()) {
-                return {.status = refused(StatusCode::InvalidField)};
-            }
-            if (io_queues_ > 0) {
-                return {.status = refused(StatusCode::CommandSequenceError)};
-            }
-            if ((value & 0xffffU) == 0xffffU || (value >> 16U) == 0xffffU) {
-                return {.status = refused(StatusCode::InvalidField)};
-            }
-            const auto all = static_cast<std::uint16_t>(options_.max_io_queues);
-            return {.dw0 = spec::number_of_queues(all, all)};
-        }
+        case Feature::NumberOfQueues:
+            return set_queue_count(value);
         case Feature::AsyncEventConfiguration:
             event_config_ = value;
             deliver_events();
@@ -74,16 +63,52 @@ AdminResult Controller::set_features(const Command& command, CommandToken token)
             *stored_feature(feature) = value;
             return {};
         }
+        case Feature::InterruptCoalescing:
+            if (!pcie()) {
+                break;
+            }
+            // It is advice: the entries of one turn have one interrupt anyway.
+            *stored_feature(feature) = value & 0xffffU;
+            return {};
+        case Feature::InterruptVectorConfiguration:
+            return set_vector(value);
         case Feature::HostIdentifier:
             // Over fabrics Connect sets it (NVM Express Base 2.0, Host Identifier).
-            return {.status = refused(StatusCode::CommandSequenceError)};
+            return {.status = refused(pcie() ? StatusCode::InvalidField
+                                             : StatusCode::CommandSequenceError)};
         case Feature::ReservationNotificationMask:
         case Feature::ReservationPersistence:
+            if (pcie()) {
+                break;
+            }
             return set_reservation_feature(command, token);
         case Feature::HostBehaviorSupport:
             break;
     }
     return {.status = refused(StatusCode::InvalidField)};
+}
+
+AdminResult Controller::set_queue_count(std::uint32_t value) const {
+    if (discovery()) {
+        return {.status = refused(StatusCode::InvalidField)};
+    }
+    if (io_queues_ > 0) {
+        return {.status = refused(StatusCode::CommandSequenceError)};
+    }
+    if ((value & 0xffffU) == 0xffffU || (value >> 16U) == 0xffffU) {
+        return {.status = refused(StatusCode::InvalidField)};
+    }
+    const auto all = static_cast<std::uint16_t>(options_.max_io_queues);
+    return {.dw0 = spec::number_of_queues(all, all)};
+}
+
+AdminResult Controller::set_vector(std::uint32_t value) {
+    const std::uint32_t vector = value & spec::kInterruptVectorMask;
+    if (!pcie() || vector >= options_.vectors) {
+        return {.status = refused(StatusCode::InvalidField)};
+    }
+    not_coalesced_[vector] = (value & spec::kCoalescingDisable) != 0;
+    return {};
 }
 
 AdminResult Controller::get_features(const Command& command, std::span<std::byte> data) const {
@@ -111,20 +136,35 @@ AdminResult Controller::get_features(const Command& command, std::span<std::byte
         case Feature::VolatileWriteCache:
             return discovery() ? AdminResult{.status = refused(StatusCode::InvalidField)}
                                : AdminResult{.dw0 = 1};
+        case Feature::InterruptVectorConfiguration: {
+            const std::uint32_t vector = command.cdw11 & spec::kInterruptVectorMask;
+            if (!pcie() || vector >= options_.vectors) {
+                break;
+            }
+            return {.dw0 = vector | (not_coalesced_[vector] ? spec::kCoalescingDisable : 0U)};
+        }
         case Feature::HostIdentifier:
+            if (pcie()) {
+                break;
+            }
             CHECK(data.size() == options_.host_id.size());
             std::memcpy(data.data(), options_.host_id.data(), data.size());
             return {};
         case Feature::ReservationNotificationMask:
         case Feature::ReservationPersistence:
+            if (pcie()) {
+                break;
+            }
             return get_reservation_feature(command);
         case Feature::Arbitration:
         case Feature::PowerManagement:
         case Feature::TemperatureThreshold:
         case Feature::ErrorRecovery:
-        case Feature::WriteAtomicity: {
+        case Feature::WriteAtomicity:
+        case Feature::InterruptCoalescing: {
             const auto at = std::ranges::find(stored_, feature, &Stored::feature);
-            if (discovery() || at == stored_.end()) {
+            const bool other_kind = feature == Feature::InterruptCoalescing && !pcie();
+            if (discovery() || other_kind || at == stored_.end()) {
                 break;
             }
             return {.dw0 = at->value};

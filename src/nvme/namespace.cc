@@ -38,8 +38,19 @@ std::array<unsigned char, 8> eui64_bytes(std::uint64_t eui64) {
 }
 
 std::uint8_t reservation_capabilities(const Namespace& from) {
+    if (!from.can_reserve) {
+        return 0;
+    }
     const unsigned persist = from.can_persist ? spec::kRescapPersist : 0U;
     return static_cast<std::uint8_t>(persist | spec::kRescapAllTypes | spec::kRescapIgnoreKey13);
+}
+
+/// What tells of other controllers and hosts.
+template <typename T>
+void show_sharing(const Namespace& from, T& to) {
+    to.nmic = from.shared ? spec::kNmicShared : std::uint8_t{0};
+    to.anagrpid = from.shared ? kAnaGroup : 0U;
+    to.rescap = reservation_capabilities(from);
 }
 
 bool has_nguid(const Namespace& from) {
@@ -54,9 +65,7 @@ void identify_namespace(const Namespace& from, spec::IdentifyNamespace& to) {
     to.nsze = geometry.block_count;
     to.ncap = geometry.block_count;
     to.nuse = geometry.block_count;
-    to.nmic = spec::kNmicShared;
-    to.anagrpid = kAnaGroup;
-    to.rescap = reservation_capabilities(from);
+    show_sharing(from, to);
     // Else 000b, not reported (NVM Command Set 1.0, Identify Namespace, DLFEAT).
     to.dlfeat = geometry.unwritten_reads_zeros ? spec::kDlfeatReadsZero : std::uint8_t{0};
     to.mssrl = static_cast<std::uint16_t>(kCopyRangeBytes / geometry.block_size);
@@ -83,9 +92,7 @@ void identify_namespace(const Namespace& from, spec::IdentifyNamespace& to) {
 
 void identify_independent(const Namespace& from, spec::IdentifyIndependentNamespace& to) {
     to = {};
-    to.nmic = spec::kNmicShared;
-    to.anagrpid = kAnaGroup;
-    to.rescap = reservation_capabilities(from);
+    show_sharing(from, to);
     to.nsattr = from.geometry.read_only ? spec::kNsattrWriteProtected : std::uint8_t{0};
     to.nstat = spec::kNstatReady;
 }

@@ -22,6 +22,8 @@ struct Namespace {
     core::Uuid uuid;
     std::array<unsigned char, 16> nguid{};  ///< All zero: none.
     std::uint64_t eui64 = 0;                ///< 0: none.
+    bool shared = true;                     ///< Other controllers may have it, too.
+    bool can_reserve = true;                ///< Hosts may make reservations.
     bool can_persist = false;               ///< Reservations may be made to survive a restart.
     bool persist = false;                   ///< They do.
     ReservationAccess access{};             ///< Who may use it.

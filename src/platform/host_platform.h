@@ -20,19 +20,35 @@ namespace remora::platform {
 /// Functions a host can have at most (what the API numbers).
 constexpr std::uint32_t kMaxFunctions = 64;
 
+enum class DeviceKind : std::uint8_t {
+    VirtioBlk,  ///< Behind a vhost-user socket.
+    Nvme,       ///< An NVMe controller, behind a vfio-user socket.
+};
+
 struct PlugRequest {
     std::uint32_t function = 0;
-    std::string socket_path;  ///< The vhost-user socket the device is behind.
-    std::uint32_t queues = 1;
+    std::string socket_path;   ///< The device is behind it.
+    std::uint32_t queues = 1;  ///< Of a virtio-blk device; an NVMe controller tells itself.
+    DeviceKind kind = DeviceKind::VirtioBlk;
+
+    bool operator==(const PlugRequest&) const = default;
 };
+
+/// Stands for a socket where a host keeps no path: short enough for names. Two sockets of one
+/// function are told apart by it.
+std::string socket_tag(std::string_view socket_path);
 
 /// A device of ours that the host has now.
 struct PluggedDevice {
     std::uint32_t function = 0;
-    std::string socket_path;
+    std::string socket_path;  ///< Empty where the host does not tell; then the tag is there.
     std::string pci_address;  ///< As the host sees it, "0000:02:1f.0"; empty when not known yet.
+    std::string tag = {};     ///< socket_tag()
 
     bool operator==(const PluggedDevice&) const = default;
+    [[nodiscard]] bool is_behind(const std::string& path) const {
+        return tag.empty() ? socket_path == path : tag == socket_tag(path);
+    }
 };
 
 class HostPlatform {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "platform/qemu_platform.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <utility>
@@ -27,6 +28,8 @@ constexpr int kSocketBusyTries = 20;
 
 /// From 9.2 on the reconnect interval is given in milliseconds; the older name is going away.
 constexpr QmpVersion kReconnectMilliseconds{9, 2};
+/// The first with vfio-user-pci.
+constexpr QmpVersion kVfioUser{10, 1};
 
 Nanos now() {
     return Reactor::current().now();
@@ -103,17 +106,25 @@ Task<Result<QemuPlatform::Json>> QemuPlatform::run(Client client,
                                        now() + limits_.command);
 }
 
-Task<Result<bool>> QemuPlatform::has_device(Client client, std::string id) {
+/// Ids of our devices at the function.
+Task<Result<std::vector<std::string>>> QemuPlatform::devices_at(Client client,
+                                                                std::uint32_t function) {
     const auto list = co_await run(client, "qom-list", Json{{"path", "/machine/peripheral"}});
     if (!list) {
         co_return std::unexpected(list.error());
     }
-    for (const std::string& ours : our_devices(*list)) {
-        if (ours == id) {
-            co_return true;
-        }
+    std::vector<std::string> ids = our_devices(*list);
+    std::erase_if(ids,
+                  [&](const std::string& id) { return parse_device_id(id)->function != function; });
+    co_return ids;
+}
+
+Task<Result<bool>> QemuPlatform::has_device(Client client, std::string id) {
+    const auto ids = co_await devices_at(client, parse_device_id(id)->function);
+    if (!ids) {
+        co_return std::unexpected(ids.error());
     }
-    co_return false;
+    co_return std::ranges::find(*ids, id) != ids->end();
 }
 
 /// The path of the socket a device of ours is behind; empty when it has none. query-chardev does
@@ -130,26 +141,32 @@ Task<Result<std::string>> QemuPlatform::socket_behind(Client client, std::string
     co_return socket_path_of(*address);
 }
 
-/// Whether the device is there and behind that socket. One that is ours by its name and behind
-/// another socket is a stray (of a state directory that is gone) and is taken away first.
-Task<Result<bool>> QemuPlatform::has_right_device(Client client,
-                                                  std::string id,
-                                                  std::string socket_path) {
-    const auto there = co_await has_device(client, id);
-    if (!there || !*there) {
-        co_return there;
+/// Whether the device is there and behind that socket. What else of ours is at the function is a
+/// stray (of a state directory that is gone, or of a call that never heard of its end) and is taken
+/// away first.
+Task<Result<bool>> QemuPlatform::has_right_device(Client client, PlugRequest request) {
+    const auto ids = co_await devices_at(client, request.function);
+    if (!ids) {
+        co_return std::unexpected(ids.error());
     }
-    const auto path = co_await socket_behind(client, id);
-    if (!path) {
-        co_return std::unexpected(path.error());
+    bool right = false;
+    for (const std::string& id : *ids) {
+        bool wanted = id == device_id(request);
+        if (wanted && request.kind == DeviceKind::VirtioBlk) {
+            const auto path = co_await socket_behind(client, id);
+            if (!path) {
+                co_return std::unexpected(path.error());
+            }
+            wanted = *path == request.socket_path;
+        }
+        if (!wanted) {
+            if (auto removed = co_await remove_device(client, id); !removed) {
+                co_return std::unexpected(removed.error());
+            }
+        }
+        right = right || wanted;
     }
-    if (*path == socket_path) {
-        co_return true;
-    }
-    if (auto removed = co_await remove_device(client, id); !removed) {
-        co_return std::unexpected(removed.error());
-    }
-    co_return false;
+    co_return right;
 }
 
 Task<Result<void>> QemuPlatform::add_socket(Client client,
@@ -228,51 +245,64 @@ Task<Result<std::string>> QemuPlatform::plug(PlugRequest request) {
     if (!client) {
         co_return std::unexpected(client.error());
     }
-    const std::string id = device_id(request.function);
-    const auto right = co_await has_right_device(*client, id, request.socket_path);
+    const std::string id = device_id(request);
+    const auto right = co_await has_right_device(*client, request);
     if (!right) {
         co_return std::unexpected(right.error());
     }
     if (*right) {
         co_return co_await await_address(*client, id);
     }
-    auto socket = co_await add_socket(*client, id, request.socket_path);
-    if (!socket) {
-        co_return std::unexpected(socket.error());
+    if (request.kind == DeviceKind::VirtioBlk) {
+        auto socket = co_await add_socket(*client, id, request.socket_path);
+        if (!socket) {
+            co_return std::unexpected(socket.error());
+        }
     }
-    const PciPlace place = places_[request.function];
-    const auto added = co_await run(*client, "device_add",
-                                    Json{{"driver", "vhost-user-blk-pci"},
-                                         {"id", id},
-                                         {"chardev", id},
-                                         {"num-queues", request.queues},
-                                         {"bus", place.bus},
-                                         {"addr", hex(place.slot)}});
+    const auto added = co_await run(*client, "device_add", device_of(request));
     if (!added) {
-        co_return co_await take_back(*client, request.function, added.error());
+        co_return co_await take_back(*client, request, added.error());
     }
     // From here on it is plugged, whatever becomes of the question where.
     const auto address = co_await await_address(*client, id);
     co_return address.value_or("");
 }
 
+/// What device_add is told.
+QemuPlatform::Json QemuPlatform::device_of(const PlugRequest& request) const {
+    const PciPlace& place = places_[request.function];
+    const std::string id = device_id(request);
+    Json device{{"id", id}, {"bus", place.bus}, {"addr", hex(place.slot)}};
+    if (request.kind == DeviceKind::Nvme) {
+        device["driver"] = "vfio-user-pci";
+        device["socket"] = {{"type", "unix"}, {"path", request.socket_path}};
+    } else {
+        device["driver"] = "vhost-user-blk-pci";
+        device["chardev"] = id;
+        device["num-queues"] = request.queues;
+    }
+    return device;
+}
+
 /// Undoes a device_add that failed or whose end is unknown. Returns the error to give.
 Task<Result<std::string>> QemuPlatform::take_back(Client client,
-                                                  std::uint32_t function,
+                                                  PlugRequest request,
                                                   core::Error why) {
-    const std::string id = device_id(function);
-    const PciPlace place = places_[function];
-    const std::string what = "plugging function " + std::to_string(function) + " into bus " +
-                             place.bus + " slot " + std::to_string(place.slot);
+    const PciPlace place = places_[request.function];
+    const std::string what = "plugging function " + std::to_string(request.function) +
+                             " into bus " + place.bus + " slot " + std::to_string(place.slot);
+    if (request.kind == DeviceKind::Nvme && client->version() < kVfioUser) {
+        why.message += "; NVMe functions need QEMU 10.1 or later (vfio-user-pci)";
+    }
     if (why.kind == ErrorKind::DeadlineExceeded || why.kind == ErrorKind::Unavailable) {
         // No answer: QEMU may have made it all the same, or may still do so.
-        if (auto removed = co_await remove_device(client, id); !removed) {
+        if (auto removed = co_await remove_device(client, device_id(request)); !removed) {
             co_return fail(ErrorKind::DeadlineExceeded,
                            what + ": " + why.message + "; it is being taken back");
         }
         why.kind = ErrorKind::Unavailable;
     }
-    (void)co_await remove_socket(client, id);
+    (void)co_await remove_socket(client, chardev_id(request.function));
     co_return fail(what, why);
 }
 
@@ -319,12 +349,16 @@ Task<Result<void>> QemuPlatform::unplug(std::uint32_t function) {
     if (!client) {
         co_return std::unexpected(client.error());
     }
-    const std::string id = device_id(function);
-    auto removed = co_await remove_device(*client, id);
-    if (!removed) {
-        co_return removed;
+    const auto ids = co_await devices_at(*client, function);
+    if (!ids) {
+        co_return std::unexpected(ids.error());
     }
-    co_return co_await remove_socket(*client, id);
+    for (const std::string& id : *ids) {
+        if (auto removed = co_await remove_device(*client, id); !removed) {
+            co_return removed;
+        }
+    }
+    co_return co_await remove_socket(*client, chardev_id(function));
 }
 
 Task<Result<std::vector<PluggedDevice>>> QemuPlatform::list() {
@@ -342,11 +376,15 @@ Task<Result<std::vector<PluggedDevice>>> QemuPlatform::list() {
     }
     std::vector<PluggedDevice> plugged;
     for (const std::string& id : our_devices(*devices)) {
-        auto path = co_await socket_behind(*client, id);
+        const DeviceId of = *parse_device_id(id);
+        Result<std::string> path = std::string();
+        if (of.tag.empty()) {
+            path = co_await socket_behind(*client, id);
+        }
         if (!path) {
             co_return std::unexpected(path.error());
         }
-        plugged.push_back({*function_of(id), std::move(*path), pci_address(*pci, id)});
+        plugged.push_back({of.function, std::move(*path), pci_address(*pci, id), of.tag});
     }
     co_return plugged;
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// QemuPlatform: plugs vhost-user-blk devices into a running QEMU over its machine protocol.
+// QemuPlatform: plugs our devices into a running QEMU over its machine protocol.
 //
-// A device is a socket character device (which reconnects by itself when remorad comes back) and a
-// vhost-user-blk-pci device on it, both called "remora-<function>". What carries that name is ours;
-// nothing else is touched. One monitor connection is kept; a lost one is made anew by the next
-// call. Control reactor only.
+// A virtio-blk device is a socket character device (which reconnects by itself when remorad comes
+// back) and a vhost-user-blk-pci device on it, both called "remora-<function>". An NVMe controller
+// is a vfio-user-pci device, "remora-<function>-<tag>"; it is dead once its socket is closed, and
+// has to be plugged anew. What carries such a name is ours; nothing else is touched. One monitor
+// connection is kept; a lost one is made anew by the next call. Control reactor only.
 #pragma once
 
 #include <memory>
@@ -50,17 +51,18 @@ class QemuPlatform final : public HostPlatform {
 
     reactor::Task<core::Result<Client>> connected();
     reactor::Task<core::Result<Json>> run(Client client, std::string command, Json arguments);
+    reactor::Task<core::Result<std::vector<std::string>>> devices_at(Client client,
+                                                                     std::uint32_t function);
     reactor::Task<core::Result<bool>> has_device(Client client, std::string id);
     reactor::Task<core::Result<std::string>> socket_behind(Client client, std::string id);
-    reactor::Task<core::Result<bool>> has_right_device(Client client,
-                                                       std::string id,
-                                                       std::string socket_path);
+    reactor::Task<core::Result<bool>> has_right_device(Client client, PlugRequest request);
+    [[nodiscard]] Json device_of(const PlugRequest& request) const;
     reactor::Task<core::Result<void>> add_socket(Client client,
                                                  std::string id,
                                                  std::string socket_path);
     reactor::Task<core::Result<void>> remove_socket(Client client, std::string id);
     reactor::Task<core::Result<std::string>> take_back(Client client,
-                                                       std::uint32_t function,
+                                                       PlugRequest request,
                                                        core::Error why);
     reactor::Task<core::Result<void>> remove_device(Client client, std::string id);
     reactor::Task<core::Result<std::string>> await_address(Client client, std::string id);

@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cstdio>
 
+#include "core/hash.h"
+
 namespace remora::platform {
 
 using nlohmann::json;
@@ -12,6 +14,7 @@ using nlohmann::json;
 namespace {
 
 constexpr std::string_view kPrefix = "remora-";
+constexpr unsigned kTagDigits = 8;
 /// Bridges behind bridges that are looked into; PCI topologies are far shallower.
 constexpr int kDeepestBridge = 16;
 
@@ -61,22 +64,37 @@ std::string find_in(const json& devices, std::string_view id, int depth) {
 
 }  // namespace
 
-std::string device_id(std::uint32_t function) {
+std::string socket_tag(std::string_view socket_path) {
+    return core::hex_digits(core::fnv1a(socket_path), kTagDigits);
+}
+
+std::string chardev_id(std::uint32_t function) {
     return std::string(kPrefix) + std::to_string(function);
 }
 
-std::optional<std::uint32_t> function_of(std::string_view id) {
+std::string device_id(const PlugRequest& request) {
+    const std::string id = chardev_id(request.function);
+    return request.kind == DeviceKind::Nvme ? id + "-" + socket_tag(request.socket_path) : id;
+}
+
+std::optional<DeviceId> parse_device_id(std::string_view id) {
     if (!id.starts_with(kPrefix)) {
         return std::nullopt;
     }
     id.remove_prefix(kPrefix.size());
-    std::uint32_t function = 0;
-    const auto parsed = std::from_chars(id.data(), id.data() + id.size(), function);
-    if (parsed.ec != std::errc() || parsed.ptr != id.data() + id.size() ||
-        function >= kMaxFunctions) {
+    DeviceId out;
+    const auto parsed = std::from_chars(id.data(), id.data() + id.size(), out.function);
+    const char* end = id.data() + id.size();
+    if (parsed.ec != std::errc() || out.function >= kMaxFunctions) {
         return std::nullopt;
     }
-    return function;
+    if (parsed.ptr == end) {
+        return out;
+    }
+    out.tag = std::string(parsed.ptr + 1, end);
+    const bool is_tag = out.tag.size() == kTagDigits &&
+                        out.tag.find_first_not_of("0123456789abcdef") == std::string::npos;
+    return *parsed.ptr == '-' && is_tag ? std::optional(out) : std::nullopt;
 }
 
 std::vector<std::string> our_devices(const json& qom_list) {
@@ -88,7 +106,7 @@ std::vector<std::string> our_devices(const json& qom_list) {
         if (!property.is_object() || !text_of(property, "type").starts_with("child<")) {
             continue;
         }
-        if (std::string id = text_of(property, "name"); function_of(id)) {
+        if (std::string id = text_of(property, "name"); parse_device_id(id)) {
             ids.push_back(std::move(id));
         }
     }
@@ -104,7 +122,7 @@ std::vector<std::string> our_chardevs(const json& query_chardev) {
         if (!chardev.is_object()) {
             continue;
         }
-        if (std::string id = text_of(chardev, "label"); function_of(id)) {
+        if (std::string id = text_of(chardev, "label"); parse_device_id(id)) {
             ids.push_back(std::move(id));
         }
     }

@@ -14,10 +14,18 @@
 
 namespace remora::platform {
 
-/// "remora-3" for host function 3.
-std::string device_id(std::uint32_t function);
-/// The function of one of our ids; nothing for any other.
-std::optional<std::uint32_t> function_of(std::string_view id);
+/// "remora-3" for a virtio-blk device at host function 3, "remora-3-0123abcd" for an NVMe
+/// controller there: QEMU does not tell behind which socket one is, so its id does.
+std::string device_id(const PlugRequest& request);
+/// The id of the function's character device.
+std::string chardev_id(std::uint32_t function);
+/// What one of our ids says.
+struct DeviceId {
+    std::uint32_t function = 0;
+    std::string tag;  ///< Of an NVMe controller.
+};
+/// Nothing for any other than ours.
+std::optional<DeviceId> parse_device_id(std::string_view id);
 
 /// Ids of the devices in `qom-list /machine/peripheral`, ours only.
 std::vector<std::string> our_devices(const nlohmann::json& qom_list);

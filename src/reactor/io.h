@@ -161,7 +161,14 @@ class EventHandler {
     ~EventHandler() = default;
 };
 
-/// A counter another process can wait for or signal (eventfd): a virtqueue's kick or call.
+/// A counter another process can wait for or signal (eventfd), before a reactor has it. Any
+/// thread; the last who holds it closes it.
+class EventSource {
+  public:
+    virtual ~EventSource() = default;
+};
+
+/// Such a counter on its reactor: a virtqueue's kick or call.
 class Event {
   public:
     virtual ~Event() = default;
@@ -189,7 +196,17 @@ class Io {
     virtual core::Result<std::unique_ptr<Stream>> adopt_stream(Handle connection) = 0;
     virtual core::Result<std::unique_ptr<File>> open_file(const std::string& path,
                                                           const FileOptions& options) = 0;
-    virtual core::Result<std::unique_ptr<Event>> adopt_event(Handle handle) = 0;
+    /// Takes `handle`, also on an error.
+    virtual core::Result<std::shared_ptr<EventSource>> take_event(Handle handle) = 0;
+    /// `source`, of any Io of this process, for this reactor.
+    virtual std::unique_ptr<Event> open_event(std::shared_ptr<EventSource> source) = 0;
+    core::Result<std::unique_ptr<Event>> adopt_event(Handle handle) {
+        auto source = take_event(handle);
+        if (!source) {
+            return std::unexpected(source.error());
+        }
+        return open_event(std::move(*source));
+    }
     /// Maps `size` bytes at `offset` of a shared memory handle (which the caller keeps and may
     /// close afterwards). Refused when the memory is smaller.
     virtual core::Result<std::unique_ptr<Mapping>> map(Handle handle,

@@ -19,9 +19,39 @@ using nlohmann::json;
 
 namespace {
 
-bool is_path_char(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '.';
+bool is_lower(char c) {
+    return c >= 'a' && c <= 'z';
+}
+bool is_upper(char c) {
+    return c >= 'A' && c <= 'Z';
+}
+bool is_word(char c) {
+    return is_lower(c) || (c >= '0' && c <= '9');
+}
+
+/// Names of fields with dots between them, in camelCase or snake_case: what can be spelt either
+/// way. Others mean no field, and would mean something else once they are spelt the other way.
+bool is_path(std::string_view path) {
+    char before = '.';
+    for (std::size_t i = 0; i < path.size(); ++i) {
+        const char c = path[i];
+        const bool ends = i + 1 == path.size();
+        bool fits = is_word(c);
+        if (before == '.') {
+            fits = is_lower(c);
+        } else if (c == '.') {
+            fits = !ends;
+        } else if (c == '_') {
+            fits = is_word(before) && !ends && is_lower(path[i + 1]);
+        } else if (is_upper(c)) {
+            fits = before != '_';
+        }
+        if (!fits) {
+            return false;
+        }
+        before = c;
+    }
+    return !path.empty();
 }
 
 /// JSON spells masks in camelCase; messages have them in snake_case.
@@ -71,7 +101,7 @@ Result<void> read_mask(std::string_view text,
         const std::size_t end = std::min(text.find(','), text.size());
         const std::string_view path = text.substr(0, end);
         text.remove_prefix(std::min(end + 1, text.size()));
-        if (path.empty() || (path != "*" && !std::ranges::all_of(path, is_path_char))) {
+        if (path != "*" && !is_path(path)) {
             return fail(ErrorKind::InvalidArgument,
                         where + ": paths of fields with commas between them are wanted");
         }

@@ -15,7 +15,7 @@
 
 #include "core/endian.h"
 #include "core/segment.h"
-#include "virtio/split_queue.h"
+#include "virtio/chain.h"
 
 namespace remora::virtio {
 

@@ -25,7 +25,7 @@ namespace remora::virtio {
 static_assert(std::endian::native == std::endian::little,
               "ring indices are loaded and stored as they lie in memory");
 
-/// Feature bits by number. VIRTIO 1.2 section 6; bit 30 is vhost-user's own.
+/// Feature bits by number. VIRTIO 1.2 section 6; bits 26 and 30 are vhost-user's own.
 enum class Feature : std::uint8_t {
     BlkSegMax = 2,
     BlkReadOnly = 5,
@@ -36,6 +36,7 @@ enum class Feature : std::uint8_t {
     BlkMultiQueue = 12,
     BlkDiscard = 13,
     BlkWriteZeroes = 14,
+    LogAll = 26,
     IndirectDescriptors = 28,
     EventIndex = 29,
     VhostUserProtocol = 30,
@@ -70,7 +71,8 @@ constexpr std::uint16_t kIndirect = 4;
 constexpr std::uint16_t kAvailNoInterrupt = 1;
 constexpr std::uint16_t kUsedNoNotify = 1;
 
-/// Where the three parts of a split virtqueue are mapped.
+/// Where the three parts of a virtqueue are mapped. Of a packed one: the descriptor ring, the
+/// driver's and the device's event suppression area.
 struct RingMemory {
     std::span<std::byte> descriptors;
     std::span<std::byte> available;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/check.h"
+#include "core/prefetch.h"
 #include "core/probe.h"
 
 namespace remora::virtio {
@@ -41,13 +42,12 @@ core::Result<void> check_part(std::span<const std::byte> part,
 
 }  // namespace
 
-core::Result<void> SplitQueue::start(const Options& options) {
+core::Result<void> SplitQueue::check(const Options& options) {
     if (!std::has_single_bit(options.size) || options.size > kMaxSize) {
         return core::fail(core::ErrorKind::InvalidArgument,
                           "a queue size is a power of two up to " + std::to_string(kMaxSize) +
                               ", not " + std::to_string(options.size));
     }
-    CHECK(options.max_chain > 0);
     const RingMemory& rings = options.rings;
     if (auto ok = check_part(rings.descriptors, descriptor_table_bytes(options.size),
                              kDescriptorAlignment, "the descriptor table");
@@ -60,11 +60,16 @@ core::Result<void> SplitQueue::start(const Options& options) {
         !ok) {
         return ok;
     }
-    if (auto ok = check_part(rings.used, used_ring_bytes(options.size, options.event_index),
-                             kUsedAlignment, "the used ring");
-        !ok) {
+    return check_part(rings.used, used_ring_bytes(options.size, options.event_index),
+                      kUsedAlignment, "the used ring");
+}
+
+core::Result<void> SplitQueue::start(const Options& options) {
+    CHECK(options.max_chain > 0);
+    if (auto ok = check(options); !ok) {
         return ok;
     }
+    const RingMemory& rings = options.rings;
     descriptors_ = rings.descriptors.data();
     available_ = rings.available.data();
     used_ = rings.used.data();
@@ -76,10 +81,13 @@ core::Result<void> SplitQueue::start(const Options& options) {
     indirect_ = options.indirect;
     used_index_ = load16_relaxed(used_ + kIndexOffset);
     published_index_ = used_index_;
+    suppressed_ = false;
     return {};
 }
 
 std::optional<std::size_t> SplitQueue::take_heads(std::span<std::uint16_t> heads) {
+    // The next head's line and the index's are fetched together, not one after the other.
+    __builtin_prefetch(available_ + kRingOffset + std::size_t{2} * (last_avail_ & mask_));
     const std::uint16_t index = load16_acquire(available_ + kIndexOffset);
     const auto pending = static_cast<std::uint16_t>(index - last_avail_);
     if (pending == 0) {
@@ -89,6 +97,7 @@ std::optional<std::size_t> SplitQueue::take_heads(std::span<std::uint16_t> heads
     if (pending > size_) {
         return std::nullopt;
     }
+    core::prefetch_to_write(used_ + kRingOffset + kUsedElementBytes * (used_index_ & mask_));
     const std::size_t count = std::min<std::size_t>(pending, heads.size());
     for (std::size_t i = 0; i < count; ++i) {
         const std::size_t slot = (last_avail_ + i) & mask_;
@@ -103,43 +112,14 @@ std::optional<std::size_t> SplitQueue::take_heads(std::span<std::uint16_t> heads
     return count;
 }
 
-// What walk() keeps while it follows a chain.
-struct SplitQueue::Walk {
-    const memory::GuestMemory& memory;
-    Chain& chain;
-    std::size_t segments = 0;       // filled in chain.storage
-    std::uint16_t descriptors = 0;  // seen, against max_chain_: every loop ends there
-};
-
-bool SplitQueue::append(Walk& walk, const Descriptor& descriptor) const {
-    Chain& chain = walk.chain;
-    const bool writable = (descriptor.flags & descriptor_flags::kWrite) != 0;
-    // VIRTIO 1.2 section 2.7.4.2: device-readable parts come before device-writable ones.
-    if (!writable && chain.writable != 0) {
-        return false;
-    }
-    std::uint64_t address = descriptor.address;
-    std::uint64_t left = descriptor.length;
-    if (left == 0) {
-        return false;
-    }
-    (writable ? chain.writable_bytes : chain.readable_bytes) += left;
-    while (left > 0) {
-        const std::span<std::byte> run = walk.memory.run_at(address, left);
-        if (run.empty() || walk.segments == chain.storage.size()) {
-            return false;
-        }
-        chain.storage[walk.segments++] = {run.data(), run.size()};
-        ++(writable ? chain.writable : chain.readable);
-        address += run.size();
-        left -= run.size();
-    }
-    return true;
+bool SplitQueue::append(ChainWalk& walk, const Descriptor& descriptor) {
+    return walk.append(descriptor.address, descriptor.length,
+                       (descriptor.flags & descriptor_flags::kWrite) != 0);
 }
 
 // VIRTIO 1.2 section 2.7.5.3: the table is a chain of its own that starts at entry 0; it holds no
 // further indirect descriptor.
-bool SplitQueue::walk_indirect(Walk& walk, const Descriptor& table) const {
+bool SplitQueue::walk_indirect(ChainWalk& walk, const Descriptor& table) const {
     const std::uint32_t bytes = table.length;
     if (bytes == 0 || bytes % sizeof(Descriptor) != 0) {
         return false;
@@ -179,11 +159,7 @@ bool SplitQueue::walk_indirect(Walk& walk, const Descriptor& table) const {
 
 bool SplitQueue::walk(const memory::GuestMemory& memory, std::uint16_t head, Chain& chain) const {
     DCHECK(head < size_);
-    chain.readable = 0;
-    chain.writable = 0;
-    chain.readable_bytes = 0;
-    chain.writable_bytes = 0;
-    Walk walk{.memory = memory, .chain = chain};
+    ChainWalk walk(memory, chain);
     std::uint16_t at = head;
     for (;;) {
         if (walk.descriptors >= max_chain_) {
@@ -237,16 +213,23 @@ bool SplitQueue::publish() {
 }
 
 void SplitQueue::suppress_kicks() {
+    // The driver is at most a ring's size past what was taken, and another one by the next call.
+    const auto distance = static_cast<std::uint16_t>(parked_event_ - last_avail_);
+    if (suppressed_ && (!event_index_ || distance >= 2U * size_)) {
+        return;
+    }
+    suppressed_ = true;
     if (event_index_) {
         // An event index just behind us is the one the driver reaches last.
-        store16_relaxed(used_ + kRingOffset + kUsedElementBytes * size_,
-                        static_cast<std::uint16_t>(last_avail_ - 1U));
+        parked_event_ = static_cast<std::uint16_t>(last_avail_ - 1U);
+        store16_relaxed(used_ + kRingOffset + kUsedElementBytes * size_, parked_event_);
     } else {
         store16_relaxed(used_ + kFlagsOffset, kUsedNoNotify);
     }
 }
 
 bool SplitQueue::request_kicks() {
+    suppressed_ = false;
     if (event_index_) {
         store16_relaxed(used_ + kRingOffset + kUsedElementBytes * size_, last_avail_);
     } else {
@@ -256,8 +239,12 @@ bool SplitQueue::request_kicks() {
     return has_work();
 }
 
+std::size_t SplitQueue::offered() const {
+    return static_cast<std::uint16_t>(load16_relaxed(available_ + kIndexOffset) - last_avail_);
+}
+
 bool SplitQueue::has_work() const {
-    return load16_relaxed(available_ + kIndexOffset) != last_avail_;
+    return offered() != 0;
 }
 
 }  // namespace remora::virtio

@@ -10,7 +10,7 @@
 // refused by walk(); a ring that breaks them (an index that jumps, a head past the end) is Broken,
 // and the caller ends the session. Spec: VIRTIO 1.2 section 2.7.
 //
-// A packed queue (section 2.8) has the same six verbs, so the queue above it can take either.
+// PackedQueue (section 2.8) has the same verbs, so the queue above takes either.
 #pragma once
 
 #include <cstdint>
@@ -18,28 +18,11 @@
 #include <span>
 
 #include "core/result.h"
-#include "core/segment.h"
 #include "memory/guest_memory.h"
+#include "virtio/chain.h"
 #include "virtio/ring_layout.h"
 
 namespace remora::virtio {
-
-/// A descriptor chain translated to this process's memory: first the parts the device reads, then
-/// those it writes. Value type over its owner's storage.
-struct Chain {
-    std::span<core::Segment> storage;  ///< Where the segments go; its size limits their number.
-    std::uint16_t readable = 0;        ///< Segments the device may read: storage[0, readable).
-    std::uint16_t writable = 0;        ///< Segments the device may write, after those.
-    std::uint64_t readable_bytes = 0;
-    std::uint64_t writable_bytes = 0;
-
-    [[nodiscard]] std::span<core::Segment> readable_segments() const {
-        return storage.first(readable);
-    }
-    [[nodiscard]] std::span<core::Segment> writable_segments() const {
-        return storage.subspan(readable, writable);
-    }
-};
 
 class SplitQueue {
   public:
@@ -59,6 +42,8 @@ class SplitQueue {
     /// Goes live on these rings. Errors: InvalidArgument for a size, length or alignment that the
     /// spec does not allow.
     core::Result<void> start(const Options& options);
+    /// Whether start() would; looks at nothing in the rings.
+    static core::Result<void> check(const Options& options);
 
     /// Takes the heads of the chains that are available, at most `heads.size()`, reading the index
     /// once. Nothing when the ring is broken: an index or head no driver could have written.
@@ -87,11 +72,14 @@ class SplitQueue {
     /// Forgets what was pushed and not published.
     void discard_unpublished() { used_index_ = published_index_; }
 
-    /// Asks the driver not to kick; again after each batch, as its event index moves on.
+    /// Asks the driver not to kick; again after each batch, as its event index moves on. It is
+    /// written once in many: the driver reads it with every request, on another core.
     void suppress_kicks();
     /// Asks the driver to kick from now on. Returns whether there is work already, seen after
     /// asking (VIRTIO 1.2 section 2.7.10.1: the race with a driver that looked just before).
     [[nodiscard]] bool request_kicks();
+    /// How many chains are available, as the driver says it: not checked yet.
+    [[nodiscard]] std::size_t offered() const;
     /// Whether chains are available, without taking any.
     [[nodiscard]] bool has_work() const;
 
@@ -101,9 +89,8 @@ class SplitQueue {
     [[nodiscard]] std::uint16_t published_index() const { return published_index_; }
 
   private:
-    struct Walk;
-    bool append(Walk& walk, const Descriptor& descriptor) const;
-    bool walk_indirect(Walk& walk, const Descriptor& table) const;
+    static bool append(ChainWalk& walk, const Descriptor& descriptor);
+    bool walk_indirect(ChainWalk& walk, const Descriptor& table) const;
 
     std::byte* descriptors_ = nullptr;
     std::byte* available_ = nullptr;
@@ -114,8 +101,10 @@ class SplitQueue {
     std::uint16_t last_avail_ = 0;
     std::uint16_t used_index_ = 0;       // with what was pushed
     std::uint16_t published_index_ = 0;  // as the driver sees it
+    std::uint16_t parked_event_ = 0;     // the event index, while suppressed
     bool event_index_ = false;
     bool indirect_ = false;
+    bool suppressed_ = false;
 };
 
 }  // namespace remora::virtio

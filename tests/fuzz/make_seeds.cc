@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
     remora::fuzz::write_target_seeds(writer);
     remora::fuzz::write_host_seeds(writer);
     remora::fuzz::write_virtio_seeds(writer);
+    remora::fuzz::write_vfio_seeds(writer);
     remora::fuzz::write_text_seeds(writer);
     std::printf("%zu seeds\n", writer.count());
     return 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Seeds of virtqueue and vhost_user.
+// Seeds of virtqueue, packed_virtqueue and vhost_user.
 #include "tests/fuzz/support/seed_writer.h"
 
 namespace remora::fuzz {
@@ -19,9 +19,49 @@ Bytes virtqueue_start(unsigned options) {
     return out;
 }
 
+/// One as the target `packed_virtqueue` reads it: the ring's next.
+void packed(Bytes& to, unsigned offset, unsigned length, unsigned flags, unsigned id) {
+    to.u8(0).u8(flags).u16(offset).u8(length).u8(id);
+}
+
+void write_packed_seeds(SeedWriter& writer) {
+    for (unsigned options = 0; options < 4; ++options) {
+        for (const unsigned type : {0U, 1U, 4U, 13U}) {
+            Bytes out;
+            out.u8(options).u8(6).u8(20);  // seven descriptors
+            for (unsigned lap = 0; lap < 4; ++lap) {
+                out.u8(3).u16(1024).u8(16).add(std::uint32_t{type}).add(std::uint32_t{0});
+                out.add(std::uint64_t{8});
+                packed(out, 1024, 16, 1, 0);
+                packed(out, type == 0 ? 4090 : 1040, type == 13 ? 16 : 64, type == 0 ? 3 : 1, 0);
+                packed(out, 2048, 1, 2, lap);
+                out.u8(5).u8(8).u8(lap % 2).u8(0).u8(1);
+                out.u8(7).u8(lap);
+            }
+            out.u8(5).u8(8).u8(7).u8(3).u8(1).u8(0).u8(0).u8(1).u8(9).u8(8).u8(0);
+            writer.write("packed_virtqueue", std::to_string(type) + "-" + std::to_string(options),
+                         out);
+        }
+    }
+    Bytes table;
+    table.u8(2).u8(6).u8(20);
+    for (unsigned i = 0; i < 3; ++i) {
+        table.u8(4)
+            .u8(i == 2 ? 2 : 0)
+            .u16(512 + 64 * i)
+            .u8(i == 2 ? 1 : 16)
+            .u8(9)
+            .u16(1536 + 16 * i);
+    }
+    packed(table, 1536, 48, 4, 3);
+    table.u8(5).u8(0).u8(0).u8(7).u8(1).u8(5).u8(0).u8(1).u8(0).u8(1);
+    writer.write("packed_virtqueue", "indirect", table);
+}
+
 }  // namespace
 
 void write_virtio_seeds(SeedWriter& writer) {
+    write_packed_seeds(writer);
     for (const unsigned type : {0U, 1U, 4U, 8U, 11U, 13U}) {
         for (unsigned options = 0; options < 8; options += 3) {
             Bytes out = virtqueue_start(options | (3U << 3U));

@@ -16,6 +16,7 @@
 #include <google/protobuf/stubs/logging.h>
 #include <google/protobuf/util/message_differencer.h>
 
+#include "control/host_functions.h"
 #include "control/names.h"
 #include "control/validate.h"
 #include "control/validate_disk.h"
@@ -64,11 +65,16 @@ void check_valid(const control::opi::NvmeSubsystem& subsystem) {
     }
 }
 void check_valid(const control::opi::NvmeController& controller) {
-    if (told(control::validate(controller))) {
-        const auto endpoint = control::endpoint_of(controller);
-        CHECK(endpoint.has_value());
-        check_endpoint(endpoint);
+    if (!told(control::validate(controller, kPlaces))) {
+        return;
     }
+    if (control::is_host_function(controller)) {
+        CHECK(control::function_of(controller) < kPlaces);
+        return;
+    }
+    const auto endpoint = control::endpoint_of(controller);
+    CHECK(endpoint.has_value());
+    check_endpoint(endpoint);
 }
 void check_valid(const control::opi::NvmeNamespace& space) {
     if (told(control::validate(space))) {

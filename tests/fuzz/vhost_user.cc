@@ -125,7 +125,9 @@ class Script {
         if (set_up_ && sound_) {
             return;  // a running ring's base is not what it says then
         }
-        front_.set_up((how & 1U) != 0, (how & 2U) != 0);
+        const bool packed = (how & 4U) != 0;
+        sound_ = sound_ && !packed;
+        front_.set_up((how & 1U) != 0, (how & 2U) != 0, packed);
         set_up_ = true;
     }
 
@@ -186,7 +188,7 @@ class Script {
         }
         world_.settle();
         front_.device.set_geometry(geometry);
-        world_.on_reactor([this] { front_.controller->on_geometry_changed(); });
+        world_.on_reactor([this] { front_.device.tell_geometry(); });
     }
 
     /// A message of a known type whose payload has the right size, fields from the input and the

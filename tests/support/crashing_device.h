@@ -45,6 +45,7 @@ class CrashingDevice final : public block::Device {
 
     bool volatile_cache = true;
     core::Nanos slowest{200'000};
+    core::Nanos slow_reads{0};                ///< So much more each.
     block::Status dead = block::Status::Ok;   ///< Else: what everything ends with.
     std::set<std::uint64_t> bad_blocks;       ///< Cannot be read until they are written.
     std::uint64_t fail_writes_after = ~0ULL;  ///< So many more succeed.
@@ -106,7 +107,9 @@ class CrashingDevice final : public block::Device {
         reactor::Reactor& here = reactor::Reactor::current();
         const auto delay =
             static_cast<std::int64_t>(1 + prng_.below(static_cast<std::uint64_t>(slowest.count())));
-        here.arm(pending->timer, here.now() + core::Nanos(delay));
+        const core::Nanos more =
+            request.opcode == block::Opcode::Read ? slow_reads : core::Nanos(0);
+        here.arm(pending->timer, here.now() + core::Nanos(delay) + more);
         // A write may reach the medium at any moment from now on, before it is done.
         const bool writes_data =
             request.opcode != block::Opcode::Read && request.opcode != block::Opcode::Flush;

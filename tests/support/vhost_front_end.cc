@@ -2,10 +2,7 @@
 #include "tests/support/vhost_front_end.h"
 
 #include <array>
-#include <atomic>
 #include <cstring>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "core/check.h"
 
@@ -14,149 +11,11 @@ namespace remora::test {
 namespace vu = virtio::vhost_user;
 using virtio::Feature;
 
-namespace {
-
-constexpr std::size_t kUsedElementBytes = 8;
-
-constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t to) {
-    return (value + to - 1) / to * to;
-}
-
-}  // namespace
-
-GuestRam::GuestRam(std::size_t bytes) : fd_(memfd_create("guest", MFD_CLOEXEC)), size_(bytes) {
-    CHECK(fd_.valid() && ftruncate(fd_.get(), static_cast<off_t>(bytes)) == 0);
-    void* base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
-    CHECK(base != MAP_FAILED);
-    base_ = static_cast<std::byte*>(base);
-}
-
-GuestRam::~GuestRam() {
-    munmap(base_, size_);
-}
-
-vu::MemoryRegion GuestRam::region() const {
-    vu::MemoryRegion region;
-    region.guest_address = kGuestBase;
-    region.size = size_;
-    region.user_address = kUserBase;
-    region.mmap_offset = 0;
-    return region;
-}
-
-DriverRing::DriverRing(GuestRam& ram, std::uint64_t offset, std::uint16_t size, bool event_index)
-    : ram_(&ram),
-      descriptors_(round_up(offset, 16)),
-      available_(descriptors_ + virtio::descriptor_table_bytes(size)),
-      used_(round_up(available_ + virtio::available_ring_bytes(size, true), 64)),
-      size_(size),
-      event_index_(event_index) {}
-
-std::size_t DriverRing::bytes_for(std::uint16_t size) {
-    return round_up(virtio::descriptor_table_bytes(size) +
-                        virtio::available_ring_bytes(size, true) +
-                        virtio::used_ring_bytes(size, true) + 128,
-                    4096);
-}
-
-void DriverRing::describe(std::uint16_t index,
-                          std::uint64_t guest_address,
-                          std::uint32_t length,
-                          std::uint16_t flags,
-                          std::uint16_t next) {
-    virtio::Descriptor descriptor;
-    descriptor.address = guest_address;
-    descriptor.length = length;
-    descriptor.flags = flags;
-    descriptor.next = next;
-    std::memcpy(ram_->at(descriptors_ + sizeof(descriptor) * index), &descriptor,
-                sizeof(descriptor));
-}
-
-void DriverRing::offer(std::uint16_t head) {
-    const std::uint64_t slot = offered_ & (size_ - 1U);
-    virtio::store16_relaxed(ram_->at(available_ + 4 + 2 * slot), head);
-    ++offered_;
-}
-
-bool DriverRing::publish() {
-    const std::uint16_t before = published_;
-    virtio::store16_release(ram_->at(available_ + 2), offered_);
-    published_ = offered_;
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (event_index_) {
-        const std::uint16_t event =
-            virtio::load16_relaxed(ram_->at(used_ + 4 + kUsedElementBytes * size_));
-        return virtio::passes_event(event, published_, before);
-    }
-    return (virtio::load16_relaxed(ram_->at(used_)) & virtio::kUsedNoNotify) == 0;
-}
-
-bool DriverRing::wants_kick() const {
-    if (event_index_) {
-        const auto* event = ram_->at(used_ + 4 + kUsedElementBytes * size_);
-        return virtio::load16_relaxed(event) == published_;
-    }
-    return (virtio::load16_relaxed(ram_->at(used_)) & virtio::kUsedNoNotify) == 0;
-}
-
-std::optional<DriverRing::Used> DriverRing::take_used() {
-    if (virtio::load16_acquire(ram_->at(used_ + 2)) == seen_) {
-        return std::nullopt;
-    }
-    const std::uint64_t slot = seen_ & (size_ - 1U);
-    std::uint32_t words[2];
-    std::memcpy(words, ram_->at(used_ + 4 + kUsedElementBytes * slot), sizeof(words));
-    ++seen_;
-    return Used{words[0], words[1]};
-}
-
-bool DriverRing::request_interrupt() {
-    if (event_index_) {
-        virtio::store16_relaxed(ram_->at(available_ + 4 + std::uint64_t{2} * size_), seen_);
-    } else {
-        virtio::store16_relaxed(ram_->at(available_), 0);
-    }
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    return used_index() != seen_;
-}
-
-void DriverRing::suppress_interrupts() {
-    if (event_index_) {
-        virtio::store16_relaxed(ram_->at(available_ + 4 + std::uint64_t{2} * size_),
-                                static_cast<std::uint16_t>(seen_ - 1U));
-    } else {
-        virtio::store16_relaxed(ram_->at(available_), virtio::kAvailNoInterrupt);
-    }
-}
-
-void DriverRing::set_available_index(std::uint16_t index) {
-    virtio::store16_release(ram_->at(available_ + 2), index);
-}
-
-std::uint16_t DriverRing::used_index() const {
-    return virtio::load16_acquire(ram_->at(used_ + 2));
-}
-
-void DriverRing::reset() {
-    std::memset(ram_->at(descriptors_), 0,
-                used_ + virtio::used_ring_bytes(size_, true) - descriptors_);
-    offered_ = published_ = seen_ = 0;
-}
-
-vu::VringAddress DriverRing::addresses(std::uint32_t index) const {
-    vu::VringAddress address;
-    address.index = index;
-    address.descriptors = GuestRam::user(descriptors_);
-    address.available = GuestRam::user(available_);
-    address.used = GuestRam::user(used_);
-    return address;
-}
-
 VhostFrontEnd::VhostFrontEnd(FrontEndOptions options)
     : options_(std::move(options)), ram_(options_.memory_bytes) {
     for (std::uint16_t i = 0; i < options_.queues; ++i) {
-        rings_.emplace_back(ram_, data_offset_, options_.queue_size, options_.event_index);
+        rings_.emplace_back(ram_, data_offset_, options_.queue_size, options_.event_index,
+                            options_.ring);
         data_offset_ += DriverRing::bytes_for(options_.queue_size);
         kicks_.push_back(make_eventfd());
         calls_.push_back(make_eventfd());
@@ -210,7 +69,8 @@ bool VhostFrontEnd::negotiate() {
     }
     const std::uint64_t wanted =
         vu::bit(vu::ProtocolFeature::MultiQueue) | vu::bit(vu::ProtocolFeature::ReplyAck) |
-        vu::bit(vu::ProtocolFeature::Config) | vu::bit(vu::ProtocolFeature::InflightSharedMemory);
+        vu::bit(vu::ProtocolFeature::Config) | vu::bit(vu::ProtocolFeature::InflightSharedMemory) |
+        vu::bit(vu::ProtocolFeature::LogSharedMemory);
     const std::uint64_t agreed = *protocol & wanted;
     if (!socket_->send_u64(RequestType::SetProtocolFeatures, agreed)) {
         return fail("protocol features could not be set");
@@ -225,16 +85,21 @@ bool VhostFrontEnd::negotiate() {
     std::uint64_t refused = 0;
     refused |= options_.event_index ? 0 : virtio::bit(Feature::EventIndex);
     refused |= options_.indirect ? 0 : virtio::bit(Feature::IndirectDescriptors);
+    refused |= options_.ring == RingKind::Packed ? 0 : virtio::bit(Feature::RingPacked);
     const std::uint64_t known =
         virtio::bit(Feature::Version1) | virtio::bit(Feature::EventIndex) |
         virtio::bit(Feature::IndirectDescriptors) | virtio::bit(Feature::VhostUserProtocol) |
         virtio::bit(Feature::BlkSegMax) | virtio::bit(Feature::BlkBlkSize) |
         virtio::bit(Feature::BlkFlush) | virtio::bit(Feature::BlkMultiQueue) |
         virtio::bit(Feature::BlkDiscard) | virtio::bit(Feature::BlkWriteZeroes) |
-        virtio::bit(Feature::BlkReadOnly) | virtio::bit(Feature::BlkTopology);
+        virtio::bit(Feature::BlkReadOnly) | virtio::bit(Feature::BlkTopology) |
+        virtio::bit(Feature::RingPacked);
     features_ = offered_ & known & ~refused;
     if (options_.event_index && !virtio::has(features_, Feature::EventIndex)) {
         return fail("the device does not offer event indices");
+    }
+    if (options_.ring == RingKind::Packed && !virtio::has(features_, Feature::RingPacked)) {
+        return fail("the device does not offer packed rings");
     }
     vu::U64 features;
     features.value = features_;
@@ -282,7 +147,7 @@ bool VhostFrontEnd::start_queue(std::uint16_t index) {
     state.number = options_.queue_size;
     const vu::VringAddress addresses = rings_[index].addresses(index);
     vu::VringState base = state;
-    base.number = rings_[index].used_index();
+    base.number = rings_[index].base();
     vu::VringState enable = state;
     enable.number = 1;
     vu::U64 which;
@@ -301,7 +166,7 @@ bool VhostFrontEnd::start_queue(std::uint16_t index) {
            set(RequestType::SetVringCall, core::as_bytes_of(which), {&call, 1});
 }
 
-std::optional<std::uint16_t> VhostFrontEnd::stop_queue(std::uint16_t index) {
+std::optional<std::uint32_t> VhostFrontEnd::stop_queue(std::uint16_t index) {
     vu::VringState state;
     state.index = index;
     if (!socket_->send_struct(RequestType::GetVringBase, state)) {
@@ -309,8 +174,11 @@ std::optional<std::uint16_t> VhostFrontEnd::stop_queue(std::uint16_t index) {
     }
     const auto reply = socket_->receive();
     const auto answer = reply ? reply->as<vu::VringState>() : std::nullopt;
-    return answer ? std::optional<std::uint16_t>(static_cast<std::uint16_t>(answer->number))
-                  : std::nullopt;
+    if (!answer) {
+        return std::nullopt;
+    }
+    rings_[index].stopped_at(answer->number);
+    return answer->number.get();
 }
 
 std::optional<virtio::BlkConfig> VhostFrontEnd::read_config() {

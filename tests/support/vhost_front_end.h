@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The other end of a vhost-user-blk device, for tests and for bench/vhost_load: guest memory in a
-// memfd, a split-ring driver, and a front end that puts them together with a socket as QEMU does.
-// Blocking calls with time-outs, on the caller's thread.
+// The other end of a vhost-user-blk device, for tests and for bench/vhost_load: a front end that
+// puts guest memory, a driver's rings and a socket together as QEMU does. Blocking calls with
+// time-outs, on the caller's thread.
 #pragma once
 
 #include <cstddef>
@@ -14,85 +14,13 @@
 #include <vector>
 
 #include "core/byte_reader.h"
+#include "tests/support/driver_ring.h"
 #include "tests/support/vhost_socket.h"
 #include "virtio/blk_request.h"
 #include "virtio/ring_layout.h"
 #include "virtio/vhost_user/message.h"
 
 namespace remora::test {
-
-/// Guest memory: one memfd, mapped here, known to the device under a guest and a user address that
-/// are neither each other nor ours.
-class GuestRam {
-  public:
-    static constexpr std::uint64_t kGuestBase = 0x4000'0000;
-    static constexpr std::uint64_t kUserBase = 0x7700'0000'0000;
-
-    explicit GuestRam(std::size_t bytes);
-    GuestRam(const GuestRam&) = delete;
-    GuestRam& operator=(const GuestRam&) = delete;
-    ~GuestRam();
-
-    [[nodiscard]] std::span<std::byte> bytes() const { return {base_, size_}; }
-    [[nodiscard]] std::byte* at(std::uint64_t offset) const { return base_ + offset; }
-    [[nodiscard]] int fd() const { return fd_.get(); }
-    [[nodiscard]] virtio::vhost_user::MemoryRegion region() const;
-    static constexpr std::uint64_t guest(std::uint64_t offset) { return kGuestBase + offset; }
-    static constexpr std::uint64_t user(std::uint64_t offset) { return kUserBase + offset; }
-
-  private:
-    Fd fd_;
-    std::byte* base_ = nullptr;
-    std::size_t size_ = 0;
-};
-
-/// The driver's half of a split virtqueue that lies at an offset of the guest memory.
-class DriverRing {
-  public:
-    struct Used {
-        std::uint32_t id = 0;
-        std::uint32_t length = 0;
-    };
-
-    DriverRing(GuestRam& ram, std::uint64_t offset, std::uint16_t size, bool event_index);
-    static std::size_t bytes_for(std::uint16_t size);
-
-    void describe(std::uint16_t index,
-                  std::uint64_t guest_address,
-                  std::uint32_t length,
-                  std::uint16_t flags,
-                  std::uint16_t next = 0);
-    /// Puts a head on the available ring; the device sees it after publish().
-    void offer(std::uint16_t head);
-    /// Makes the offered heads visible. Returns whether the device wants a kick.
-    bool publish();
-    /// Whether the device, as it sleeps or not now, wants a kick for the next head.
-    [[nodiscard]] bool wants_kick() const;
-    std::optional<Used> take_used();
-    /// Asks for an interrupt when more is used than was taken. Returns whether there is already.
-    bool request_interrupt();
-    void suppress_interrupts();
-
-    /// For tests that lie.
-    void set_available_index(std::uint16_t index);
-    [[nodiscard]] std::uint16_t used_index() const;
-    /// Forgets the ring as a driver that starts anew does.
-    void reset();
-
-    [[nodiscard]] std::uint16_t size() const { return size_; }
-    [[nodiscard]] virtio::vhost_user::VringAddress addresses(std::uint32_t index) const;
-
-  private:
-    GuestRam* ram_;
-    std::uint64_t descriptors_;
-    std::uint64_t available_;
-    std::uint64_t used_;
-    std::uint16_t size_;
-    bool event_index_;
-    std::uint16_t offered_ = 0;
-    std::uint16_t published_ = 0;
-    std::uint16_t seen_ = 0;
-};
 
 struct FrontEndOptions {
     std::string path;
@@ -102,6 +30,7 @@ struct FrontEndOptions {
     bool event_index = true;
     bool indirect = true;
     bool inflight = true;  ///< Used where the device offers it.
+    RingKind ring = RingKind::Split;
 };
 
 /// A front end and driver as QEMU and a guest are together. The rings lie at the start of the
@@ -125,7 +54,7 @@ class VhostFrontEnd {
     bool share_inflight();
     bool start_queue(std::uint16_t index);
     /// Stops a queue; where it stopped.
-    std::optional<std::uint16_t> stop_queue(std::uint16_t index);
+    std::optional<std::uint32_t> stop_queue(std::uint16_t index);
 
     /// Sends a message that sets something and, where negotiated, checks the answer.
     bool set(RequestType type, std::span<const std::byte> payload, std::span<const int> fds = {});

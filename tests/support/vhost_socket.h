@@ -11,35 +11,12 @@
 #include <vector>
 
 #include "core/byte_reader.h"
+#include "tests/support/fd.h"
 #include "virtio/vhost_user/message.h"
 
 namespace remora::test {
 
 using virtio::vhost_user::RequestType;
-
-/// A file descriptor that closes itself.
-class Fd {
-  public:
-    Fd() = default;
-    explicit Fd(int fd) : fd_(fd) {}
-    Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    Fd& operator=(Fd&& other) noexcept {
-        std::swap(fd_, other.fd_);
-        return *this;
-    }
-    ~Fd();
-    [[nodiscard]] int get() const { return fd_; }
-    [[nodiscard]] bool valid() const { return fd_ >= 0; }
-    int release() { return std::exchange(fd_, -1); }
-
-  private:
-    int fd_ = -1;
-};
-
-Fd make_eventfd();
-void signal_eventfd(const Fd& event);
-/// Whether it was signalled within the time; clears it.
-bool wait_eventfd(const Fd& event, int timeout_ms);
 
 /// What came back on the socket.
 struct Reply {

@@ -7,6 +7,7 @@
 #include "backends/nvme_tcp/fabrics.h"
 #include "core/byte_reader.h"
 #include "core/endian.h"
+#include "core/hash.h"
 #include "core/log.h"
 
 namespace remora::backends::nvme_tcp {
@@ -30,13 +31,6 @@ core::Uuid uuid_from(std::uint64_t high, std::uint64_t low) {
     return uuid;
 }
 
-std::uint64_t fold(std::string_view text, std::uint64_t hash) {
-    for (const char c : text) {
-        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;  // FNV-1a
-    }
-    return hash;
-}
-
 /// The namespace's own UUID, else its NGUID, else one made of its EUI64, else of its place.
 core::Uuid choose_uuid(const core::Uuid& shown,
                        const NamespaceIdentity& identity,
@@ -49,7 +43,7 @@ core::Uuid choose_uuid(const core::Uuid& shown,
     if (!uuid.is_nil()) {
         return uuid;
     }
-    const std::uint64_t place = fold(subnqn, 0xcbf29ce484222325ULL);
+    const std::uint64_t place = core::fnv1a(subnqn);
     if (identity.eui64 != 0) {
         // Spread so that the version and variant bits replace none of the EUI64's.
         return uuid_from(identity.eui64 >> 16U << 16U, (identity.eui64 & 0xffffU) << 32U);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "backends/nvme_tcp/fabrics.h"
@@ -31,9 +32,9 @@ QueuePair::QueuePair(reactor::Reactor& reactor, QueuePairHandler& handler, Queue
         slots_[i].cid = static_cast<std::uint16_t>(i);
         free_.push_back(static_cast<std::uint16_t>(i));
     }
-    rules_.direction = nvme::tcp::Direction::ToHost;
+    decoder_.new_rules().direction = nvme::tcp::Direction::ToHost;
     // How much is right depends on the command: on_data() checks the range.
-    rules_.max_data = ~0U;
+    decoder_.new_rules().max_data = ~0U;
 }
 
 QueuePair::~QueuePair() {
@@ -165,7 +166,9 @@ void QueuePair::build_capsule(Slot& slot, const Command& command) {
         fabrics || options_.queue_id == 0 ? nvme::tcp::kAdminInCapsuleBytes : options_.in_capsule;
     slot.in_capsule = command.transfer == Transfer::ToController && command.length > 0 &&
                       command.length <= in_capsule_limit;
-    CapsuleCmd pdu;
+    // Built where it is sent from: a copy would be read back before it is written.
+    static_assert(sizeof(CapsuleCmd) <= sizeof(slot.header) && alignof(CapsuleCmd) == 1);
+    CapsuleCmd& pdu = *new (slot.header.data()) CapsuleCmd;
     pdu.command = command.entry;
     pdu.command.cid = slot.cid;
     pdu.command.flags = nvme::spec::kFlagsSgl;
@@ -174,7 +177,6 @@ void QueuePair::build_capsule(Slot& slot, const Command& command) {
     pdu.command.sgl.identifier =
         slot.in_capsule ? nvme::spec::kSglInCapsule : nvme::spec::kSglTransport;
     pdu.header.type = static_cast<std::uint8_t>(PduType::CapsuleCmd);
-    std::memcpy(slot.header.data(), &pdu, sizeof(pdu));
     seal(slot, sizeof(pdu), slot.in_capsule ? command.length : 0);
 }
 

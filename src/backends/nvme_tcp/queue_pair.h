@@ -21,7 +21,6 @@
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -205,7 +204,7 @@ class QueuePair final : private reactor::ReadyHandler,
     bool delivering_ = false;
 
     // Negotiated.
-    nvme::tcp::DecodeRules rules_;
+    nvme::tcp::FrameDecoder decoder_;
     std::uint32_t max_h2c_data_ = 0;
     std::uint32_t data_alignment_ = 4;  // CPDA
     bool flow_control_off_ = false;
@@ -229,7 +228,6 @@ class QueuePair final : private reactor::ReadyHandler,
     Receiving receiving_ = Receiving::Header;
     std::array<std::byte, nvme::tcp::kMaxHeaderBlock> header_{};
     std::size_t header_have_ = 0;
-    std::optional<nvme::tcp::Frame> frame_;
     Slot* data_slot_ = nullptr;
     std::size_t data_left_ = 0;
     core::Crc32c data_crc_;

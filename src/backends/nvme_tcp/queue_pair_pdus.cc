@@ -36,8 +36,8 @@ void QueuePair::on_ic_resp(std::span<const std::byte> block) {
         fail_with(error_of(ErrorKind::Unavailable, "its ICResp makes no sense"), &good.error());
         return;
     }
-    rules_.header_digest = (response.dgst & nvme::tcp::kDgstHeader) != 0;
-    rules_.data_digest = (response.dgst & nvme::tcp::kDgstData) != 0;
+    decoder_.new_rules().header_digest = (response.dgst & nvme::tcp::kDgstHeader) != 0;
+    decoder_.new_rules().data_digest = (response.dgst & nvme::tcp::kDgstData) != 0;
     max_h2c_data_ = response.maxh2cdata;
     data_alignment_ = (response.cpda + 1U) * 4U;
     state_ = State::Open;
@@ -138,7 +138,7 @@ void QueuePair::finish(Slot& slot) {
 // NVMe/TCP Transport 1.0 §3.6.2.9. Data comes in order; each byte belongs to the command.
 void QueuePair::on_data(std::span<const std::byte> block) {
     const auto pdu = header_of<nvme::tcp::DataPdu>(block);
-    if (const auto good = nvme::tcp::check_data_pdu(pdu, *frame_); !good) {
+    if (const auto good = nvme::tcp::check_data_pdu(pdu, decoder_.frame()); !good) {
         fail_with(error_of(ErrorKind::Unavailable, "DATAL is not what its C2HData carries"),
                   &good.error());
         return;
@@ -153,13 +153,14 @@ void QueuePair::on_data(std::span<const std::byte> block) {
         broken(FatalError::SequenceError, 0, "data that no command asked for");
         return;
     }
-    if (pdu.datao != slot->moved || frame_->data_size > slot->length - slot->moved) {
+    if (pdu.datao != slot->moved || decoder_.frame().data_size > slot->length - slot->moved) {
         broken(FatalError::DataOutOfRange, 0, "data outside of the command's range");
         return;
     }
     // SUCCESS stands for the answer, so it comes with the last data. It may be used where SQ flow
     // control is off; we always ask for that and need no SQHD, so it is taken in any case.
-    if ((frame_->flags & nvme::tcp::kSuccess) != 0 && (frame_->flags & nvme::tcp::kLastPdu) == 0) {
+    if ((decoder_.frame().flags & nvme::tcp::kSuccess) != 0 &&
+        (decoder_.frame().flags & nvme::tcp::kLastPdu) == 0) {
         broken(FatalError::InvalidHeaderField, offsetof(CommonHeader, flags),
                "a SUCCESS flag where none may be");
         return;

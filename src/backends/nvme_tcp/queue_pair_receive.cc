@@ -146,7 +146,7 @@ void QueuePair::place(std::size_t bytes) {
         core::SegmentCursor& cursor = data_slot_->cursor;
         for (std::size_t i = 0; i < kDirectSegments && direct < bytes && data_left_ > 0; ++i) {
             const Segment run = cursor.peek(std::min(data_left_, bytes - direct));
-            if (frame_->data_digest) {
+            if (decoder_.frame().data_digest) {
                 data_crc_.update({run.data, run.size});
             }
             cursor.advance(run.size);
@@ -155,7 +155,7 @@ void QueuePair::place(std::size_t bytes) {
         }
         if (data_left_ == 0) {
             receiving_ = Receiving::DataDigest;
-            if (!frame_->data_digest) {
+            if (!decoder_.frame().data_digest) {
                 data_complete();
             }
         }
@@ -182,17 +182,13 @@ void QueuePair::parse(std::span<const std::byte> bytes) {
 }
 
 bool QueuePair::decode_common(const std::byte* bytes) {
-    CommonHeader common;
-    std::memcpy(&common, bytes, sizeof(common));
-    const auto frame = nvme::tcp::decode_frame(common, rules_);
-    if (!frame) {
-        std::memcpy(header_.data(), bytes, sizeof(common));
-        header_have_ = sizeof(common);
+    if (const auto good = decoder_.decode(bytes); !good) {
+        std::memcpy(header_.data(), bytes, sizeof(CommonHeader));
+        header_have_ = sizeof(CommonHeader);
         fail_with(error_of(ErrorKind::Unavailable, "it sent a malformed PDU header"),
-                  &frame.error());
+                  &good.error());
         return false;
     }
-    frame_ = *frame;
     return true;
 }
 
@@ -201,7 +197,7 @@ std::size_t QueuePair::take_header(std::span<const std::byte> bytes) {
         if (!decode_common(bytes.data())) {
             return bytes.size();
         }
-        const std::size_t block = frame_->header_block;
+        const std::size_t block = decoder_.frame().header_block;
         if (bytes.size() >= block) {
             header_complete(bytes.first(block));
             return block;
@@ -210,7 +206,7 @@ std::size_t QueuePair::take_header(std::span<const std::byte> bytes) {
     REMORA_COVER("host: a PDU is cut inside its header");
     // Cut: gather the common header, then the rest, in the connection's own memory.
     const std::size_t wanted =
-        header_have_ < sizeof(CommonHeader) ? sizeof(CommonHeader) : frame_->header_block;
+        header_have_ < sizeof(CommonHeader) ? sizeof(CommonHeader) : decoder_.frame().header_block;
     const std::size_t taken = std::min(bytes.size(), wanted - header_have_);
     std::memcpy(header_.data() + header_have_, bytes.data(), taken);
     header_have_ += taken;
@@ -231,28 +227,28 @@ std::size_t QueuePair::take_header(std::span<const std::byte> bytes) {
 
 void QueuePair::header_complete(std::span<const std::byte> block) {
     ++stats_.pdus_received;
-    if (frame_->header_digest) {
-        const auto good = nvme::tcp::check_header_digest(block, frame_->header_size);
+    if (decoder_.frame().header_digest) {
+        const auto good = nvme::tcp::check_header_digest(block, decoder_.frame().header_size);
         if (!good) {
             REMORA_COVER("host: a header digest is wrong");
             ++stats_.digest_errors;
-            header_have_ = frame_->header_size;
+            header_have_ = decoder_.frame().header_size;
             std::memmove(header_.data(), block.data(), header_have_);
             fail_with(error_of(ErrorKind::Unavailable, "a header digest does not match"),
                       &good.error());
             return;
         }
     }
-    receiving_ = frame_->data_size > 0 ? Receiving::Data : Receiving::Header;
+    receiving_ = decoder_.frame().data_size > 0 ? Receiving::Data : Receiving::Header;
     data_slot_ = nullptr;
-    data_left_ = frame_->data_size;
+    data_left_ = decoder_.frame().data_size;
     data_crc_ = {};
     digest_have_ = 0;
     const bool handshake = state_ == State::Handshake;
     // The offending header goes into the TermReq, if one of these sends it.
-    header_have_ = frame_->header_size;
+    header_have_ = decoder_.frame().header_size;
     std::memmove(header_.data(), block.data(), header_have_);
-    switch (frame_->type) {
+    switch (decoder_.frame().type) {
         case PduType::IcResp:
             on_ic_resp(block);
             break;
@@ -303,7 +299,7 @@ void QueuePair::copy_with_digest(std::span<const std::byte> bytes) {
 std::size_t QueuePair::take_data(std::span<const std::byte> bytes) {
     const auto run = bytes.first(std::min(bytes.size(), data_left_));
     if (data_slot_ != nullptr) {
-        if (frame_->data_digest) {
+        if (decoder_.frame().data_digest) {
             copy_with_digest(run);
         } else {
             data_slot_->cursor.copy_in(run);
@@ -312,7 +308,7 @@ std::size_t QueuePair::take_data(std::span<const std::byte> bytes) {
     data_left_ -= run.size();
     if (data_left_ == 0) {
         receiving_ = Receiving::DataDigest;
-        if (!frame_->data_digest) {
+        if (!decoder_.frame().data_digest) {
             data_complete();
         }
     }
@@ -340,9 +336,9 @@ void QueuePair::data_complete() {
     if (slot == nullptr) {
         return;
     }
-    slot->moved += frame_->data_size;
-    slot->last_data_seen = (frame_->flags & nvme::tcp::kLastPdu) != 0;
-    if ((frame_->flags & nvme::tcp::kSuccess) != 0) {
+    slot->moved += decoder_.frame().data_size;
+    slot->last_data_seen = (decoder_.frame().flags & nvme::tcp::kLastPdu) != 0;
+    if ((decoder_.frame().flags & nvme::tcp::kSuccess) != 0) {
         completed(*slot, nvme::spec::Completion{});
     }
 }

@@ -20,6 +20,8 @@ namespace {
 // What one send takes at most; more does not get cheaper.
 constexpr std::size_t kPdusPerSend = 64;
 constexpr std::size_t kBytesPerSend = std::size_t{256} * 1024;
+// All headers, with their digest or without, are multiples of it.
+constexpr std::uint32_t kHeaderAlignment = 4;
 
 std::uint32_t digest_of(core::SegmentCursor cursor, std::size_t bytes) {
     core::Crc32c crc;
@@ -84,7 +86,7 @@ void QueuePair::seal(Slot& slot, std::size_t header_size, std::uint32_t data_siz
     std::memcpy(&common, slot.header.data(), sizeof(common));
     std::size_t block = header_size;
     unsigned flags = common.flags;
-    if (rules_.header_digest) {
+    if (decoder_.rules().header_digest) {
         flags |= nvme::tcp::kHeaderDigest;
         block += nvme::tcp::kDigestBytes;
     }
@@ -92,12 +94,15 @@ void QueuePair::seal(Slot& slot, std::size_t header_size, std::uint32_t data_siz
     common.pdo = 0;
     if (data_size > 0) {
         // NVMe/TCP Transport 1.0 §3.6.1, PDO: the controller asked for this alignment (CPDA).
-        const std::size_t padded =
-            (block + data_alignment_ - 1) / data_alignment_ * data_alignment_;
-        std::memset(slot.header.data() + block, 0, padded - block);
-        block = padded;
+        // Mostly 4 bytes, as all headers are.
+        if (data_alignment_ != kHeaderAlignment) {
+            const std::size_t padded =
+                (block + data_alignment_ - 1) / data_alignment_ * data_alignment_;
+            std::memset(slot.header.data() + block, 0, padded - block);
+            block = padded;
+        }
         common.pdo = static_cast<std::uint8_t>(block);
-        if (rules_.data_digest) {
+        if (decoder_.rules().data_digest) {
             flags |= nvme::tcp::kDataDigest;
             slot.digest_size = nvme::tcp::kDigestBytes;
             nvme::tcp::store_digest(slot.digest, digest_of(slot.cursor, data_size));
@@ -107,7 +112,7 @@ void QueuePair::seal(Slot& slot, std::size_t header_size, std::uint32_t data_siz
     common.hlen = static_cast<std::uint8_t>(header_size);
     common.plen = static_cast<std::uint32_t>(block + data_size + slot.digest_size);
     std::memcpy(slot.header.data(), &common, sizeof(common));
-    if (rules_.header_digest) {
+    if (decoder_.rules().header_digest) {
         nvme::tcp::seal_header(slot.header, header_size);
     }
     slot.header_size = block;

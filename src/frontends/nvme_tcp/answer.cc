@@ -50,11 +50,12 @@ std::span<std::byte> Connection::write_response(std::span<std::byte> to,
                                                 std::uint32_t dw0,
                                                 std::uint32_t dw1) {
     const std::size_t size =
-        sizeof(CapsuleResp) + (rules_.header_digest ? kDigestBytes : std::size_t{0});
+        sizeof(CapsuleResp) + (decoder_.rules().header_digest ? kDigestBytes : std::size_t{0});
     CapsuleResp pdu{};
-    pdu.header = make_header(PduType::CapsuleResp,
-                             rules_.header_digest ? nvme::tcp::kHeaderDigest : std::uint8_t{0},
-                             sizeof(CapsuleResp), 0, size);
+    pdu.header =
+        make_header(PduType::CapsuleResp,
+                    decoder_.rules().header_digest ? nvme::tcp::kHeaderDigest : std::uint8_t{0},
+                    sizeof(CapsuleResp), 0, size);
     pdu.completion.dw0 = dw0;
     pdu.completion.dw1 = dw1;
     pdu.completion.sqhd =
@@ -63,7 +64,7 @@ std::span<std::byte> Connection::write_response(std::span<std::byte> to,
     pdu.completion.cid = slot.command.cid;
     pdu.completion.set_status(status);
     std::memcpy(to.data(), &pdu, sizeof(pdu));
-    if (rules_.header_digest) {
+    if (decoder_.rules().header_digest) {
         nvme::tcp::seal_header(to, sizeof(pdu));
     }
     return to.first(size);
@@ -91,29 +92,29 @@ void Connection::answer_data(Slot& slot, std::uint32_t dw0, std::uint32_t dw1) {
     const bool success = flow_control_off_ && dw0 == 0 && dw1 == 0;
     std::uint8_t flags = nvme::tcp::kLastPdu;
     flags |= success ? nvme::tcp::kSuccess : std::uint8_t{0};
-    flags |= rules_.header_digest ? nvme::tcp::kHeaderDigest : std::uint8_t{0};
-    flags |= rules_.data_digest ? nvme::tcp::kDataDigest : std::uint8_t{0};
+    flags |= decoder_.rules().header_digest ? nvme::tcp::kHeaderDigest : std::uint8_t{0};
+    flags |= decoder_.rules().data_digest ? nvme::tcp::kDataDigest : std::uint8_t{0};
     std::span<const std::byte> data = slot.buffer;
     if (slot.is_hole) {
         data = memory::BufferPool::zeros(data.size());
         release_buffer(slot);
     }
     DataPdu pdu{};
-    pdu.header =
-        make_header(PduType::C2hData, flags, sizeof(pdu), c2h_header_block_,
-                    c2h_header_block_ + data.size() + (rules_.data_digest ? kDigestBytes : 0));
+    pdu.header = make_header(
+        PduType::C2hData, flags, sizeof(pdu), c2h_header_block_,
+        c2h_header_block_ + data.size() + (decoder_.rules().data_digest ? kDigestBytes : 0));
     pdu.cccid = slot.command.cid;
     pdu.datal = static_cast<std::uint32_t>(data.size());
     const std::span<std::byte> header = slot.header;
     std::ranges::fill(header.subspan(sizeof(pdu), kDigestBytes), std::byte{0});
     std::memcpy(header.data(), &pdu, sizeof(pdu));
-    if (rules_.header_digest) {
+    if (decoder_.rules().header_digest) {
         nvme::tcp::seal_header(header, sizeof(pdu));
     }
     slot.OutPdu::append(header.first(c2h_header_block_));
     slot.OutPdu::append(data);
     std::size_t tail = 0;
-    if (rules_.data_digest) {
+    if (decoder_.rules().data_digest) {
         nvme::tcp::store_digest(slot.tail, core::crc32c(data));
         tail += kDigestBytes;
     }
@@ -134,16 +135,16 @@ void Connection::send_r2t(Slot& slot) {
     slot.generation = static_cast<std::uint16_t>((slot.generation + 1U) % kGenerations);
     awaited_bytes_ += slot.footprint();
     const std::size_t size =
-        sizeof(nvme::tcp::R2t) + (rules_.header_digest ? kDigestBytes : std::size_t{0});
+        sizeof(nvme::tcp::R2t) + (decoder_.rules().header_digest ? kDigestBytes : std::size_t{0});
     nvme::tcp::R2t pdu{};
-    pdu.header =
-        make_header(PduType::R2t, rules_.header_digest ? nvme::tcp::kHeaderDigest : std::uint8_t{0},
-                    sizeof(pdu), 0, size);
+    pdu.header = make_header(
+        PduType::R2t, decoder_.rules().header_digest ? nvme::tcp::kHeaderDigest : std::uint8_t{0},
+        sizeof(pdu), 0, size);
     pdu.cccid = slot.command.cid;
     pdu.ttag = slot.transfer_tag();
     pdu.r2tl = slot.plan.bytes;
     std::memcpy(slot.header.data(), &pdu, sizeof(pdu));
-    if (rules_.header_digest) {
+    if (decoder_.rules().header_digest) {
         nvme::tcp::seal_header(slot.header, sizeof(pdu));
     }
     slot.OutPdu::clear();

@@ -242,14 +242,16 @@ void Connection::become_live(std::uint16_t cntlid) {
     if (replica_ != nullptr) {
         errors_ = std::make_unique<nvme::ErrorNotes>();
     }
-    rules_.max_in_capsule = qid_ == 0 ? nvme::tcp::kAdminInCapsuleBytes : limits.in_capsule_bytes;
+    decoder_.new_rules().max_in_capsule =
+        qid_ == 0 ? nvme::tcp::kAdminInCapsuleBytes : limits.in_capsule_bytes;
     max_transfer_ = std::uint32_t{4096} << limits.transfer_shift;
-    reserve_memory_ = std::make_unique<std::byte[]>(rules_.max_in_capsule + kReserveAlignment);
+    reserve_memory_ =
+        std::make_unique<std::byte[]>(decoder_.rules().max_in_capsule + kReserveAlignment);
     void* at = reserve_memory_.get();
-    std::size_t room = rules_.max_in_capsule + kReserveAlignment;
-    at = std::align(kReserveAlignment, rules_.max_in_capsule, at, room);
+    std::size_t room = decoder_.rules().max_in_capsule + kReserveAlignment;
+    at = std::align(kReserveAlignment, decoder_.rules().max_in_capsule, at, room);
     CHECK(at != nullptr);
-    reserve_ = {static_cast<std::byte*>(at), rules_.max_in_capsule};
+    reserve_ = {static_cast<std::byte*>(at), decoder_.rules().max_in_capsule};
     reserve_free_ = true;
     std::ranges::copy(connect_data_.host_id, host_id_.begin());
     stats_.cntlid = cntlid_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
 
 #include "core/log.h"
 #include "frontends/nvme_tcp/association.h"
@@ -27,11 +28,11 @@ Connection::Connection(Shard& shard,
     stats_.id = id_;
     stats_.reactor = shard_.index();
     stats_.peer = stream_->peer();
-    rules_.direction = nvme::tcp::Direction::ToController;
+    decoder_.new_rules().direction = nvme::tcp::Direction::ToController;
     // Every controller takes this much with a Connect (NVMe/TCP Transport Specification 1.0, ICReq
     // and admin queue in-capsule data).
-    rules_.max_in_capsule = nvme::tcp::kAdminInCapsuleBytes;
-    rules_.max_data = shard_.limits().max_h2c_data;
+    decoder_.new_rules().max_in_capsule = nvme::tcp::kAdminInCapsuleBytes;
+    decoder_.new_rules().max_data = shard_.limits().max_h2c_data;
 }
 
 Connection::~Connection() {
@@ -153,6 +154,7 @@ void Connection::close(const char* reason) {
                   log::kv("host", stats_.hostnqn), log::kv("cntlid", cntlid_),
                   log::kv("reason", reason));
     }
+    log_unfinished(reason);
     state_ = State::Closing;
     timer_.cancel();
     stream_->set_handler(nullptr);
@@ -163,6 +165,26 @@ void Connection::close(const char* reason) {
     }
     drop_slots();
     run_later();
+}
+
+/// Where the commands of a queue stood when it ended: whose answer was missing.
+void Connection::log_unfinished(const char* reason) const {
+    const auto in = [slots = std::span(slots_.get(), slots_ == nullptr ? 0 : depth_)](
+                        std::initializer_list<SlotState> states) {
+        return std::ranges::count_if(slots, [states](const Slot& slot) {
+            return std::ranges::find(states, slot.state) != states.end();
+        });
+    };
+    const auto volume = in({SlotState::Executing, SlotState::Fenced, SlotState::Paired});
+    const auto buffer = in({SlotState::WaitingBuffer});
+    const auto data = in({SlotState::Receiving, SlotState::R2tQueued, SlotState::AwaitingData});
+    const auto answer = in({SlotState::Answering});
+    if (qid_ != 0 && volume + buffer + data + answer > 0) {
+        log::info("nvme/tcp queue closed with commands unfinished", log::kv("peer", stats_.peer),
+                  log::kv("cntlid", cntlid_), log::kv("qid", qid_), log::kv("reason", reason),
+                  log::kv("in_the_volume", volume), log::kv("waiting_for_a_buffer", buffer),
+                  log::kv("waiting_for_the_hosts_data", data), log::kv("answer_not_taken", answer));
+    }
 }
 
 void Connection::drop_slots() {

@@ -120,9 +120,8 @@ class Connection final : public core::ListHook<>,
     /// The PDU that is being received.
     struct Incoming {
         Phase phase = Phase::Header;
-        std::uint32_t have = 0;   ///< Bytes in `header`.
-        std::uint32_t since = 0;  ///< Look of the watch after which the host owes the rest.
-        nvme::tcp::Frame frame;
+        std::uint32_t have = 0;     ///< Bytes in `header`.
+        std::uint32_t since = 0;    ///< Look of the watch after which the host owes the rest.
         Slot* slot = nullptr;       ///< Whose data comes; null: it is thrown away.
         std::byte* to = nullptr;    ///< Where the next payload byte goes; null: nowhere.
         std::uint32_t payload = 0;  ///< Bytes of payload, then of digest, still to come.
@@ -140,6 +139,7 @@ class Connection final : public core::ListHook<>,
     void arm(Nanos delay);
     void watch_debts();
     [[nodiscard]] bool peer_stalls() const;
+    void log_unfinished(const char* reason) const;
     [[nodiscard]] bool overdue(std::uint32_t since) const { return looks_ - since >= 2; }
     void fail(nvme::tcp::Fault fault, Bytes header);
     void peer_closed();
@@ -293,7 +293,7 @@ class Connection final : public core::ListHook<>,
     ConnectionStats stats_;
 
     // What was negotiated.
-    nvme::tcp::DecodeRules rules_;
+    nvme::tcp::FrameDecoder decoder_;
     std::uint32_t c2h_header_block_ = 0;  // PDO of C2HData
     bool flow_control_off_ = false;
 

@@ -163,14 +163,14 @@ std::uint16_t Connection::plan_io(Slot& slot) {
     if (target == nullptr) {
         return refused(StatusCode::InvalidNamespace);
     }
-    const auto plan = nvme::decode_io(slot.command, *target, max_transfer_);
-    if (!plan) {
-        return plan.error();
+    if (const std::uint16_t refusal =
+            nvme::decode_io(slot.command, *target, max_transfer_, slot.plan);
+        refusal != 0) {
+        return refusal;
     }
-    if (!admitted(*target, *plan)) {
+    if (!admitted(*target, slot.plan)) {
         return refused(StatusCode::ReservationConflict);
     }
-    slot.plan = *plan;
     slot.incarnation = target->incarnation;
     return 0;
 }

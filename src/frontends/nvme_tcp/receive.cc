@@ -103,14 +103,10 @@ void Connection::consume(Bytes in) {
 }
 
 bool Connection::decode(const std::byte* header) {
-    CommonHeader common;
-    std::memcpy(&common, header, sizeof(common));
-    const auto frame = nvme::tcp::decode_frame(common, rules_);
-    if (!frame) {
-        fail(frame.error(), {header, sizeof(common)});
+    if (const auto good = decoder_.decode(header); !good) {
+        fail(good.error(), {header, sizeof(CommonHeader)});
         return false;
     }
-    incoming_.frame = *frame;
     return true;
 }
 
@@ -123,8 +119,8 @@ Connection::Bytes Connection::take_header(Bytes in) {
         if (!decode(in.data())) {
             return {};
         }
-        if (in.size() >= at.frame.header_block) {
-            const Bytes block = in.first(at.frame.header_block);
+        if (in.size() >= decoder_.frame().header_block) {
+            const Bytes block = in.first(decoder_.frame().header_block);
             begin_pdu(block);
             return in.subspan(block.size());
         }
@@ -146,38 +142,39 @@ Connection::Bytes Connection::take_header(Bytes in) {
             return {};
         }
     }
-    if (!collect(at.frame.header_block)) {
+    if (!collect(decoder_.frame().header_block)) {
         return in;
     }
     at.have = 0;
-    begin_pdu(Bytes(at.header).first(at.frame.header_block));
+    begin_pdu(Bytes(at.header).first(decoder_.frame().header_block));
     return in;
 }
 
 void Connection::begin_pdu(Bytes block) {
     Incoming& at = incoming_;
-    if (at.frame.header_digest) {
-        if (const auto good = nvme::tcp::check_header_digest(block, at.frame.header_size); !good) {
-            fail(good.error(), block.first(at.frame.header_size));
+    if (decoder_.frame().header_digest) {
+        if (const auto good = nvme::tcp::check_header_digest(block, decoder_.frame().header_size);
+            !good) {
+            fail(good.error(), block.first(decoder_.frame().header_size));
             return;
         }
     }
     at.slot = nullptr;
     at.to = nullptr;
     const bool first = state_ == State::AwaitIcReq;
-    if (at.frame.type == PduType::H2cTermReq) {
+    if (decoder_.frame().type == PduType::H2cTermReq) {
         close("host terminated");
         return;
     }
     // ICReq comes first and once; data comes to queues only.
-    if (first != (at.frame.type == PduType::IcReq) ||
-        (at.frame.type == PduType::H2cData && state_ != State::Live)) {
-        fail({FatalError::SequenceError, 0}, block.first(at.frame.header_size));
+    if (first != (decoder_.frame().type == PduType::IcReq) ||
+        (decoder_.frame().type == PduType::H2cData && state_ != State::Live)) {
+        fail({FatalError::SequenceError, 0}, block.first(decoder_.frame().header_size));
         return;
     }
-    if (at.frame.type == PduType::IcReq) {
+    if (decoder_.frame().type == PduType::IcReq) {
         on_ic_req(block);
-    } else if (at.frame.type == PduType::H2cData) {
+    } else if (decoder_.frame().type == PduType::H2cData) {
         on_h2c_data(block);
     } else {
         on_capsule(block);
@@ -185,11 +182,11 @@ void Connection::begin_pdu(Bytes block) {
     if (!accepts_input()) {
         return;
     }
-    if (at.frame.data_size == 0) {
+    if (decoder_.frame().data_size == 0) {
         ++stats_.recv_pdus;
         return;
     }
-    at.payload = at.frame.data_size;
+    at.payload = decoder_.frame().data_size;
     at.crc = {};
     if (at.phase != Phase::AwaitBuffer) {
         at.phase = Phase::Payload;
@@ -197,7 +194,7 @@ void Connection::begin_pdu(Bytes block) {
 }
 
 void Connection::payload_received(Bytes bytes) {
-    if (incoming_.frame.data_digest) {
+    if (decoder_.frame().data_digest) {
         incoming_.crc.update(bytes);
     }
 }
@@ -208,7 +205,7 @@ Connection::Bytes Connection::take_payload(Bytes in) {
     if (at.to == nullptr || part.empty()) {
         payload_received(part);
     } else {
-        if (at.frame.data_digest) {
+        if (decoder_.frame().data_digest) {
             at.crc.update_and_copy(part, at.to);
         } else {
             std::memcpy(at.to, part.data(), part.size());
@@ -217,7 +214,7 @@ Connection::Bytes Connection::take_payload(Bytes in) {
     }
     at.payload -= static_cast<std::uint32_t>(part.size());
     if (at.payload == 0) {
-        if (at.frame.data_digest) {
+        if (decoder_.frame().data_digest) {
             at.phase = Phase::Digest;
             at.payload = nvme::tcp::kDigestBytes;
         } else {
@@ -259,7 +256,7 @@ void Connection::end_pdu() {
         return;
     }
     if (slot->state == SlotState::AwaitingData) {
-        slot->received += at.frame.data_size;
+        slot->received += decoder_.frame().data_size;
         if (slot->received < slot->plan.bytes) {
             return;
         }
@@ -275,13 +272,13 @@ void Connection::on_ic_req(Bytes block) {
         fail(good.error(), block);
         return;
     }
-    rules_.header_digest = (request.dgst & nvme::tcp::kDgstHeader) != 0;
-    rules_.data_digest = (request.dgst & nvme::tcp::kDgstData) != 0;
+    decoder_.new_rules().header_digest = (request.dgst & nvme::tcp::kDgstHeader) != 0;
+    decoder_.new_rules().data_digest = (request.dgst & nvme::tcp::kDgstData) != 0;
     // HPDA counts dwords from 0: 31 is 128 bytes, as much as a slot's header holds.
     const std::uint32_t alignment = (request.hpda + 1U) * 4;
     const std::uint32_t header =
         static_cast<std::uint32_t>(sizeof(nvme::tcp::DataPdu)) +
-        (rules_.header_digest ? static_cast<std::uint32_t>(nvme::tcp::kDigestBytes) : 0U);
+        (decoder_.rules().header_digest ? static_cast<std::uint32_t>(nvme::tcp::kDigestBytes) : 0U);
     c2h_header_block_ = (header + alignment - 1) / alignment * alignment;
     CHECK(c2h_header_block_ <= Slot::kHeaderBytes);
     state_ = State::AwaitConnect;
@@ -293,21 +290,21 @@ void Connection::on_capsule(Bytes block) {
     Slot* slot = take_slot();
     if (slot == nullptr) {
         // More commands than the queue has entries.
-        fail({FatalError::SequenceError, 0}, block.first(incoming_.frame.header_size));
+        fail({FatalError::SequenceError, 0}, block.first(decoder_.frame().header_size));
         return;
     }
     slot->command = load<nvme::tcp::CapsuleCmd>(block).command;
     ++stats_.commands;
     if (state_ == State::Live) {
-        start_command(*slot, incoming_.frame.data_size);
+        start_command(*slot, decoder_.frame().data_size);
     } else {
-        start_connect(*slot, incoming_.frame.data_size);
+        start_connect(*slot, decoder_.frame().data_size);
     }
 }
 
 void Connection::on_h2c_data(Bytes block) {
     using nvme::tcp::DataPdu;
-    const nvme::tcp::Frame& frame = incoming_.frame;
+    const nvme::tcp::Frame& frame = decoder_.frame();
     const Bytes header = block.first(frame.header_size);
     const auto pdu = load<DataPdu>(block);
     const auto bad_field = [this, header](std::size_t offset) {

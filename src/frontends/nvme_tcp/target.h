@@ -161,6 +161,9 @@ class Target {
     /// With its listeners and namespaces; connected hosts are disconnected and their requests end
     /// first. Errors: NotFound.
     Task<Result<void>> delete_subsystem(std::string nqn);
+    [[nodiscard]] bool has_subsystem(const std::string& nqn) const {
+        return subsystems_.contains(nqn);
+    }
 
     /// Returns where it listens (the port that was picked). Subsystems share an endpoint; the
     /// discovery subsystem answers on it, too. Adding the same again is no error. The address is

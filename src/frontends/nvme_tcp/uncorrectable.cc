@@ -120,15 +120,16 @@ Task<std::uint16_t> Connection::mark_blocks(Slot& slot, const std::vector<OpenNa
     if (target == nullptr) {
         co_return refused(StatusCode::InvalidNamespace);
     }
-    const auto plan = nvme::decode_io(slot.command, *target, max_transfer_);
-    if (!plan) {
-        co_return plan.error();
+    nvme::IoPlan plan;
+    if (const std::uint16_t refusal = nvme::decode_io(slot.command, *target, max_transfer_, plan);
+        refusal != 0) {
+        co_return refusal;
     }
-    if (!admitted(*target, *plan)) {
+    if (!admitted(*target, plan)) {
         co_return refused(StatusCode::ReservationConflict);
     }
     nvme::UncorrectableBlocks marks = target->uncorrectable;
-    if (!marks.mark({plan->lba, plan->blocks})) {
+    if (!marks.mark({plan.lba, plan.blocks})) {
         co_return refused(StatusCode::CapacityExceeded);
     }
     co_return co_await store_marks(slot, std::move(marks), fenced);

@@ -16,10 +16,10 @@ using virtio::Feature;
 std::uint64_t offered_features(const block::Geometry& geometry) {
     // Flush is on offer even where it does nothing, so that what a guest has negotiated still
     // holds when the volume behind it is another one after a restart.
-    std::uint64_t features = bit(Feature::Version1) | bit(Feature::IndirectDescriptors) |
-                             bit(Feature::EventIndex) | bit(Feature::BlkSegMax) |
-                             bit(Feature::BlkBlkSize) | bit(Feature::BlkTopology) |
-                             bit(Feature::BlkFlush) | bit(Feature::BlkMultiQueue);
+    std::uint64_t features =
+        bit(Feature::Version1) | bit(Feature::IndirectDescriptors) | bit(Feature::EventIndex) |
+        bit(Feature::BlkSegMax) | bit(Feature::BlkBlkSize) | bit(Feature::BlkTopology) |
+        bit(Feature::BlkFlush) | bit(Feature::BlkMultiQueue) | bit(Feature::RingPacked);
     if (geometry.read_only) {
         features |= bit(Feature::BlkReadOnly);
     }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include "core/byte_reader.h"
@@ -13,57 +14,79 @@ namespace remora::frontends::vhost_user_blk {
 
 using core::ErrorKind;
 using log::kv;
-using virtio::vhost_user::Session;
 
-core::Result<std::unique_ptr<Controller>> Controller::create(const ControllerSpec& spec,
-                                                             block::Device& device,
-                                                             block::ReactorContext& context) {
-    CHECK_ON_REACTOR(context.reactor);
+reactor::Task<Controller::Made> Controller::create(ControllerSpec spec,
+                                                   block::Device& device,
+                                                   std::vector<block::ReactorContext> contexts) {
+    CHECK(!contexts.empty());
+    CHECK_ON_REACTOR(contexts[0].reactor);
     if (spec.queues == 0 || spec.queues > kMaxQueues) {
-        return core::fail(
+        co_return core::fail(
             ErrorKind::InvalidArgument,
             "a virtio-blk device has 1 to 64 queues, not " + std::to_string(spec.queues));
     }
-    std::unique_ptr<Controller> self(new Controller(spec, device, context));
-    auto channel = device.open_channel();
-    if (!channel) {
-        return core::fail("open volume '" + device.name() + "'", channel.error());
+    const auto lanes = std::min<std::size_t>(contexts.size(), spec.queues);
+    std::unique_ptr<Controller> self(new Controller(std::move(spec), device, contexts[0].reactor));
+    core::Result<void> opened = co_await self->open_lanes(std::span(contexts).first(lanes));
+    if (opened) {
+        auto acceptor = self->reactor_.io().listen(
+            reactor::Endpoint::unix_path(self->spec_.socket_path), *self);
+        if (acceptor) {
+            self->acceptor_ = std::move(*acceptor);
+            co_return self;
+        }
+        opened = std::unexpected(acceptor.error());
     }
-    self->channel_ = std::move(*channel);
-    self->shared_.channel = self->channel_.get();
-    device.add_listener(*self);
-    auto acceptor =
-        context.reactor.io().listen(reactor::Endpoint::unix_path(spec.socket_path), *self);
-    if (!acceptor) {
-        return std::unexpected(acceptor.error());
-    }
-    self->acceptor_ = std::move(*acceptor);
-    return self;
+    co_await self->close_lanes();
+    co_return std::unexpected(opened.error());
 }
 
-Controller::Controller(const ControllerSpec& spec,
-                       block::Device& device,
-                       block::ReactorContext& context)
-    : spec_(spec), device_(device), reactor_(context.reactor), waiting_timer_(*this) {
-    shared_.geometry = device.geometry();
-    shared_.identity = make_identity(device.uuid());
-    QueueOwner& owner = *this;
-    for (std::uint16_t i = 0; i < spec.queues; ++i) {
-        queues_.push_back(std::make_unique<Queue>(reactor_, shared_, owner, i));
-    }
-}
+Controller::Controller(ControllerSpec spec, block::Device& device, reactor::Reactor& home)
+    : spec_(std::move(spec)), device_(device), reactor_(home), waiting_timer_(*this) {}
 
 Controller::~Controller() {
-    CHECK(session_ == nullptr && waiting_ == reactor::kNoHandle);
-    close_channel();
+    CHECK(front_ends_.empty() && lanes_.empty() && waiting_ == reactor::kNoHandle);
 }
 
-void Controller::close_channel() {
-    if (channel_ != nullptr) {
-        device_.remove_listener(*this);
-        channel_.reset();
-        shared_.channel = nullptr;
+reactor::Task<core::Result<void>> Controller::open_lanes(
+    std::span<const block::ReactorContext> contexts) {
+    LanePlace place{.home = reactor_,
+                    .owner = *this,
+                    .lanes = static_cast<std::uint16_t>(contexts.size()),
+                    .queues = spec_.queues};
+    lanes_.resize(contexts.size());
+    for (; place.number < place.lanes; ++place.number) {
+        const block::ReactorContext& context = contexts[place.number];
+        OpenLane& at = lanes_[place.number];
+        block::Geometry geometry;
+        const auto open = [&]() -> core::Result<void> {
+            auto lane = Lane::open(place, device_, context);
+            if (!lane) {
+                return std::unexpected(lane.error());
+            }
+            at.lane = std::move(*lane);
+            geometry = at.lane->geometry();
+            return {};
+        };
+        const auto opened = co_await reactor::call_on(context.reactor, open);
+        if (!opened) {
+            co_return opened;
+        }
+        if (!at.geometry) {
+            at.geometry = geometry;  // unless it has told of another one by now
+        }
     }
+    co_return core::Result<void>{};
+}
+
+reactor::Task<> Controller::close_lanes() {
+    co_await visits_.close();
+    for (OpenLane& at : lanes_) {
+        if (at.lane != nullptr) {
+            co_await reactor::call_on(at.lane->reactor(), [&] { at.lane.reset(); });
+        }
+    }
+    lanes_.clear();
 }
 
 reactor::Task<core::Result<void>> Controller::stop(reactor::Nanos limit) {
@@ -75,55 +98,59 @@ reactor::Task<core::Result<void>> Controller::stop(reactor::Nanos limit) {
     if (waiting_ != reactor::kNoHandle) {
         refuse(std::exchange(waiting_, reactor::kNoHandle));
     }
-    if (session_ != nullptr) {
-        session_->shut_down();
+    for (const auto& front_end : front_ends_) {
+        front_end->shut_down();
     }
-    while (session_ != nullptr) {
-        const bool notified = co_await session_ended_.wait_until(deadline);
-        if (!notified && session_ != nullptr) {
+    while (!front_ends_.empty()) {
+        const bool notified = co_await front_end_ended_.wait_until(deadline);
+        if (!notified && !front_ends_.empty()) {
             co_return core::fail(
                 ErrorKind::DeadlineExceeded,
                 "volume '" + device_.name() + "' still holds requests of '" + spec_.name + "'");
         }
     }
-    close_channel();
+    co_await close_lanes();
     co_return core::Result<void>{};
 }
 
-void Controller::on_geometry_changed() {
+void Controller::on_lane_geometry(std::size_t lane, const block::Geometry& geometry) {
     CHECK_ON_REACTOR(reactor_);
-    shared_.geometry = device_.geometry();
-    if (session_ != nullptr) {
-        session_->on_config_changed();
+    lanes_[lane].geometry = geometry;
+    for (const auto& front_end : front_ends_) {
+        front_end->on_config_changed();
     }
+}
+
+// What the guest is told: where the volume grows, that is seen by one lane after another, and a
+// request for what is new could go by any.
+block::Geometry Controller::geometry() const {
+    block::Geometry told = *lanes_.front().geometry;
+    for (const OpenLane& at : lanes_) {
+        told.block_count = std::min(told.block_count, at.geometry->size_bytes() / told.block_size);
+    }
+    return told;
 }
 
 ControllerStatus Controller::status() const {
-    if (session_ == nullptr) {
-        return {};
-    }
-    return {.connected = session_->live(), .active_queues = session_->running_queues()};
+    const std::size_t active = with_queues_ == nullptr ? 0 : with_queues_->running();
+    return {.connected = any_live(), .active_queues = static_cast<std::uint32_t>(active)};
 }
 
-QueueCounters Controller::counters() const {
+bool Controller::any_live() const {
+    return std::ranges::any_of(front_ends_, [](const auto& one) { return one->live(); });
+}
+
+reactor::Task<QueueCounters> Controller::counters() {
     QueueCounters sum;
-    for (const auto& queue : queues_) {
-        const QueueCounters& counters = queue->counters();
-        sum.io.add(counters.io);
-        sum.batches += counters.batches;
-        sum.kicks += counters.kicks;
-        sum.interrupts += counters.interrupts;
-        sum.refused_chains += counters.refused_chains;
-        sum.resubmitted += counters.resubmitted;
-    }
-    return sum;
+    co_await visit_lanes([&sum](const Lane& lane) { sum.add(lane.counters()); });
+    co_return sum;
 }
 
 void Controller::on_accept(reactor::Handle connection) {
     if (stopping_) {
         refuse(connection);
-    } else if (session_ == nullptr) {
-        open_session(connection);
+    } else if (front_ends_.size() < kMaxFrontEnds) {
+        open_front_end(connection);
     } else if (waiting_ == reactor::kNoHandle) {
         waiting_ = connection;
         reactor_.arm(waiting_timer_, reactor_.now() + kSuccessorWait);
@@ -136,12 +163,12 @@ void Controller::on_timer(reactor::Timer& /*timer*/) {
     if (waiting_ == reactor::kNoHandle) {
         return;
     }
-    if (session_ != nullptr && session_->live()) {
-        log::warn("second front end refused", kv("device", spec_.name));
+    if (std::ranges::all_of(front_ends_, [](const auto& one) { return one->live(); })) {
+        log::warn("third front end refused", kv("device", spec_.name));
         refuse(std::exchange(waiting_, reactor::kNoHandle));
         return;
     }
-    // The first front end is gone and its last requests drain: the second one is next.
+    // One is gone and its last requests drain: this one is next.
     reactor_.arm(waiting_timer_, reactor_.now() + kSuccessorWait);
 }
 
@@ -149,28 +176,47 @@ void Controller::refuse(reactor::Handle connection) {
     reactor_.io().close(connection);
 }
 
-void Controller::open_session(reactor::Handle connection) {
+void Controller::open_front_end(reactor::Handle connection) {
     auto stream = reactor_.io().adopt_stream(connection);
     if (!stream) {
         log::warn("front end lost", kv("device", spec_.name), kv("reason", stream.error().message));
         return;
     }
     log::info("vhost-user session opened", kv("device", spec_.name));
-    SessionDevice& device = *this;
-    session_ = std::make_unique<Session>(reactor_, std::move(*stream), device, spec_.name);
+    FrontEndOwner& owner = *this;
+    front_ends_.push_back(
+        std::make_unique<FrontEnd>(reactor_, std::move(*stream), owner, spec_.name));
 }
 
-void Controller::on_session_ended() {
-    session_.reset();
-    session_ended_.notify();
+bool Controller::claim_queues(FrontEnd& front_end) {
+    if (with_queues_ == nullptr) {
+        with_queues_ = &front_end;
+    }
+    return with_queues_ == &front_end;
+}
+
+void Controller::release_queues(FrontEnd& front_end) {
+    if (with_queues_ != &front_end) {
+        return;
+    }
+    with_queues_ = nullptr;
+    for (const auto& other : front_ends_) {
+        other->start_held();
+    }
+}
+
+void Controller::on_front_end_ended(FrontEnd& front_end) {
+    CHECK(with_queues_ != &front_end);
+    std::erase_if(front_ends_, [&](const auto& one) { return one.get() == &front_end; });
+    front_end_ended_.notify();
     if (waiting_ != reactor::kNoHandle) {
         waiting_timer_.cancel();
-        open_session(std::exchange(waiting_, reactor::kNoHandle));
+        open_front_end(std::exchange(waiting_, reactor::kNoHandle));
     }
 }
 
 std::uint64_t Controller::features() const {
-    return offered_features(shared_.geometry);
+    return offered_features(geometry());
 }
 
 std::uint64_t Controller::possible_features() const {
@@ -180,32 +226,24 @@ std::uint64_t Controller::possible_features() const {
 }
 
 void Controller::read_config(std::span<std::byte> config) const {
-    const virtio::BlkConfig space = make_config(shared_.geometry, spec_.queues);
+    const virtio::BlkConfig space = make_config(geometry(), spec_.queues);
     CHECK(config.size() >= sizeof(space));
     std::memcpy(config.data(), &space, sizeof(space));
 }
 
-core::Result<void> Controller::start_queue(std::uint16_t index,
-                                           const virtio::vhost_user::QueueSetup& setup) {
-    return queues_[index]->start(setup);
+void Controller::on_queue_drained(std::uint16_t index, std::uint32_t base) {
+    CHECK(with_queues_ != nullptr);
+    with_queues_->on_queue_drained(index, base);
 }
 
-void Controller::stop_queue(std::uint16_t index, bool publish) {
-    queues_[index]->stop(publish);
+void Controller::on_queue_broken(std::uint16_t index, const std::string& reason) {
+    CHECK(with_queues_ != nullptr);
+    with_queues_->on_queue_broken(index, reason);
 }
 
-void Controller::set_call(std::uint16_t index, reactor::Event* call) {
-    queues_[index]->set_call(call);
-}
-
-void Controller::on_queue_drained(std::uint16_t index, std::uint16_t last_avail) {
-    CHECK(session_ != nullptr);
-    session_->on_queue_stopped(index, last_avail);
-}
-
-void Controller::on_queue_broken(std::uint16_t index, std::string reason) {
-    CHECK(session_ != nullptr);
-    session_->fail_soon("queue " + std::to_string(index) + ": " + reason);
+void Controller::on_queue_updated(std::uint16_t /*index*/) {
+    CHECK(with_queues_ != nullptr);
+    with_queues_->on_queue_updated();
 }
 
 }  // namespace remora::frontends::vhost_user_blk

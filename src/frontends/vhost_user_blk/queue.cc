@@ -39,46 +39,26 @@ Queue::~Queue() {
 
 core::Result<void> Queue::start(const virtio::vhost_user::QueueSetup& setup) {
     CHECK(!running_ && in_flight_ == 0);
-    virtio::SplitQueue::Options options{.rings = setup.rings,
-                                        .size = setup.size,
-                                        .last_avail = setup.base,
-                                        .max_chain = kMaxChain,
-                                        .event_index = setup.event_index,
-                                        .indirect = setup.indirect};
-    if (auto started = ring_.start(options); !started) {
-        return started;
+    auto recovery = ring_.start(setup, kMaxChain);
+    if (!recovery) {
+        ring_.detach();
+        return std::unexpected(recovery.error());
     }
-    bool resumed = false;
-    resubmit_.clear();
+    const bool resumed = recovery->resumed;
+    resubmit_ = std::move(recovery->in_flight);
     resubmit_next_ = 0;
-    inflight_.detach();
-    if (!setup.inflight.empty()) {
-        auto recovery = inflight_.attach(setup.inflight, setup.size, ring_.published_index());
-        if (!recovery) {
-            return std::unexpected(recovery.error());
-        }
-        if (recovery->resumed) {
-            // The front end's base does not count what was in flight; the memory does.
-            resumed = true;
-            resubmit_ = std::move(recovery->in_flight);
-            options.last_avail =
-                static_cast<std::uint16_t>(ring_.published_index() + resubmit_.size());
-            CHECK(ring_.start(options).has_value());
-        }
-    }
     if (slot_count_ < setup.size) {
         slots_ = std::make_unique<Slot[]>(setup.size);
         segments_ = std::make_unique<core::Segment[]>(kMaxSegments * setup.size);
         slot_count_ = setup.size;
     }
-    memory_ = setup.memory;
-    kick_ = setup.kick;
-    call_ = setup.call;
+    set_call(setup.parts.call);
     running_ = true;
     stopping_ = false;
     publishing_ = true;
     broken_ = false;
-    if (kick_ != nullptr) {
+    if (setup.kick != nullptr) {
+        kick_ = reactor_.io().open_event(setup.kick);
         kick_->set_handler(this);
     }
     ring_.suppress_kicks();
@@ -96,8 +76,31 @@ core::Result<void> Queue::start(const virtio::vhost_user::QueueSetup& setup) {
     return {};
 }
 
+void Queue::set_call(std::shared_ptr<reactor::EventSource> source) {
+    call_source_ = std::move(source);
+    call_ = call_source_ == nullptr ? nullptr : reactor_.io().open_event(call_source_);
+}
+
+void Queue::update(const virtio::vhost_user::QueueParts& parts) {
+    if (!running_) {
+        return;  // it could not start, and the word of that crossed with this one
+    }
+    ring_.update(parts.memory, parts.log);
+    if (call_source_ == parts.call) {
+        return;
+    }
+    set_call(parts.call);
+    if (call_ != nullptr) {
+        // QEMU gives a ring its real descriptor only after it runs: what completed until then was
+        // signalled to one that nobody hears. One interrupt too many does no harm.
+        call_->signal();
+    }
+}
+
 void Queue::stop(bool publish) {
-    CHECK(running_);
+    if (!running_) {
+        return;  // it has drained, and the word of that crossed with this one
+    }
     if (!stopping_) {
         stopping_ = true;
         reactor_.remove_poller(*this);
@@ -116,7 +119,7 @@ void Queue::stop(bool publish) {
     if (!publish && publishing_) {
         REMORA_COVER("guest: the front end is gone with requests under way");
         publishing_ = false;
-        call_ = nullptr;
+        set_call(nullptr);
         ring_.discard_unpublished();
     }
     if (in_flight_ == 0 && !ring_.has_unpublished() && !RunHook::linked()) {
@@ -131,11 +134,11 @@ void Queue::run() {
     }
     FlushHook::unlink();
     running_ = false;
-    inflight_.detach();
-    memory_ = nullptr;
-    kick_ = nullptr;
-    call_ = nullptr;
-    owner_.on_queue_drained(index_, ring_.last_avail());
+    const std::uint32_t base = ring_.base();
+    ring_.detach();
+    kick_.reset();
+    set_call(nullptr);
+    owner_.on_queue_drained(index_, base);
 }
 
 bool Queue::prepare_sleep() {
@@ -158,6 +161,9 @@ bool Queue::poll() {
     if (broken_) {
         return false;
     }
+    // A driver with little to do mostly takes the request again that it has just had back: its
+    // header is fetched along with the index that will say so. A hint never faults.
+    __builtin_prefetch(last_header_);
     block::RequestBatch batch;
     if (left_in_flight()) {
         admit_left(batch);
@@ -171,15 +177,28 @@ bool Queue::poll() {
 
 void Queue::admit_left(block::RequestBatch& batch) {
     const auto rest = std::span(resubmit_).subspan(resubmit_next_);
-    const auto heads = rest.first(std::min(rest.size(), virtio::SplitQueue::kMaxBatch));
+    const auto heads = rest.first(std::min(rest.size(), virtio::vhost_user::DeviceRing::kMaxBatch));
     resubmit_next_ += heads.size();
     counters_.resubmitted += heads.size();
     admit_all(heads, false, batch);
 }
 
+// A volume that answers within the turn makes turns of both sides: the driver waits while we work
+// and we while it does. Half of what it has under way at a time, and both work. Any other volume
+// has its own things to do meanwhile, and sends what it gets in as few pieces as it comes in.
+std::size_t Queue::share_of_offered() {
+    constexpr std::size_t kMost = virtio::vhost_user::DeviceRing::kMaxBatch;
+    if (!answers_at_once_) {
+        return kMost;
+    }
+    depth_ =
+        std::max(std::min(ring_.offered(), 2 * kMost), depth_ - std::min<std::size_t>(depth_, 1));
+    return std::max((depth_ + 1) / 2, kGroup);
+}
+
 // False when nothing is offered, or the ring is broken.
 bool Queue::admit_offered(block::RequestBatch& batch) {
-    std::array<std::uint16_t, virtio::SplitQueue::kMaxBatch> heads;
+    std::array<std::uint16_t, virtio::vhost_user::DeviceRing::kMaxBatch> heads;
     // What we still have the driver cannot offer again. If it does, what comes back in one turn is
     // more than the used ring holds.
     const std::size_t owned = ring_.size() - in_flight_ - ring_.unpublished();
@@ -187,7 +206,8 @@ bool Queue::admit_offered(block::RequestBatch& batch) {
         break_ring("more chains than the ring has descriptors");
         return false;
     }
-    const auto count = ring_.take_heads(std::span(heads).first(std::min(owned, heads.size())));
+    const auto count =
+        ring_.take_heads(std::span(heads).first(std::min(owned, share_of_offered())));
     if (!count) {
         break_ring("an available index or head that no driver writes");
         return false;
@@ -202,7 +222,7 @@ bool Queue::admit_offered(block::RequestBatch& batch) {
 void Queue::submit(block::RequestBatch& batch) {
     ++counters_.batches;
     in_flight_ += batch.size();
-    if (memory_->poisoned()) {
+    if (ring_.memory_poisoned()) {
         break_ring("the shared memory was truncated");
         fail_all(batch);
     } else if (!batch.empty()) {
@@ -229,13 +249,26 @@ Queue::Admission Queue::finish(Slot& slot, BlkStatus status, std::uint32_t used_
     return Admission::Finished;
 }
 
+// The guest is being moved to another machine: what the request wrote has to go there again.
+void Queue::log_written(const Slot& slot) {
+    if (slot.opcode == Opcode::Read) {
+        for (const core::Segment& segment : slot.data) {
+            ring_.log_written({segment.data, segment.size});
+        }
+    }
+    if (slot.status_byte != nullptr) {
+        ring_.log_written({slot.status_byte, 1});
+    }
+}
+
 void Queue::give_back(Slot& slot, std::uint32_t used_bytes) {
+    if (ring_.logs()) {
+        log_written(slot);
+    }
     slot.busy = false;
     slot.status_byte = nullptr;
     if (publishing_) {
         ring_.push_used(slot.head, used_bytes);
-        REMORA_GUEST_MOMENT();
-        inflight_.used(slot.head);
     }
     reactor_.flush_later(*this);
 }
@@ -252,6 +285,7 @@ void Queue::complete(block::RequestBatch& batch) {
         Slot& slot = static_cast<Slot&>(*request);
         CHECK(slot.busy && in_flight_ > 0);
         --in_flight_;
+        answers_at_once_ = slot.submitted == reactor_.now();
         count(slot);
         // A session that is gone has nobody to read the status; its memory is still mapped.
         if (publishing_ && slot.status_byte != nullptr) {
@@ -265,12 +299,13 @@ void Queue::flush() {
     if (ring_.has_unpublished()) {
         const bool wanted = ring_.publish();
         REMORA_GUEST_MOMENT();
-        inflight_.published(ring_.published_index());
-        REMORA_GUEST_MOMENT();
         if (wanted && call_ != nullptr) {
             call_->signal();
             ++counters_.interrupts;
         }
+    }
+    if (ring_.log_failed()) {
+        break_ring("the dirty log does not reach the memory");
     }
     if (stopping_ && in_flight_ == 0 && !RunHook::linked()) {
         reactor_.run_soon(*this);

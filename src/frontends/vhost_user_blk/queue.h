@@ -5,10 +5,10 @@
 //   complete: status byte and used element each
 //   flush:    one publish and at most one interrupt for all that completed in the turn
 //
-// A slot per descriptor head holds the request and its segments, so the number in flight is bounded
-// by the ring and no I/O allocates. A head that comes again while its slot is busy, or an index no
-// driver could have written, breaks the ring: the owner is told and the queue stops taking work.
-// Owned by its controller; all on the controller's reactor.
+// The ring may be split or packed. A slot per descriptor head holds the request and its segments,
+// so the number in flight is bounded by the ring and no I/O allocates. A head that comes again
+// while its slot is busy, or an index no driver could have written, breaks the ring: the owner is
+// told and the queue stops taking work. Owned by its controller; all on the controller's reactor.
 #pragma once
 
 #include <array>
@@ -23,8 +23,7 @@
 #include "reactor/io.h"
 #include "reactor/reactor.h"
 #include "virtio/blk_request.h"
-#include "virtio/split_queue.h"
-#include "virtio/vhost_user/inflight.h"
+#include "virtio/vhost_user/device_ring.h"
 #include "virtio/vhost_user/session.h"
 
 namespace remora::frontends::vhost_user_blk {
@@ -32,14 +31,14 @@ namespace remora::frontends::vhost_user_blk {
 /// Told by its queues, never from within a call of its own.
 class QueueOwner {
   public:
-    virtual void on_queue_drained(std::uint16_t index, std::uint16_t last_avail) = 0;
+    virtual void on_queue_drained(std::uint16_t index, std::uint32_t base) = 0;
     virtual void on_queue_broken(std::uint16_t index, std::string reason) = 0;
 
   protected:
     ~QueueOwner() = default;
 };
 
-/// What all queues of a device share. Outlives them.
+/// What all queues of a lane share. Outlives them.
 struct QueueDevice {
     block::Channel* channel = nullptr;
     block::Geometry geometry;
@@ -53,6 +52,15 @@ struct QueueCounters {
     std::uint64_t interrupts = 0;      ///< Notifications to the driver.
     std::uint64_t refused_chains = 0;  ///< Broke the rules of the ring or of the request.
     std::uint64_t resubmitted = 0;     ///< Run again after a reconnect.
+
+    void add(const QueueCounters& other) {
+        io.add(other.io);
+        batches += other.batches;
+        kicks += other.kicks;
+        interrupts += other.interrupts;
+        refused_chains += other.refused_chains;
+        resubmitted += other.resubmitted;
+    }
 };
 
 class Queue final : private reactor::Poller,
@@ -69,11 +77,12 @@ class Queue final : private reactor::Poller,
     Queue& operator=(const Queue&) = delete;
     ~Queue();
 
-    /// Goes live. Requires that it is not running.
+    /// Goes live. Requires that it is not running. Errors: InvalidArgument for a ring or an
+    /// in-flight region that cannot be; then it does not run.
     core::Result<void> start(const virtio::vhost_user::QueueSetup& setup);
-    /// See SessionDevice::stop_queue.
+    /// See SessionDevice::stop_queue. Nothing, if it does not run.
     void stop(bool publish);
-    void set_call(reactor::Event* call) { call_ = call; }
+    void update(const virtio::vhost_user::QueueParts& parts);
 
     [[nodiscard]] bool running() const { return running_; }
     [[nodiscard]] std::size_t in_flight() const { return in_flight_; }
@@ -110,6 +119,7 @@ class Queue final : private reactor::Poller,
     [[nodiscard]] bool left_in_flight() const { return resubmit_next_ < resubmit_.size(); }
     void admit_left(block::RequestBatch& batch);
     bool admit_offered(block::RequestBatch& batch);
+    [[nodiscard]] std::size_t share_of_offered();
     void submit(block::RequestBatch& batch);
     void admit_all(std::span<const std::uint16_t> heads, bool fresh, block::RequestBatch& batch);
     void admit_group(std::span<const std::uint16_t> heads, bool fresh, block::RequestBatch& batch);
@@ -121,6 +131,8 @@ class Queue final : private reactor::Poller,
     Admission finish(Slot& slot, virtio::BlkStatus status, std::uint32_t used_bytes);
     void count(const Slot& slot);
     void give_back(Slot& slot, std::uint32_t used_bytes);
+    void log_written(const Slot& slot);
+    void set_call(std::shared_ptr<reactor::EventSource> source);
     void break_ring(std::string reason);
     [[nodiscard]] std::span<core::Segment> segments_of(std::uint16_t head) const {
         return {segments_.get() + kMaxSegments * head, kMaxSegments};
@@ -130,17 +142,19 @@ class Queue final : private reactor::Poller,
     const QueueDevice& device_;
     QueueOwner& owner_;
     const std::uint16_t index_;
-    virtio::SplitQueue ring_;
-    virtio::vhost_user::InflightQueue inflight_;
-    const virtio::vhost_user::MemoryTable* memory_ = nullptr;
-    reactor::Event* kick_ = nullptr;
-    reactor::Event* call_ = nullptr;
+    virtio::vhost_user::DeviceRing ring_;
+    std::unique_ptr<reactor::Event> kick_;
+    std::shared_ptr<reactor::EventSource> call_source_;
+    std::unique_ptr<reactor::Event> call_;
     std::unique_ptr<Slot[]> slots_;
     std::unique_ptr<core::Segment[]> segments_;
     std::uint16_t slot_count_ = 0;
     std::vector<std::uint16_t> resubmit_;  // heads a dead process left in flight
     std::size_t resubmit_next_ = 0;
-    std::size_t in_flight_ = 0;  // requests the channel holds
+    std::size_t in_flight_ = 0;               // requests the channel holds
+    const std::byte* last_header_ = nullptr;  // of the chain walked last; may be unmapped by now
+    std::size_t depth_ = 0;  // about what the driver has under way, if the volume answers at once
+    bool answers_at_once_ = false;
     bool running_ = false;
     bool stopping_ = false;
     bool publishing_ = false;  // completions still go to the driver

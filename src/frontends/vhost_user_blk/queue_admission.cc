@@ -74,15 +74,16 @@ void Queue::admit_group(std::span<const std::uint16_t> heads,
         slot.head = head;
         slot.status_byte = nullptr;
         if (fresh) {
-            inflight_.taken(head);
+            ring_.note_taken(head);
             REMORA_GUEST_MOMENT();
         }
         Walked& at = walked[count++];
         at.slot = &slot;
         at.chain.storage = segments_of(head);
-        at.good = ring_.walk(memory_->guest(), head, at.chain);
+        at.good = ring_.walk(head, at.chain);
         if (at.good) {
-            __builtin_prefetch(at.chain.storage.front().data);
+            last_header_ = at.chain.storage.front().data;
+            __builtin_prefetch(last_header_);
         }
     }
     for (Walked& at : std::span(walked).first(count)) {
@@ -94,6 +95,7 @@ void Queue::admit_group(std::span<const std::uint16_t> heads,
 
 Queue::Admission Queue::admit(Walked& walked) {
     Slot& slot = *walked.slot;
+    slot.data = {};
     if (!walked.good) {
         REMORA_COVER("guest: a chain is refused");
         ++counters_.refused_chains;
@@ -143,7 +145,6 @@ Queue::Admission Queue::translate(Slot& slot, const BlkRequest& request) {
     slot.depth = 0;
     slot.lba = 0;
     slot.block_count = 0;
-    slot.data = {};
     slot.bytes = 0;
     slot.used_bytes = 1;
     Status status = Status::Ok;
@@ -195,6 +196,7 @@ Queue::Admission Queue::translate(Slot& slot, const BlkRequest& request) {
 }
 
 Queue::Admission Queue::answer_identity(Slot& slot, const BlkRequest& request) {
+    slot.data = request.data;
     core::SegmentCursor cursor(request.data);
     const std::size_t copied = cursor.copy_in(device_.identity);
     return finish(slot, BlkStatus::Ok, static_cast<std::uint32_t>(copied) + 1);

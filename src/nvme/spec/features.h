@@ -14,6 +14,8 @@ enum class Feature : std::uint8_t {
     ErrorRecovery = 0x05,
     VolatileWriteCache = 0x06,
     NumberOfQueues = 0x07,
+    InterruptCoalescing = 0x08,
+    InterruptVectorConfiguration = 0x09,
     WriteAtomicity = 0x0a,
     AsyncEventConfiguration = 0x0b,
     KeepAliveTimer = 0x0f,
@@ -39,5 +41,9 @@ constexpr std::uint32_t number_of_queues(std::uint16_t submission, std::uint16_t
 }
 
 constexpr std::uint32_t kHostBehaviorBytes = 512;
+
+/// CDW11 and DW0 of Interrupt Vector Configuration: the vector, and whether it is not coalesced.
+constexpr std::uint32_t kInterruptVectorMask = 0xffff;
+constexpr std::uint32_t kCoalescingDisable = 1U << 16U;
 
 }  // namespace remora::nvme::spec

@@ -173,6 +173,10 @@ constexpr std::uint16_t kFusesCompareAndWrite = 1U << 0U;
 constexpr std::uint16_t kCopyFormat0 = 1U << 0U;
 /// SGLS: SGLs supported; the address may be an offset; transport SGL data block descriptors.
 constexpr std::uint32_t kSglsFabrics = (1U << 0U) | (1U << 20U) | (1U << 21U);
+/// SGLS of a PCIe controller: SGLs supported, without rules of alignment.
+constexpr std::uint32_t kSglsPcie = 1U << 0U;
+/// OACS: Doorbell Buffer Config.
+constexpr std::uint16_t kOacsDoorbellBuffers = 1U << 8U;
 /// VWC: a cache may be present.
 constexpr std::uint8_t kVwcPresent = 1U << 0U;
 

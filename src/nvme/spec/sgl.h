@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SGL descriptors, as far as NVMe/TCP uses them.
+// SGL descriptors, as far as NVMe/TCP and PCIe controllers use them.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +19,11 @@ using core::le64;
 constexpr std::uint8_t kSglInCapsule = 0x01;
 /// The transport moves the data (C2HData; R2T and H2CData).
 constexpr std::uint8_t kSglTransport = 0x5a;
+/// The data lies at an address.
+constexpr std::uint8_t kSglDataBlock = 0x00;
+/// More descriptors lie at an address: of which the last says where it goes on, or all the rest.
+constexpr std::uint8_t kSglSegment = 0x20;
+constexpr std::uint8_t kSglLastSegment = 0x30;
 
 // NVM Express Base Specification 2.0, SGL Descriptor Format.
 struct SglDescriptor {

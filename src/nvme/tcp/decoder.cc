@@ -136,6 +136,21 @@ std::expected<Frame, Fault> decode_frame(const CommonHeader& header, const Decod
     return frame;
 }
 
+std::expected<void, Fault> FrameDecoder::decode_anew(std::uint64_t bytes) {
+    CommonHeader header;
+    static_assert(sizeof(header) == sizeof(bytes));
+    std::memcpy(&header, &bytes, sizeof(header));
+    known_ = false;
+    const auto frame = decode_frame(header, rules_);
+    if (!frame) {
+        return std::unexpected(frame.error());
+    }
+    frame_ = *frame;
+    seen_ = bytes;
+    known_ = true;
+    return {};
+}
+
 std::expected<void, Fault> check_ic_req(const IcReq& request) {
     if (request.pfv != 0) {
         return std::unexpected(Fault{FatalError::UnsupportedParameter, offsetof(IcReq, pfv)});

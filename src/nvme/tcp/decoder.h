@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <expected>
 #include <span>
 
@@ -47,6 +48,37 @@ struct Frame {
 
 /// Checks a common header against the rules. Never reads anything else.
 std::expected<Frame, Fault> decode_frame(const CommonHeader& header, const DecodeRules& rules);
+
+/// The frame of one PDU after the other, by a connection's rules. The common headers of a busy
+/// connection are mostly the same eight bytes: those are not decoded again.
+class FrameDecoder {
+  public:
+    [[nodiscard]] const DecodeRules& rules() const { return rules_; }
+    /// To change them.
+    DecodeRules& new_rules() {
+        known_ = false;
+        return rules_;
+    }
+    /// `header`: the eight bytes of a common header. After an error frame() is that of none.
+    std::expected<void, Fault> decode(const std::byte* header) {
+        std::uint64_t bytes = 0;
+        std::memcpy(&bytes, header, sizeof(bytes));
+        if (known_ && bytes == seen_) [[likely]] {
+            return {};
+        }
+        return decode_anew(bytes);
+    }
+    /// Of the PDU that was decoded last.
+    [[nodiscard]] const Frame& frame() const { return frame_; }
+
+  private:
+    std::expected<void, Fault> decode_anew(std::uint64_t bytes);
+
+    DecodeRules rules_;
+    Frame frame_;
+    std::uint64_t seen_ = 0;
+    bool known_ = false;  // frame_ is of seen_, by these rules
+};
 
 /// Checks the parameters of an ICReq whose frame is good.
 std::expected<void, Fault> check_ic_req(const IcReq& request);

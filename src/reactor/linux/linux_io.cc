@@ -42,15 +42,27 @@ bool is_eventfd(int fd) {
                     : std::string_view(name) == "anon_inode:[eventfd]";
 }
 
+class LinuxEventSource final : public EventSource {
+  public:
+    explicit LinuxEventSource(int fd) : fd_(fd) {}
+    LinuxEventSource(const LinuxEventSource&) = delete;
+    LinuxEventSource& operator=(const LinuxEventSource&) = delete;
+    ~LinuxEventSource() override { close(fd_); }
+    [[nodiscard]] int fd() const { return fd_; }
+
+  private:
+    int fd_;
+};
+
 class LinuxEvent final : public Event, private WatchOwner {
   public:
-    LinuxEvent(Ring& ring, int fd) : ring_(ring), fd_(fd), doorbell_(ring.doorbell(fd)) {}
+    LinuxEvent(Ring& ring, std::shared_ptr<LinuxEventSource> source)
+        : ring_(ring), source_(std::move(source)), doorbell_(ring.doorbell(source_->fd())) {}
     LinuxEvent(const LinuxEvent&) = delete;
     LinuxEvent& operator=(const LinuxEvent&) = delete;
     ~LinuxEvent() override {
         set_handler(nullptr);
         doorbell_->drop();
-        close(fd_);
     }
     void signal() override { doorbell_->signal(); }
     void set_handler(EventHandler* handler) override {
@@ -59,19 +71,19 @@ class LinuxEvent final : public Event, private WatchOwner {
             watch_->drop();
             watch_ = nullptr;
         } else if (handler != nullptr && watch_ == nullptr) {
-            watch_ = ring_.watch(*this, 0, fd_, POLLIN, true);
+            watch_ = ring_.watch(*this, 0, source_->fd(), POLLIN, true);
         }
     }
 
   private:
     void on_poll(unsigned /*tag*/, unsigned /*events*/) override {
-        drain_counter(fd_);
+        drain_counter(source_->fd());
         if (handler_ != nullptr) {
             handler_->on_event();
         }
     }
     Ring& ring_;
-    int fd_;
+    std::shared_ptr<LinuxEventSource> source_;
     Doorbell* doorbell_;
     EventHandler* handler_ = nullptr;
     Watch* watch_ = nullptr;
@@ -123,7 +135,7 @@ core::Result<std::unique_ptr<File>> LinuxIo::open_file(const std::string& path,
     return open_linux_file(*ring_, path, options);
 }
 
-core::Result<std::unique_ptr<Event>> LinuxIo::adopt_event(Handle handle) {
+core::Result<std::shared_ptr<EventSource>> LinuxIo::take_event(Handle handle) {
     // The handle is a peer's: signalling a pipe nobody reads would raise SIGPIPE, and a regular
     // file is always readable.
     if (!is_eventfd(handle)) {
@@ -136,7 +148,13 @@ core::Result<std::unique_ptr<Event>> LinuxIo::adopt_event(Handle handle) {
         ::close(handle);
         return core::fail_errno("adopt event", error);
     }
-    return std::make_unique<LinuxEvent>(*ring_, handle);
+    return std::make_shared<LinuxEventSource>(handle);
+}
+
+std::unique_ptr<Event> LinuxIo::open_event(std::shared_ptr<EventSource> source) {
+    // Of this process there is no other kind.
+    return std::make_unique<LinuxEvent>(
+        *ring_, std::static_pointer_cast<LinuxEventSource>(std::move(source)));
 }
 
 core::Result<std::unique_ptr<Mapping>> LinuxIo::map(Handle handle,

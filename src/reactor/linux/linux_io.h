@@ -28,7 +28,8 @@ class LinuxIo final : public Io, private WatchOwner {
     core::Result<std::unique_ptr<Stream>> adopt_stream(Handle connection) override;
     core::Result<std::unique_ptr<File>> open_file(const std::string& path,
                                                   const FileOptions& options) override;
-    core::Result<std::unique_ptr<Event>> adopt_event(Handle handle) override;
+    core::Result<std::shared_ptr<EventSource>> take_event(Handle handle) override;
+    std::unique_ptr<Event> open_event(std::shared_ptr<EventSource> source) override;
     core::Result<std::unique_ptr<Mapping>> map(Handle handle,
                                                std::uint64_t offset,
                                                std::uint64_t size) override;

@@ -2,8 +2,7 @@
 // Rekey: gives a CryptDevice another key while it is in use: reads what is below piece by piece,
 // encrypts it anew, and writes it where it was.
 //
-//   hold the piece, flush ─► read, encrypt ─► keep its marks ─► write ─► keep the position ─► let
-//   go
+//   hold the piece, flush ─► read, encrypt ─► keep its marks ─► write ─► keep position ─► let go
 //
 // A crash between the two keeps leaves sectors of both keys in one piece. What is kept tells them
 // apart: a mark of each sector's new ciphertext. It is the ciphertext of what was flushed, so that

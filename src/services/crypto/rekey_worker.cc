@@ -104,22 +104,23 @@ Task<Result<void>> RekeyWorker::prepare_again(std::uint64_t lba,
         co_return read;
     }
     std::uint64_t sector = lba * (block_size_ / sector_size_);
-    for (std::span<std::byte> rest = piece(block_count); !rest.empty(); ++sector) {
-        const std::span<std::byte> one = rest.first(sector_size_);
-        if (!SectorMarks::matches(marks.first(SectorMarks::kBytes), one)) {
-            convert(sector, one);
+    for (std::span<std::byte> rest = piece(block_count); !rest.empty();) {
+        const std::span<std::byte> part = rest.first(std::min(rest.size(), kBytesPerTurn));
+        for (std::size_t at = 0; at < part.size(); at += sector_size_, ++sector) {
+            const std::span<std::byte> one = part.subspan(at, sector_size_);
+            if (!SectorMarks::matches(marks.first(SectorMarks::kBytes), one)) {
+                convert(sector, one);
+            }
+            marks = marks.subspan(SectorMarks::kBytes);
         }
-        marks = marks.subspan(SectorMarks::kBytes);
-        rest = rest.subspan(sector_size_);
+        rest = rest.subspan(part.size());
+        co_await reactor::sleep_for(core::Nanos(0));
     }
     co_return Result<void>();
 }
 
 Task<Result<void>> RekeyWorker::write(std::uint64_t lba, std::uint32_t block_count) {
-    if (auto written = co_await io_->write_through(lba, block_count); !written) {
-        co_return written;
-    }
-    co_return co_await io_->flush();
+    co_return co_await io_->write_through(lba, block_count);
 }
 
 }  // namespace remora::services::crypto

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/log.h"
 #include "reactor/call.h"
 #include "services/integrity/integrity_channel.h"
 #include "services/integrity/integrity_keeper.h"
@@ -84,6 +85,9 @@ Task<IntegrityDevice::Made> IntegrityDevice::create(
         co_return std::unexpected(formatted.error());
     }
     auto made = co_await start(std::move(options), lower, reactors, superblock);
+    if (!made) {
+        co_await reactor::call_on(home, [&] { return unformat_volume(lower); });
+    }
     co_return made;
 }
 
@@ -101,7 +105,21 @@ Task<IntegrityDevice::Made> IntegrityDevice::open(IntegrityOptions options,
     if (auto fits = check_fit(*found, options.uuid, lower); !fits) {
         co_return std::unexpected(fits.error());
     }
+    const bool scrubs = options.scrub_when_unclean && !found->clean;
     auto made = co_await start(std::move(options), lower, reactors, *found);
+    if (!made) {
+        co_return made;
+    }
+    if (found->clean) {
+        IntegrityShared* shared = (*made)->shared_.get();
+        co_await reactor::call_on(
+            home, [&lower, shared] { return note_clean(lower, shared->superblock, false); });
+    }
+    if (scrubs) {
+        log::info("volume was not closed; a scrub settles what is in doubt",
+                  log::kv("volume", (*made)->name()));
+        (void)(*made)->start_scrub();
+    }
     co_return made;
 }
 
@@ -161,7 +179,13 @@ core::Result<void> IntegrityDevice::grow(std::uint64_t /*block_count*/) {
 
 Task<> IntegrityDevice::stop() {
     IntegrityKeeper* keeper = keeper_.get();
-    co_await reactor::call_on(shared_->home, [keeper] { return keeper->stop(); });
+    const bool settled =
+        co_await reactor::call_on(shared_->home, [keeper] { return keeper->stop(); });
+    if (settled) {
+        IntegrityShared* shared = shared_.get();
+        co_await reactor::call_on(
+            shared->home, [shared] { return note_clean(shared->lower, shared->superblock, true); });
+    }
     co_await reactor::call_on(shared_->home, [this] { keeper_.reset(); });
 }
 

@@ -39,6 +39,8 @@ struct IntegrityOptions {
     core::Uuid uuid;
     /// create(): format also what carries an integrity volume, this one or another.
     bool overwrite = false;
+    /// open(): start a scrub by itself if the volume was not closed by stop().
+    bool scrub_when_unclean = false;
     /// The most that checksums may take of memory. A page of 4 KiB covers 510 blocks of 4096 bytes,
     /// or 496 of 512; what is not cached costs a read below. No more is taken than there are pages.
     std::size_t cache_bytes = std::size_t{32} << 20U;
@@ -63,10 +65,10 @@ class IntegrityDevice final : public block::Device {
     /// Formats `lower` and opens it: every block is "never written", durably. Writes 0.2 % of a
     /// volume with blocks of 4096 bytes, 1.7 % of one with 512. `lower` and `reactors` (what they
     /// refer to) outlive it; background work is done on one of `reactors`, on the current one if
-    /// there are none.
-    /// Errors: InvalidArgument (too small), FailedPrecondition (read only), AlreadyExists (carries
-    /// an integrity volume, and no overwrite), ResourceExhausted, and Unavailable when I/O below
-    /// fails.
+    /// there are none. If it fails there is no integrity volume on `lower` that was made by it;
+    /// what it had not begun to write is as it was. Errors: InvalidArgument (too small),
+    /// FailedPrecondition (read only), AlreadyExists (carries an integrity volume, and no
+    /// overwrite), ResourceExhausted, and Unavailable when I/O below fails.
     static reactor::Task<Made> create(IntegrityOptions options,
                                       block::Device& lower,
                                       std::span<const block::ReactorContext> reactors);
@@ -86,9 +88,9 @@ class IntegrityDevice final : public block::Device {
     core::Result<std::unique_ptr<block::Channel>> open_channel() override;
     /// Refused: the place of the checksums is fixed when it is formatted.
     core::Result<void> grow(std::uint64_t block_count) override;
-    /// Ends the scrub and writes what checksums memory has and the device below has not. Leaves the
-    /// device below as it is. Control reactor, once, with no channel open; a must before the
-    /// destructor.
+    /// Ends the scrub, writes what checksums memory has and the device below has not, and notes
+    /// that the volume was closed. Leaves the device below as it is. Control reactor, once, with no
+    /// channel open; a must before the destructor.
     reactor::Task<> stop() override;
 
     [[nodiscard]] IntegrityStatus status() const;  ///< Control reactor.

@@ -39,7 +39,8 @@ struct SuperblockWire {
     core::le64 generation;
     core::le64 format;
     std::array<unsigned char, 16> uuid{};
-    std::array<unsigned char, kSuperblockBytes - 76> zeros{};
+    core::le32 clean;  // 0 or 1; versions that did not know it wrote 0
+    std::array<unsigned char, kSuperblockBytes - 80> zeros{};
     core::le32 checksum;  // of all before
 };
 static_assert(sizeof(SuperblockWire) == kSuperblockBytes);
@@ -131,6 +132,7 @@ void encode_superblock(const Superblock& superblock, std::span<std::byte, kSuper
     wire.generation = superblock.generation;
     wire.format = superblock.format;
     wire.uuid = superblock.uuid.bytes;
+    wire.clean = superblock.clean ? 1 : 0;
     wire.checksum = checksum_of(wire);
     std::memcpy(to.data(), &wire, sizeof(wire));
 }
@@ -158,6 +160,7 @@ core::Result<Superblock> decode_superblock(std::span<const std::byte> bytes) {
                    .block_count = wire.block_count,
                    .page_count = wire.page_count,
                    .data_start = wire.data_start},
+        .clean = wire.clean == 1,
     };
     if (!is_possible(superblock.layout)) {
         return fail(ErrorKind::DataLoss, "the superblock describes no possible layout");

@@ -70,6 +70,7 @@ struct Superblock {
     std::uint64_t format = 0;      ///< Random, of this formatting: leaves of an older one differ.
     std::uint64_t generation = 0;  ///< Of two valid copies the larger one counts.
     Layout layout;
+    bool clean = false;  ///< It was closed, with all settled, and has not been opened since.
     bool operator==(const Superblock&) const = default;
 };
 

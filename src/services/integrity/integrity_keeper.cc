@@ -114,15 +114,15 @@ Task<> IntegrityKeeper::scrub_step(std::uint64_t lba, std::uint32_t blocks) {
     }
 }
 
-Task<> IntegrityKeeper::stop() {
+Task<bool> IntegrityKeeper::stop() {
     shared_.scrub.cancelled.store(true);
     end_scrub();
     co_await gate_.close();
     settle_timer_.cancel();
-    co_await settle_all();
+    co_return co_await settle_all();
 }
 
-Task<> IntegrityKeeper::settle_all() {
+Task<bool> IntegrityKeeper::settle_all() {
     reactor::Signal quiet;
     channel_->tell_when_quiet(&quiet);
     bool unsettled = true;
@@ -144,6 +144,7 @@ Task<> IntegrityKeeper::settle_all() {
         log::warn("the newest checksums were not all written: old versions of some blocks pass",
                   log::kv("volume", shared_.options.name));
     }
+    co_return !unsettled;
 }
 
 }  // namespace remora::services::integrity

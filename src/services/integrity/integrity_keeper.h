@@ -32,8 +32,9 @@ class IntegrityKeeper final : private block::Completer, private reactor::TimerHa
     /// ScrubState says that one is running. A scrub that ended just now may still be inside.
     void begin_scrub();
     void end_scrub() { pause_.notify(); }
-    /// Ends a scrub, then settles everything and flushes. No other channel is open.
-    reactor::Task<> stop();
+    /// Ends a scrub, then settles everything and flushes. No other channel is open. False when not
+    /// all was settled.
+    reactor::Task<bool> stop();
 
   private:
     IntegrityKeeper(IntegrityShared& shared, std::unique_ptr<IntegrityChannel> channel);
@@ -42,7 +43,7 @@ class IntegrityKeeper final : private block::Completer, private reactor::TimerHa
     void on_timer(reactor::Timer& timer) override;
     reactor::Task<> scrub();
     reactor::Task<> scrub_step(std::uint64_t lba, std::uint32_t blocks);
-    reactor::Task<> settle_all();
+    reactor::Task<bool> settle_all();
 
     IntegrityShared& shared_;
     std::unique_ptr<IntegrityChannel> channel_;

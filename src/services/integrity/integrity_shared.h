@@ -65,15 +65,16 @@ struct IntegrityShared {
                     block::Device& below,
                     std::span<const block::ReactorContext> contexts,
                     reactor::Reactor& keeper_reactor,
-                    const Superblock& superblock,
+                    const Superblock& found,
                     std::unique_ptr<ChecksumCache> pages)
         : options(std::move(from)),
           lower(below),
           lower_geometry(below.geometry()),
           reactors(contexts.begin(), contexts.end()),
           home(keeper_reactor),
-          layout(superblock.layout),
-          salt(superblock.uuid, superblock.format),
+          superblock(found),
+          layout(found.layout),
+          salt(found.uuid, found.format),
           cache(std::move(pages)) {}
 
     /// Of the volume.
@@ -86,6 +87,7 @@ struct IntegrityShared {
     const block::Geometry lower_geometry;
     const std::vector<block::ReactorContext> reactors;
     reactor::Reactor& home;  ///< Where the keeper is.
+    Superblock superblock;   ///< As it lies below. At home.
     const Layout layout;
     const ChecksumSalt salt;
     const std::unique_ptr<ChecksumCache> cache;

@@ -2,105 +2,44 @@
 #include "services/integrity/volume_io.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "core/check.h"
+#include "block/device_io.h"
 #include "core/log.h"
+#include "reactor/call.h"
 
 namespace remora::services::integrity {
 
 namespace {
 
-using block::Opcode;
-using block::Status;
+using block::DeviceIo;
 using core::ErrorKind;
 using core::fail;
 using core::Result;
 using reactor::Task;
 
-constexpr std::size_t kAlignment = 4096;
 constexpr std::size_t kChunkPages = 128;  // written at once: some 0.3 ms to make
 
-class VolumeIo final : private block::Completer {
-  public:
-    static Result<std::unique_ptr<VolumeIo>> create(block::Device& lower) {
-        auto channel = lower.open_channel();
-        if (!channel) {
-            return std::unexpected(channel.error());
-        }
-        std::unique_ptr<std::byte, void (*)(std::byte*)> memory(
-            static_cast<std::byte*>(std::aligned_alloc(kAlignment, kChunkPages * kPageBytes)),
-            [](std::byte* bytes) { std::free(bytes); });
-        if (memory == nullptr) {
-            return fail(ErrorKind::ResourceExhausted, "no memory for pages of checksums");
-        }
-        return std::unique_ptr<VolumeIo>(
-            new VolumeIo(lower, std::move(*channel), std::move(memory)));
-    }
+Result<std::unique_ptr<DeviceIo>> open_io(block::Device& lower) {
+    return DeviceIo::create(lower, kChunkPages * kPageBytes);
+}
 
-    std::span<std::byte> buffer() { return {memory_.get(), kChunkPages * kPageBytes}; }
+std::uint32_t blocks_of(const block::Device& lower, std::size_t bytes) {
+    return static_cast<std::uint32_t>(bytes / lower.geometry().block_size);
+}
 
-    /// The buffer's first `bytes`, at byte `offset` of the device.
-    Task<Result<void>> perform(Opcode opcode, std::uint64_t offset, std::size_t bytes) {
-        const std::uint32_t block_size = lower_.geometry().block_size;
-        segment_ = {memory_.get(), bytes};
-        request_.opcode = opcode;
-        request_.status = Status::Ok;
-        request_.nvme_status = 0;
-        request_.lba = offset / block_size;
-        request_.block_count = static_cast<std::uint32_t>(bytes / block_size);
-        request_.data = std::span(&segment_, bytes > 0 ? 1U : 0U);
-        request_.push_frame(*this);
-        block::RequestBatch batch;
-        batch.push_back(request_);
-        channel_->submit(batch);
-        co_await done_.wait_until(core::kNever);
-        if (request_.status != Status::Ok) {
-            co_return fail(ErrorKind::Unavailable,
-                           "volume '" + lower_.name() + "' fails with '" +
-                               std::string(block::to_string(request_.status)) +
-                               "' while its checksums are read or written");
-        }
-        co_return Result<void>();
-    }
-    Task<Result<void>> flush() {
-        auto result = co_await perform(Opcode::Flush, 0, 0);
-        co_return result;
-    }
-
-  private:
-    VolumeIo(block::Device& lower,
-             std::unique_ptr<block::Channel> channel,
-             std::unique_ptr<std::byte, void (*)(std::byte*)> memory)
-        : lower_(lower), channel_(std::move(channel)), memory_(std::move(memory)) {}
-
-    void complete(block::RequestBatch& batch) override {
-        CHECK(batch.pop_front() == &request_);
-        request_.pop_frame();
-        done_.notify();
-    }
-
-    block::Device& lower_;
-    std::unique_ptr<block::Channel> channel_;
-    std::unique_ptr<std::byte, void (*)(std::byte*)> memory_;
-    block::Request request_;
-    core::Segment segment_;
-    reactor::Signal done_;
-};
-
-std::span<std::byte, kSuperblockBytes> superblock_in(VolumeIo& io) {
+std::span<std::byte, kSuperblockBytes> superblock_in(DeviceIo& io) {
     return std::span<std::byte, kSuperblockBytes>(io.buffer().data(), kSuperblockBytes);
 }
 
 /// What is said about it; the I/O's own errors are Unavailable.
-Task<Result<Superblock>> read_one(VolumeIo& io, std::size_t which) {
-    const auto read = co_await io.perform(Opcode::Read, which * kSuperblockBytes, kSuperblockBytes);
+Task<Result<Superblock>> read_one(DeviceIo& io, std::size_t which) {
+    const std::uint32_t blocks = blocks_of(io.device(), kSuperblockBytes);
+    const auto read = co_await io.read(which * blocks, blocks);
     if (!read) {
         co_return std::unexpected(read.error());
     }
@@ -108,14 +47,13 @@ Task<Result<Superblock>> read_one(VolumeIo& io, std::size_t which) {
 }
 
 /// The generation says which of the two it is.
-Task<Result<void>> write_one(VolumeIo& io, const Superblock& superblock) {
+Task<Result<void>> write_one(DeviceIo& io, const Superblock& superblock) {
     encode_superblock(superblock, superblock_in(io));
-    auto written = co_await io.perform(
-        Opcode::Write, superblock.generation % kSuperblocks * kSuperblockBytes, kSuperblockBytes);
-    co_return written;
+    const std::uint32_t blocks = blocks_of(io.device(), kSuperblockBytes);
+    co_return co_await io.write(superblock.generation % kSuperblocks * blocks, blocks);
 }
 
-Task<Result<void>> check_unused(VolumeIo& io, const std::string& name) {
+Task<Result<void>> check_unused(DeviceIo& io, const std::string& name) {
     for (std::size_t i = 0; i < kSuperblocks; ++i) {
         const auto found = co_await read_one(io, i);
         if (!found && found.error().kind == ErrorKind::Unavailable) {
@@ -133,17 +71,37 @@ Task<Result<void>> check_unused(VolumeIo& io, const std::string& name) {
 }
 
 /// No superblock, old or new, stands for pages that are half written.
-Task<Result<void>> wipe_superblocks(VolumeIo& io) {
+Task<Result<void>> wipe_superblocks(DeviceIo& io) {
     constexpr std::size_t kBytes = kSuperblocks * kSuperblockBytes;
     std::memset(io.buffer().data(), 0, kBytes);
-    auto result = co_await io.perform(Opcode::Write, 0, kBytes);
-    if (result) {
-        result = co_await io.flush();
-    }
-    co_return result;
+    co_return co_await io.write_through(0, blocks_of(io.device(), kBytes));
 }
 
-Task<Result<void>> write_pages(VolumeIo& io, const Superblock& superblock) {
+/// Until it has been done, or for some seconds: what stays is in the way of the next attempt.
+Task<> erase_patiently(block::Device& lower) {
+    constexpr core::Nanos kTryFor = std::chrono::seconds(5);
+    constexpr core::Nanos kBetween = std::chrono::milliseconds(50);
+    const core::Nanos deadline = reactor::Reactor::current().now() + kTryFor;
+    for (;;) {
+        const auto io = open_io(lower);
+        Result<void> erased = io ? Result<void>() : std::unexpected(io.error());
+        if (erased) {
+            erased = co_await wipe_superblocks(**io);
+        }
+        if (erased) {
+            co_return;
+        }
+        if (reactor::Reactor::current().now() >= deadline) {
+            core::log::warn("superblocks of an integrity volume that could not be made are left",
+                            core::log::kv("volume", lower.name()),
+                            core::log::kv("reason", erased.error().message));
+            co_return;
+        }
+        co_await reactor::sleep_for(kBetween);
+    }
+}
+
+Task<Result<void>> write_pages(DeviceIo& io, const Superblock& superblock) {
     const Layout& layout = superblock.layout;
     const ChecksumSalt salt(superblock.uuid, superblock.format);
     const std::vector<Checksums> never(layout.page_entries());
@@ -155,14 +113,12 @@ Task<Result<void>> write_pages(VolumeIo& io, const Superblock& superblock) {
                         std::span<std::byte, kPageBytes>(io.buffer().data() + bytes, kPageBytes));
             bytes += kPageBytes;
         }
-        auto written =
-            co_await io.perform(Opcode::Write, layout.page_block(first) * layout.block_size, bytes);
+        auto written = co_await io.write(layout.page_block(first), blocks_of(io.device(), bytes));
         if (!written) {
             co_return written;
         }
     }
-    auto flushed = co_await io.flush();
-    co_return flushed;
+    co_return co_await io.flush();
 }
 
 }  // namespace
@@ -170,7 +126,7 @@ Task<Result<void>> write_pages(VolumeIo& io, const Superblock& superblock) {
 Task<Result<void>> format_volume(block::Device& lower,
                                  const Superblock& superblock,
                                  bool overwrite) {
-    auto io = VolumeIo::create(lower);
+    auto io = open_io(lower);
     if (!io) {
         co_return std::unexpected(io.error());
     }
@@ -184,6 +140,7 @@ Task<Result<void>> format_volume(block::Device& lower,
     if (result) {
         result = co_await write_pages(**io, superblock);
     }
+    const bool wipe_again = result.has_value();  // before, there is nothing of ours
     for (std::size_t i = 0; i < kSuperblocks && result; ++i) {
         Superblock copy = superblock;
         copy.generation += i;
@@ -192,11 +149,18 @@ Task<Result<void>> format_volume(block::Device& lower,
     if (result) {
         result = co_await (*io)->flush();
     }
+    if (!result && wipe_again) {
+        co_await erase_patiently(lower);
+    }
     co_return result;
 }
 
+Task<> unformat_volume(block::Device& lower) {
+    co_await erase_patiently(lower);
+}
+
 Task<Result<Superblock>> read_superblock(block::Device& lower) {
-    auto io = VolumeIo::create(lower);
+    auto io = open_io(lower);
     if (!io) {
         co_return std::unexpected(io.error());
     }
@@ -228,6 +192,30 @@ Task<Result<Superblock>> read_superblock(block::Device& lower) {
         }
     }
     co_return *best;
+}
+
+Task<> note_clean(block::Device& lower, Superblock& superblock, bool clean) {
+    Superblock next = superblock;
+    ++next.generation;
+    next.clean = clean;
+    const auto io = DeviceIo::create(lower, kSuperblocks * kSuperblockBytes);
+    Result<void> noted = io ? Result<void>() : std::unexpected(io.error());
+    if (noted) {
+        noted = co_await (*io)->flush();
+    }
+    if (noted) {
+        noted = co_await write_one(**io, next);
+    }
+    if (noted) {
+        noted = co_await (*io)->flush();
+    }
+    if (noted) {
+        superblock = next;
+    } else {
+        core::log::warn("the superblock could not be written",
+                        core::log::kv("volume", lower.name()),
+                        core::log::kv("reason", noted.error().message));
+    }
 }
 
 }  // namespace remora::services::integrity

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "block/device.h"
 #include "services/qos/qos_stage.h"
@@ -13,7 +14,10 @@ namespace remora::services::qos {
 class QosDevice final : public block::Device {
   public:
     /// `lower` outlives this; name and UUID are its own.
-    explicit QosDevice(block::Device& lower) : Device(lower.name(), lower.uuid()), lower_(lower) {}
+    explicit QosDevice(block::Device& lower) : QosDevice(lower, std::make_shared<QosStage>()) {}
+    /// One of several devices that have their limits together.
+    QosDevice(block::Device& lower, std::shared_ptr<QosStage> stage)
+        : Device(lower.name(), lower.uuid()), lower_(lower), stage_(std::move(stage)) {}
 
     [[nodiscard]] QosStage& limits() { return *stage_; }
     [[nodiscard]] const QosStage& limits() const { return *stage_; }
@@ -32,7 +36,7 @@ class QosDevice final : public block::Device {
 
   private:
     block::Device& lower_;
-    std::shared_ptr<QosStage> stage_ = std::make_shared<QosStage>();
+    std::shared_ptr<QosStage> stage_;
 };
 
 }  // namespace remora::services::qos

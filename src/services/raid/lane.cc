@@ -4,6 +4,7 @@
 
 #include "core/probe.h"
 #include "reactor/call.h"
+#include "services/raid/look_again.h"
 #include "services/raid/raid_channel.h"
 #include "services/raid/recovery.h"
 
@@ -62,9 +63,7 @@ void RaidChannel::lane_read_done(Request& request) {
 }
 
 Task<> RaidChannel::lock(RangeLock wanted) {
-    while (!shared_.locks.try_acquire(wanted)) {
-        co_await reactor::sleep_for(kLookAgain);
-    }
+    return wait_for_lock(shared_.locks, wanted);
 }
 
 /// A read that its leg could not do, from the others.

@@ -177,28 +177,42 @@ Result<void> RaidHome::check_enough() const {
                       "volume '" + options_.name + "' cannot start without " + missing);
 }
 
+/// Of all at once: a member that is away takes as long as its time limit.
+Task<> RaidHome::read_all_superblocks(std::vector<Candidate>& candidates) {
+    reactor::Gate reads;
+    for (Candidate& candidate : candidates) {
+        if (candidate.leg != kNoLeg) {
+            CHECK(reads.spawn([](RaidHome* home,
+                                 Candidate* of) -> Task<> { co_await home->read_superblocks(*of); },
+                              this, &candidate));
+        }
+    }
+    co_await reads.close();
+}
+
 /// Opens all that are there and looks at what they carry.
 Task<> RaidHome::read_candidates(std::vector<Member> members, std::vector<Candidate>& candidates) {
     for (const Member& member : members) {
         if (member.device == nullptr) {
             continue;  // its slot will be noted as missing
         }
-        Candidate candidate{.member = member, .leg = kNoLeg, .superblock = {}, .why_not = {}};
-        const Result<int> leg = open_at_home(member);
-        if (!leg) {
-            refuse(candidate, leg.error().message);
-            continue;
+        candidates.push_back({.member = member, .leg = kNoLeg, .superblock = {}, .why_not = {}});
+        if (const Result<int> leg = open_at_home(member)) {
+            candidates.back().leg = *leg;
+        } else {
+            candidates.back().why_not = leg.error().message;
         }
-        candidate.leg = *leg;
-        co_await read_superblocks(candidate);
+    }
+    co_await read_all_superblocks(candidates);
+    for (Candidate& candidate : candidates) {
         if (!candidate.superblock) {
             refuse(candidate, candidate.why_not);
         } else if (candidate.superblock->array != options_.uuid) {
             refuse(candidate, "it is of array " + candidate.superblock->array.text());
-        } else if (candidate.superblock->block_size != member.device->geometry().block_size) {
+        } else if (candidate.superblock->block_size !=
+                   candidate.member.device->geometry().block_size) {
             refuse(candidate, "its block size has changed");
         }
-        candidates.push_back(std::move(candidate));
     }
 }
 

@@ -193,10 +193,21 @@ void RaidChannel::work() {
         try_waiting(logs_);
     } while (begin_requests() || again_);
     legs_.push();
-    const bool look = !locks_.empty() || !marks_.empty() || !logs_.empty() || bytes_left_ == 0;
-    if (look && !look_again_.armed()) {
-        reactor_.arm(look_again_,
-                     reactor_.now() + (bytes_left_ == 0 ? core::Nanos(0) : kLookAgain));
+    plan_next_look();
+}
+
+void RaidChannel::plan_next_look() {
+    const bool others_hold = !locks_.empty() || !marks_.empty() || !logs_.empty();
+    if (!others_hold) {
+        look_.reset();
+    }
+    if (look_again_.armed()) {
+        return;
+    }
+    if (bytes_left_ == 0) {
+        reactor_.arm(look_again_, reactor_.now());
+    } else if (others_hold) {
+        reactor_.arm(look_again_, reactor_.now() + look_.next());
     }
 }
 
@@ -305,6 +316,7 @@ void RaidChannel::finish(Op& op, Status status) {
     const std::uint16_t nvme_status = status == Status::Ok ? std::uint16_t{0} : op.nvme_status;
     free_.push_front(op);
     again_ = true;
+    look_.reset();
     part_done(parent, status, nvme_status);
 }
 

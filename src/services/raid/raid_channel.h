@@ -28,6 +28,7 @@
 #include "reactor/reactor.h"
 #include "reactor/timer.h"
 #include "services/raid/legs.h"
+#include "services/raid/look_again.h"
 #include "services/raid/raid_shared.h"
 
 namespace remora::services::raid {
@@ -45,8 +46,6 @@ class RaidChannel final : public block::Channel,
     static constexpr std::size_t kReserveBytes = std::size_t{256} * 1024;
     /// Of RAID 5 writes, copied and added up in one turn; some 0.4 ms.
     static constexpr std::size_t kBytesPerTurn = std::size_t{2} << 20U;
-    /// How often to look again for what another reactor holds.
-    static constexpr core::Nanos kLookAgain = std::chrono::microseconds(50);
 
     /// `shared`, `lanes` and `pool` (may be null) outlive it. Opens the legs of `open`. Errors:
     /// those of the members, ResourceExhausted.
@@ -134,6 +133,7 @@ class RaidChannel final : public block::Channel,
     void on_timer(reactor::Timer& timer) override;
     void run() override;
     void work();
+    void plan_next_look();
     void give_up();
     void wake();
     bool begin_requests();
@@ -214,6 +214,7 @@ class RaidChannel final : public block::Channel,
     std::unique_ptr<std::byte, Free> lane_room_;
 
     reactor::Reactor& reactor_;
+    LookAgain look_;
     reactor::Timer look_again_;
     reactor::Timer retry_;
     core::Nanos turn_{-1};  // that bytes_left_ belongs to

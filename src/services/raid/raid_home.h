@@ -116,9 +116,11 @@ class RaidHome final : private RaidHomeCalls {
     static core::Result<void> check_readable(const Candidate& candidate);
     reactor::Task<core::Result<void>> create_here(std::vector<Member> members);
     reactor::Task<core::Result<void>> take_new(std::vector<Member> members);
-    reactor::Task<core::Result<void>> write_new();
+    reactor::Task<core::Result<void>> write_new(LegMask& begun);
+    reactor::Task<> wipe_begun(LegMask begun);
     reactor::Task<core::Result<void>> assemble_here(std::vector<Member> members);
     reactor::Task<> read_superblocks(Candidate& candidate);
+    reactor::Task<> read_all_superblocks(std::vector<Candidate>& candidates);
     core::Result<void> check_new(const std::vector<Member>& members) const;
     core::Result<void> choose_newest(const std::vector<Candidate>& candidates);
     core::Result<void> choose_members(std::vector<Candidate>& candidates);

@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "core/probe.h"
 #include "reactor/call.h"
+#include "services/raid/look_again.h"
 #include "services/raid/raid_home.h"
 #include "services/raid/recovery.h"
 
@@ -19,7 +20,6 @@ namespace {
 
 constexpr std::size_t kRoomBytes = std::size_t{2} * kMaxChunkBytes;
 constexpr std::uint64_t kCheckpointBytes = 64 * core::kMiB;
-constexpr Nanos kLookAgain = std::chrono::microseconds(50);
 
 }  // namespace
 
@@ -72,9 +72,7 @@ Task<> RaidHome::pace(std::uint64_t bytes) {
 }
 
 Task<> RaidHome::lock(RangeLock wanted) {
-    while (!shared_->locks.try_acquire(wanted)) {
-        co_await reactor::sleep_for(kLookAgain);
-    }
+    return wait_for_lock(shared_->locks, wanted);
 }
 
 // Resync: mirrors agree in every region that was marked, parities are computed once.

@@ -212,23 +212,16 @@ Task<Result<void>> RaidHome::create_here(std::vector<Member> members) {
     if (auto taken = co_await take_new(members); !taken) {
         co_return taken;
     }
-    const Result<void> written = co_await write_new();
-    if (!written) {
-        // What is there by now is ours, of no use, and in the way of the next attempt.
-        for (const SlotView& slot : view_.slots) {
-            if (slot.current != kNoLeg) {
-                (void)co_await wipe(slot.current);
-            }
+    LegMask begun = 0;
+    Result<void> made = co_await write_new(begun);
+    for (std::size_t slot = 0; slot < view_.slots.size() && made; ++slot) {
+        if (view_.slots[slot].current != kNoLeg) {
+            made = co_await open_everywhere(view_.slots[slot].current);
         }
-        co_return written;
     }
-    for (const SlotView& slot : view_.slots) {
-        if (slot.current != kNoLeg) {
-            const Result<void> opened = co_await open_everywhere(slot.current);
-            if (!opened) {
-                co_return opened;
-            }
-        }
+    if (!made) {
+        co_await wipe_begun(begun);
+        co_return made;
     }
     shared_->log_epoch = table_.log_epoch;
     start_background();
@@ -247,35 +240,41 @@ Result<void> RaidHome::check_readable(const Candidate& candidate) {
 
 /// Opens the members, none of which is another array's then. Writes nothing.
 Task<Result<void>> RaidHome::take_new(std::vector<Member> members) {
-    for (std::size_t slot = 0; slot < members.size(); ++slot) {
-        const Result<int> leg = open_at_home(members[slot]);
+    std::vector<Candidate> candidates;
+    for (const Member& member : members) {
+        const Result<int> leg = open_at_home(member);
         if (!leg) {
             co_return std::unexpected(leg.error());
         }
-        Candidate candidate{.member = members[slot], .leg = *leg, .superblock = {}, .why_not = {}};
-        co_await read_superblocks(candidate);
+        candidates.push_back({.member = member, .leg = *leg, .superblock = {}, .why_not = {}});
+    }
+    co_await read_all_superblocks(candidates);
+    for (std::size_t slot = 0; slot < candidates.size(); ++slot) {
+        const Candidate& candidate = candidates[slot];
         if (auto readable = check_readable(candidate); !readable) {
             co_return readable;
         }
         if (candidate.superblock && candidate.superblock->array != options_.uuid &&
             !options_.overwrite) {
             co_return core::fail(ErrorKind::AlreadyExists,
-                                 "member '" + members[slot].name +
+                                 "member '" + candidate.member.name +
                                      "' carries the superblock of array " +
                                      candidate.superblock->array.text());
         }
-        view_.slots[slot].current = *leg;
-        table_.slots[slot].current = shared_->legs[static_cast<std::size_t>(*leg)].id;
+        view_.slots[slot].current = candidate.leg;
+        table_.slots[slot].current = shared_->legs[static_cast<std::size_t>(candidate.leg)].id;
     }
     co_return Result<void>();
 }
 
-/// The marks of a new array, durably.
-Task<Result<void>> RaidHome::write_new() {
+/// The marks of a new array, durably. What it has begun to write to is in `begun`, whatever ends
+/// it.
+Task<Result<void>> RaidHome::write_new(LegMask& begun) {
     for (const SlotView& slot : view_.slots) {
         if (slot.current == kNoLeg) {
             continue;
         }
+        begun |= bit_of(slot.current);
         const Result<void> wiped = co_await wipe(slot.current);
         if (!wiped) {
             co_return wiped;
@@ -294,6 +293,20 @@ Task<Result<void>> RaidHome::write_new() {
                              "the superblocks of volume '" + options_.name + "' cannot be written");
     }
     co_return Result<void>();
+}
+
+/// What is on these is ours, of no use, and in the way of the next attempt.
+Task<> RaidHome::wipe_begun(LegMask begun) {
+    for (const SlotView& slot : view_.slots) {
+        if (slot.current == kNoLeg || (begun & bit_of(slot.current)) == 0) {
+            continue;
+        }
+        const Result<void> wiped = co_await wipe(slot.current);
+        if (!wiped) {
+            log::warn("marks of an array that could not be made are left",
+                      log::kv("volume", options_.name), log::kv("reason", wiped.error().message));
+        }
+    }
 }
 
 void RaidHome::start_background() {

@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "virtio/split_queue.h"
+#include "virtio/vhost_user/packed_inflight.h"
 
 namespace remora::virtio::vhost_user {
 
@@ -77,6 +78,11 @@ core::Result<InflightQueue::Recovery> InflightQueue::attach(std::span<std::byte>
     return recovery;
 }
 
+std::uint64_t InflightRegion::bytes_for(std::uint16_t queue_count, std::uint16_t queue_size) {
+    return std::uint64_t{queue_count} *
+           std::max(InflightQueue::bytes_for(queue_size), PackedInflight::bytes_for(queue_size));
+}
+
 core::Result<InflightRegion> InflightRegion::map(reactor::Io& io,
                                                  reactor::Handle handle,
                                                  std::uint64_t size,
@@ -99,12 +105,16 @@ core::Result<InflightRegion> InflightRegion::map(reactor::Io& io,
     return region;
 }
 
-std::span<std::byte> InflightRegion::part(std::uint16_t index) const {
+std::span<std::byte> InflightRegion::part(std::uint16_t index, bool packed) const {
+    const std::size_t stride =
+        packed ? PackedInflight::bytes_for(queue_size_) : InflightQueue::bytes_for(queue_size_);
+    const std::span<std::byte> all = mapping_->bytes();
     if (index >= queue_count_) {
         return {};
     }
-    const std::size_t stride = InflightQueue::bytes_for(queue_size_);
-    return mapping_->bytes().subspan(stride * index, stride);
+    // One that was made for split rings is too short for packed ones: attach() refuses the rest.
+    const std::size_t from = std::min(stride * index, all.size() - 1);
+    return all.subspan(from, std::min(stride, all.size() - from));
 }
 
 }  // namespace remora::virtio::vhost_user

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The in-flight region: memory that the front end keeps while the back end restarts, in which each
 // queue notes what it has taken and not given back. Spec: QEMU docs/interop/vhost-user.rst,
-// "Inflight I/O tracking", split virtqueue.
+// "Inflight I/O tracking", split virtqueue. PackedInflight is the same for packed ones.
 //
 //   region: one part per queue, each
 //     0  features u64 | 8 version u16 | 10 desc_num u16 | 12 last_batch_head u16 | 14 used_idx u16
@@ -15,7 +15,6 @@
 // cleared, clears it, and runs again what is still in flight, in the order of the counters.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -25,12 +24,13 @@
 #include "core/probe.h"
 #include "core/result.h"
 #include "reactor/io.h"
+#include "virtio/vhost_user/inflight_memory.h"
 
 namespace remora::virtio::vhost_user {
 
 /// One queue's part of the region. When it is not attached every call does nothing. Used on the
 /// queue's reactor; the memory belongs to the session and outlives the queue's run.
-class InflightQueue {
+class InflightQueue : private InflightMemory {
   public:
     static constexpr std::size_t kHeaderBytes = 16;
     static constexpr std::size_t kEntryBytes = 16;
@@ -99,17 +99,6 @@ class InflightQueue {
     [[nodiscard]] std::byte* entry_at(std::uint16_t head) const {
         return part_ + kHeaderBytes + kEntryBytes * head;
     }
-    template <typename T>
-    static T load(const std::byte* at) {
-        return __atomic_load_n(reinterpret_cast<const T*>(at), __ATOMIC_RELAXED);
-    }
-    // Each store stays where it is in program order: another process reads after this one's death.
-    template <typename T>
-    static void store(std::byte* at, T value) {
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-        __atomic_store_n(reinterpret_cast<T*>(at), value, __ATOMIC_RELAXED);
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-    }
     void clear_last_batch(std::uint16_t size, std::uint16_t used_index);
 
     std::byte* part_ = nullptr;
@@ -124,6 +113,9 @@ class InflightRegion {
     /// Far more than 64 queues of 1024 need.
     static constexpr std::uint64_t kMaxBytes = std::uint64_t{16} << 20U;
 
+    /// Bytes of a region that has room for queues of either kind: which one they are may be agreed
+    /// on later.
+    static std::uint64_t bytes_for(std::uint16_t queue_count, std::uint16_t queue_size);
     /// Maps what the front end sent. Errors: InvalidArgument for sizes that do not fit.
     static core::Result<InflightRegion> map(reactor::Io& io,
                                             reactor::Handle handle,
@@ -132,8 +124,8 @@ class InflightRegion {
                                             std::uint16_t queue_count,
                                             std::uint16_t queue_size);
 
-    /// The part of one queue; empty when the region has none for it.
-    [[nodiscard]] std::span<std::byte> part(std::uint16_t index) const;
+    /// The part of one queue, split or packed; empty when the region has none for it.
+    [[nodiscard]] std::span<std::byte> part(std::uint16_t index, bool packed) const;
     [[nodiscard]] bool poisoned() const { return mapping_->poisoned(); }
 
   private:

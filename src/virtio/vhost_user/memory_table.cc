@@ -2,7 +2,6 @@
 #include "virtio/vhost_user/memory_table.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "core/check.h"
@@ -42,14 +41,19 @@ core::Result<void> MemoryTable::publish(const std::vector<Entry>& entries) {
         return core::fail(core::ErrorKind::ResourceExhausted,
                           "guest memory is at most " + core::format_size(kMaxBytes) + " a device");
     }
-    std::array<memory::GuestMemory::Region, memory::GuestMemory::kMaxRegions> regions{};
-    CHECK(entries.size() <= regions.size());
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-        regions[i] = {.guest_address = entries[i].region.guest_address,
-                      .user_address = entries[i].region.user_address,
-                      .bytes = entries[i].mapping->bytes()};
+    CHECK(entries.size() <= memory::GuestMemory::kMaxRegions);
+    auto view = std::make_shared<MemoryView>();
+    for (const Entry& entry : entries) {
+        view->regions.push_back({.guest_address = entry.region.guest_address,
+                                 .user_address = entry.region.user_address,
+                                 .bytes = entry.mapping->bytes()});
+        view->mappings.push_back(entry.mapping);
     }
-    return guest_.set_regions(std::span(regions).first(entries.size()));
+    auto set = guest_.set_regions(view->regions);
+    if (set) {
+        view_ = std::move(view);
+    }
+    return set;
 }
 
 core::Result<void> MemoryTable::replace(reactor::Io& io,
@@ -104,11 +108,11 @@ core::Result<void> MemoryTable::remove(const MemoryRegion& region) {
 void MemoryTable::clear() {
     guest_.clear();
     entries_.clear();
+    view_.reset();
 }
 
-bool MemoryTable::poisoned() const {
-    return std::ranges::any_of(entries_,
-                               [](const Entry& entry) { return entry.mapping->poisoned(); });
+bool MemoryView::poisoned() const {
+    return std::ranges::any_of(mappings, [](const auto& mapping) { return mapping->poisoned(); });
 }
 
 }  // namespace remora::virtio::vhost_user

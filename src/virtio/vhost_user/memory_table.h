@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// MemoryTable: the guest's memory as the front end shares it, mapped here. Owned by a session.
+// MemoryTable: the guest's memory as the front end shares it, mapped here. Owned by a session, on
+// its reactor. Queues, on whatever reactors, have it as a MemoryView.
 //
 // Regions leave the table only while no queue runs: the session drains them first. Adding one
-// moves nothing that is mapped, so it needs no drain.
+// moves nothing that is mapped, so it needs no drain; queues are given a new view.
 #pragma once
 
 #include <memory>
@@ -15,6 +16,15 @@
 #include "virtio/vhost_user/message.h"
 
 namespace remora::virtio::vhost_user {
+
+/// The table as it was at one time, which keeps what is in it mapped. Never changes; any thread.
+struct MemoryView {
+    std::vector<memory::GuestMemory::Region> regions;
+    std::vector<std::shared_ptr<const reactor::Mapping>> mappings;
+
+    /// The front end took memory back behind our back: what was read since is worth nothing.
+    [[nodiscard]] bool poisoned() const;
+};
 
 class MemoryTable {
   public:
@@ -34,13 +44,12 @@ class MemoryTable {
 
     [[nodiscard]] const memory::GuestMemory& guest() const { return guest_; }
     [[nodiscard]] bool empty() const { return entries_.empty(); }
-    /// The front end took memory back behind our back: what was read since is worth nothing.
-    [[nodiscard]] bool poisoned() const;
+    [[nodiscard]] std::shared_ptr<const MemoryView> view() const { return view_; }
 
   private:
     struct Entry {
         MemoryRegion region;
-        std::unique_ptr<reactor::Mapping> mapping;
+        std::shared_ptr<const reactor::Mapping> mapping;
     };
     static core::Result<Entry> map(reactor::Io& io,
                                    const MemoryRegion& region,
@@ -49,6 +58,7 @@ class MemoryTable {
 
     std::vector<Entry> entries_;
     memory::GuestMemory guest_;
+    std::shared_ptr<const MemoryView> view_;
 };
 
 }  // namespace remora::virtio::vhost_user

@@ -62,6 +62,7 @@ enum class BackendRequestType : std::uint32_t { ConfigChange = 2 };
 /// Protocol feature bits.
 enum class ProtocolFeature : std::uint8_t {
     MultiQueue = 0,
+    LogSharedMemory = 1,
     ReplyAck = 3,
     BackendRequest = 5,
     Config = 9,
@@ -106,15 +107,25 @@ struct VringState {
 };
 static_assert(sizeof(VringState) == 8);
 
+/// VringAddress::flags: what is written to the used ring is logged, at `log`.
+constexpr std::uint32_t kVringLogsUsed = 1;
+
 struct VringAddress {
     le32 index;
     le32 flags;
     le64 descriptors;  ///< These three are front-end user addresses.
     le64 used;
     le64 available;
-    le64 log;
+    le64 log;  ///< The used ring's guest address, where kVringLogsUsed is set.
 };
 static_assert(sizeof(VringAddress) == 40 && offsetof(VringAddress, used) == 16);
+
+// VHOST_USER_SET_LOG_BASE with LOG_SHMFD.
+struct LogDescription {
+    le64 mmap_size;
+    le64 mmap_offset;
+};
+static_assert(sizeof(LogDescription) == 16);
 
 struct MemoryRegion {
     le64 guest_address;

@@ -7,6 +7,8 @@
 
 #include "core/check.h"
 #include "core/log.h"
+#include "virtio/packed_layout.h"
+#include "virtio/vhost_user/device_ring.h"
 
 namespace remora::virtio::vhost_user {
 
@@ -25,7 +27,7 @@ Session::Session(reactor::Reactor& reactor,
 }
 
 Session::~Session() {
-    CHECK(running_queues() == 0);
+    CHECK(running_queues() == 0 && updating_ == 0);
     unlink();
 }
 
@@ -38,10 +40,20 @@ bool Session::any_stopping() const {
 }
 
 bool Session::on_message(Message& message) {
-    if (state_ != State::Open) {
+    if (state_ != State::Open || failure_) {
         return false;  // shutting down: the message stays unanswered and the stream closes
     }
-    return settle(message, handle(message));
+    return deal_with(message);
+}
+
+bool Session::deal_with(Message& message) {
+    Outcome outcome = outcome_ ? std::move(*outcome_) : handle(message);
+    outcome_.reset();
+    if (updating_ > 0 && outcome.kind != Outcome::Kind::Wait) {
+        outcome_ = std::move(outcome);
+        return settle(message, wait());
+    }
+    return settle(message, outcome);
 }
 
 // Answers a handled message. Returns whether it is dealt with.
@@ -50,6 +62,9 @@ bool Session::settle(const Message& message, const Outcome& outcome) {
         message.needs_reply() && has(protocol_features_, ProtocolFeature::ReplyAck);
     switch (outcome.kind) {
         case Outcome::Kind::Replied:
+            return true;
+        case Outcome::Kind::Echo:
+            reply(message.type(), {});
             return true;
         case Outcome::Kind::Wait:
             message_waits_ = true;
@@ -77,7 +92,13 @@ bool Session::settle(const Message& message, const Outcome& outcome) {
 Session::Outcome Session::reply(RequestType type,
                                 std::span<const std::byte> payload,
                                 reactor::Handle handle) {
-    connection_.reply(static_cast<std::uint32_t>(type), payload, handle);
+    CHECK(payload.size() <= connection_.reply_payload().size());
+    Header header;
+    header.request = static_cast<std::uint32_t>(type);
+    header.flags = header_flags::kVersion | header_flags::kReply;
+    header.size = static_cast<std::uint32_t>(payload.size());
+    std::ranges::copy(payload, connection_.reply_payload().begin());
+    connection_.reply(header, payload.size(), handle);
     return {Outcome::Kind::Replied, {}};
 }
 
@@ -104,35 +125,54 @@ bool Session::quiesce_all() {
     return idle;
 }
 
-void Session::on_queue_stopped(std::uint16_t index, std::uint16_t last_avail) {
+void Session::on_queue_stopped(std::uint16_t index, std::uint32_t base) {
     Vring& vring = vrings_[index];
     CHECK(vring.running && vring.stopping);
     vring.running = false;
     vring.stopping = false;
-    vring.base = last_avail;
-    if (any_stopping()) {
+    vring.base = base;
+    go_on();
+}
+
+void Session::on_queue_updated() {
+    CHECK(updating_ > 0);
+    --updating_;
+    go_on();
+}
+
+// Once the queues are as they were told to be.
+void Session::go_on() {
+    if (any_stopping() || updating_ > 0) {
         return;
     }
     if (state_ == State::Closed) {
         end_if_drained();
     } else if (state_ == State::Stopping) {
         close("");
-    } else if (std::exchange(message_waits_, false)) {
-        if (settle(connection_.message(), handle(connection_.message())) && connection_.open()) {
+    } else if (!failure_ && std::exchange(message_waits_, false)) {
+        // Not behind a queue that broke: what it was stopped with may be wrong.
+        if (deal_with(connection_.message()) && connection_.open()) {
             connection_.finish_message();
         }
     }
+}
+
+std::uint32_t Session::base_of(const Vring& vring) const {
+    return vring.base.value_or(packed() ? PackedBase::kStart : 0);
 }
 
 core::Result<RingMemory> Session::resolve(const Vring& vring) const {
     const bool event_index = has(features_, Feature::EventIndex);
     const memory::GuestMemory& guest = memory_.guest();
     const VringAddress& at = *vring.addresses;
+    const std::size_t available_bytes =
+        packed() ? packed_event::kBytes : available_ring_bytes(vring.size, event_index);
+    const std::size_t used_bytes =
+        packed() ? packed_event::kBytes : used_ring_bytes(vring.size, event_index);
     RingMemory rings;
     rings.descriptors = guest.whole_at_user(at.descriptors, descriptor_table_bytes(vring.size));
-    rings.available =
-        guest.whole_at_user(at.available, available_ring_bytes(vring.size, event_index));
-    rings.used = guest.whole_at_user(at.used, used_ring_bytes(vring.size, event_index));
+    rings.available = guest.whole_at_user(at.available, available_bytes);
+    rings.used = guest.whole_at_user(at.used, used_bytes);
     if (rings.descriptors.empty() || rings.available.empty() || rings.used.empty()) {
         return core::fail(core::ErrorKind::InvalidArgument,
                           "a ring address is not inside the shared memory");
@@ -152,19 +192,41 @@ core::Result<void> Session::start_if_ready(std::size_t index) {
     }
     QueueSetup setup{.rings = *rings,
                      .size = vring.size,
-                     .base = vring.base,
+                     .base = base_of(vring),
+                     .packed = packed(),
                      .event_index = has(features_, Feature::EventIndex),
                      .indirect = has(features_, Feature::IndirectDescriptors),
-                     .memory = &memory_,
                      .inflight = {},
-                     .kick = vring.kick.get(),
-                     .call = vring.call.get()};
+                     .kick = vring.kick,
+                     .parts = parts_of(vring)};
     if (inflight_) {
-        setup.inflight = inflight_->part(static_cast<std::uint16_t>(index));
+        setup.inflight = inflight_->part(static_cast<std::uint16_t>(index), packed());
     }
-    auto started = device_.start_queue(static_cast<std::uint16_t>(index), setup);
-    vring.running = started.has_value();
-    return started;
+    if (auto ok = DeviceRing::check(setup); !ok) {
+        return ok;
+    }
+    vring.running = true;
+    device_.start_queue(static_cast<std::uint16_t>(index), setup);
+    return {};
+}
+
+QueueParts Session::parts_of(const Vring& vring) const {
+    return {.memory = memory_.view(), .call = vring.call, .log = log_of(vring)};
+}
+
+void Session::update_queue(std::size_t index) {
+    if (vrings_[index].running) {
+        CHECK(!vrings_[index].stopping);
+        const bool updated =
+            device_.update_queue(static_cast<std::uint16_t>(index), parts_of(vrings_[index]));
+        updating_ += updated ? 0 : 1;
+    }
+}
+
+void Session::update_queues() {
+    for (std::size_t i = 0; i < vrings_.size(); ++i) {
+        update_queue(i);
+    }
 }
 
 core::Result<void> Session::start_all() {

@@ -9,6 +9,8 @@
 // is enabled. A message that changes what a running queue stands on (memory, features, ring
 // parameters) waits until the queue has drained; later messages wait behind it. After the
 // connection is gone the memory stays mapped until the last request came back from the back end.
+// More memory, another interrupt and logging of what is written for a migration come while queues
+// run; such a message is answered when all go by it.
 //
 // A message that cannot be right closes the session. One that cannot be done now is answered with
 // an error where the front end asked for an answer (REPLY_ACK), and closes the session otherwise.
@@ -28,25 +30,15 @@
 #include "virtio/ring_layout.h"
 #include "virtio/vhost_user/backend_channel.h"
 #include "virtio/vhost_user/connection.h"
+#include "virtio/vhost_user/dirty_log.h"
 #include "virtio/vhost_user/inflight.h"
 #include "virtio/vhost_user/memory_table.h"
+#include "virtio/vhost_user/queue_setup.h"
 
 namespace remora::virtio::vhost_user {
 
-/// What a queue runs on. All of it stays valid until the queue has said that it stopped.
-struct QueueSetup {
-    RingMemory rings;
-    std::uint16_t size = 0;
-    std::uint16_t base = 0;  ///< The available index to go on from.
-    bool event_index = false;
-    bool indirect = false;
-    const MemoryTable* memory = nullptr;
-    std::span<std::byte> inflight;   ///< Empty: not tracked.
-    reactor::Event* kick = nullptr;  ///< Null: the driver never kicks, only polling helps.
-    reactor::Event* call = nullptr;  ///< Null: the driver polls.
-};
-
 /// The device behind a session: a front end of the node. Never called from within its own calls.
+/// Its queues may be on other reactors: what they are told happens a little later.
 class SessionDevice {
   public:
     /// All feature bits on offer, without VhostUserProtocol.
@@ -57,12 +49,15 @@ class SessionDevice {
     [[nodiscard]] virtual std::uint16_t queue_count() const = 0;
     /// Fills the configuration space; `config` is kMaxConfigBytes zeros.
     virtual void read_config(std::span<std::byte> config) const = 0;
-    virtual core::Result<void> start_queue(std::uint16_t index, const QueueSetup& setup) = 0;
+    /// A queue that cannot start says so by Session::fail_soon, and is stopped as one that runs.
+    virtual void start_queue(std::uint16_t index, const QueueSetup& setup) = 0;
     /// Takes no more work, waits for what runs, then calls Session::on_queue_stopped (never from
     /// within). With `publish` false what completes is not given to the driver. May be called
     /// again with `publish` false while the queue drains.
     virtual void stop_queue(std::uint16_t index, bool publish) = 0;
-    virtual void set_call(std::uint16_t index, reactor::Event* call) = 0;
+    /// Of a queue that was started and not stopped. Whether it goes by `parts` from now on; if not,
+    /// Session::on_queue_updated follows when it does.
+    virtual bool update_queue(std::uint16_t index, const QueueParts& parts) = 0;
     /// The session is over and holds nothing; it may be destroyed from within this call.
     virtual void on_session_ended() = 0;
 
@@ -80,8 +75,10 @@ class Session final : private ConnectionHandler, private reactor::Runnable {
     Session& operator=(const Session&) = delete;
     ~Session();
 
-    /// The queue has drained; `last_avail` is where it stopped.
-    void on_queue_stopped(std::uint16_t index, std::uint16_t last_avail);
+    /// The queue has drained; `base` is where it stopped.
+    void on_queue_stopped(std::uint16_t index, std::uint32_t base);
+    /// The queue goes by what the last update_queue said.
+    void on_queue_updated();
     /// Ends the session from the run queue: what a queue that found its ring broken calls.
     void fail_soon(std::string reason);
     /// Lets every queue give back what it took, then closes.
@@ -104,10 +101,10 @@ class Session final : private ConnectionHandler, private reactor::Runnable {
     /// A vring as the front end described it.
     struct Vring {
         std::uint16_t size = 0;
-        std::uint16_t base = 0;
+        std::optional<std::uint32_t> base;  ///< Nothing: a ring that begins.
         std::optional<VringAddress> addresses;
-        std::unique_ptr<reactor::Event> kick;
-        std::unique_ptr<reactor::Event> call;
+        std::shared_ptr<reactor::EventSource> kick;
+        std::shared_ptr<reactor::EventSource> call;
         std::unique_ptr<reactor::Event> err;
         bool started = false;  ///< A kick message came and no GetVringBase since.
         bool enabled = false;
@@ -120,6 +117,7 @@ class Session final : private ConnectionHandler, private reactor::Runnable {
         enum class Kind {
             Done,     ///< Acknowledge if asked to.
             Replied,  ///< The message's own reply is sent.
+            Echo,     ///< Done, and its reply is itself without a payload.
             Wait,     ///< Handle it again when the queues have drained.
             Refused,  ///< Cannot be done: see the class comment.
             Fatal,    ///< No front end says this: close.
@@ -141,6 +139,8 @@ class Session final : private ConnectionHandler, private reactor::Runnable {
     void on_connection_lost(std::string reason) override;
     void run() override;
 
+    bool deal_with(Message& message);
+    void go_on();
     Outcome handle(Message& message);
     Outcome handle_vring(Message& message);
     Outcome handle_memory(Message& message);
@@ -160,6 +160,8 @@ class Session final : private ConnectionHandler, private reactor::Runnable {
     Outcome rem_mem_reg(const Message& message);
     Outcome get_inflight_fd(const Message& message);
     Outcome set_inflight_fd(const Message& message);
+    Outcome handle_log(const Message& message);
+    Outcome set_log_base(const Message& message);
     Outcome reset(bool forget_features);
 
     Outcome reply_u64(RequestType type, std::uint64_t value);
@@ -176,6 +178,13 @@ class Session final : private ConnectionHandler, private reactor::Runnable {
     core::Result<void> start_all();
     /// The queue a vring message is about; null when there is none such.
     Vring* find_vring(std::uint64_t index);
+    /// What a queue goes by as things stand, and telling it to those that run.
+    [[nodiscard]] QueueLog log_of(const Vring& vring) const;
+    [[nodiscard]] QueueParts parts_of(const Vring& vring) const;
+    void update_queue(std::size_t index);
+    void update_queues();
+    [[nodiscard]] bool packed() const { return has(features_, Feature::RingPacked); }
+    [[nodiscard]] std::uint32_t base_of(const Vring& vring) const;
     [[nodiscard]] core::Result<RingMemory> resolve(const Vring& vring) const;
     [[nodiscard]] bool any_stopping() const;
     void close(const std::string& reason);
@@ -191,8 +200,11 @@ class Session final : private ConnectionHandler, private reactor::Runnable {
     std::uint64_t protocol_features_ = 0;
     MemoryTable memory_;
     std::optional<InflightRegion> inflight_;
+    std::shared_ptr<const DirtyLog> log_;
     std::vector<Vring> vrings_;
+    std::size_t updating_ = 0;  // queues that were told and have not said that they go by it
     bool message_waits_ = false;
+    std::optional<Outcome> outcome_;      // of the message that waits for queues to be updated
     std::optional<std::string> failure_;  // fail_soon() was called
 };
 

@@ -12,11 +12,13 @@ namespace remora::virtio::vhost_user {
 
 namespace {
 
+/// What is the protocol's own among the feature bits.
+constexpr std::uint64_t kOwnFeatures = bit(Feature::VhostUserProtocol) | bit(Feature::LogAll);
 constexpr std::uint64_t kProtocolFeatures =
-    bit(ProtocolFeature::MultiQueue) | bit(ProtocolFeature::ReplyAck) |
-    bit(ProtocolFeature::BackendRequest) | bit(ProtocolFeature::Config) |
-    bit(ProtocolFeature::InflightSharedMemory) | bit(ProtocolFeature::ResetDevice) |
-    bit(ProtocolFeature::ConfigureMemSlots);
+    bit(ProtocolFeature::MultiQueue) | bit(ProtocolFeature::LogSharedMemory) |
+    bit(ProtocolFeature::ReplyAck) | bit(ProtocolFeature::BackendRequest) |
+    bit(ProtocolFeature::Config) | bit(ProtocolFeature::InflightSharedMemory) |
+    bit(ProtocolFeature::ResetDevice) | bit(ProtocolFeature::ConfigureMemSlots);
 
 const std::string kWrongSize = "a payload of the wrong size";
 const std::string kWrongHandles = "a wrong number of descriptors";
@@ -26,7 +28,8 @@ bool may_carry_handles(RequestType type) {
     return type == RequestType::SetMemTable || type == RequestType::AddMemReg ||
            type == RequestType::RemMemReg || type == RequestType::SetVringKick ||
            type == RequestType::SetVringCall || type == RequestType::SetVringErr ||
-           type == RequestType::SetBackendReqFd || type == RequestType::SetInflightFd;
+           type == RequestType::SetBackendReqFd || type == RequestType::SetInflightFd ||
+           type == RequestType::SetLogBase || type == RequestType::SetLogFd;
 }
 
 bool is_vring_message(RequestType type) {
@@ -81,6 +84,9 @@ Session::Outcome Session::handle(Message& message) {
                 return fatal(kWrongHandles);
             }
             return from(channel_.open(reactor_.io(), message.take_handle(0)));
+        case static_cast<std::uint32_t>(RequestType::SetLogBase):
+        case static_cast<std::uint32_t>(RequestType::SetLogFd):
+            return handle_log(message);
         case static_cast<std::uint32_t>(RequestType::GetInflightFd):
         case static_cast<std::uint32_t>(RequestType::SetInflightFd):
             return handle_inflight(message);
@@ -91,8 +97,7 @@ Session::Outcome Session::handle(Message& message) {
 }
 
 Session::Outcome Session::get_features() {
-    return reply_u64(RequestType::GetFeatures,
-                     device_.features() | bit(Feature::VhostUserProtocol));
+    return reply_u64(RequestType::GetFeatures, device_.features() | kOwnFeatures);
 }
 
 Session::Outcome Session::set_features(const Message& message) {
@@ -101,13 +106,15 @@ Session::Outcome Session::set_features(const Message& message) {
         return fatal(kWrongSize);
     }
     const std::uint64_t wanted = payload.value;
-    if ((wanted & ~(device_.possible_features() | bit(Feature::VhostUserProtocol))) != 0) {
+    if ((wanted & ~(device_.possible_features() | kOwnFeatures)) != 0) {
         return refused("features that are never offered");
     }
-    if (wanted != features_ && !quiesce_all()) {
+    // Logging begins and ends while requests are in flight; anything else waits for them.
+    if (((wanted ^ features_) & ~bit(Feature::LogAll)) != 0 && !quiesce_all()) {
         return wait();
     }
     features_ = wanted;
+    update_queues();
     if (!has(wanted, Feature::VhostUserProtocol)) {
         // Without protocol features there is no enable message: rings are enabled from the start.
         for (Vring& vring : vrings_) {
@@ -161,6 +168,7 @@ Session::Outcome Session::reset(bool forget_features) {
     if (forget_features) {
         features_ = 0;
         inflight_.reset();
+        log_.reset();
     }
     return done();
 }
@@ -211,6 +219,7 @@ Session::Outcome Session::add_mem_reg(const Message& message) {
         !added) {
         return refused(added.error().message);
     }
+    update_queues();
     return from(start_all());
 }
 
@@ -248,8 +257,7 @@ Session::Outcome Session::get_inflight_fd(const Message& message) {
         wanted.queue_size > SplitQueue::kMaxSize) {
         return fatal("in-flight memory for queues that cannot be");
     }
-    const std::uint64_t size =
-        InflightQueue::bytes_for(wanted.queue_size) * std::uint64_t{wanted.queue_count};
+    const std::uint64_t size = InflightRegion::bytes_for(wanted.queue_count, wanted.queue_size);
     auto memory = reactor_.io().create_shared_memory(size);
     if (!memory) {
         return fatal(memory.error().message);

@@ -17,6 +17,10 @@ const std::string kWrongSize = "a payload of the wrong size";
 const std::string kWrongHandles = "a wrong number of descriptors";
 const std::string kNoSuchQueue = "no such queue";
 
+bool same_rings(const VringAddress& a, const VringAddress& b) {
+    return a.descriptors == b.descriptors && a.available == b.available && a.used == b.used;
+}
+
 }  // namespace
 
 Session::Vring* Session::find_vring(std::uint64_t index) {
@@ -53,7 +57,8 @@ Session::Outcome Session::set_vring_num(const Message& message) {
         return refused(kNoSuchQueue);
     }
     const std::uint32_t size = state.number;
-    if (!std::has_single_bit(size) || size > SplitQueue::kMaxSize) {
+    // A packed ring may have any size.
+    if (size == 0 || size > SplitQueue::kMaxSize || (!packed() && !std::has_single_bit(size))) {
         return refused("a queue size is a power of two up to 1024, not " + std::to_string(size));
     }
     if (!quiesce(state.index)) {
@@ -71,6 +76,12 @@ Session::Outcome Session::set_vring_addr(const Message& message) {
     Vring* vring = find_vring(addresses.index);
     if (vring == nullptr) {
         return refused(kNoSuchQueue);
+    }
+    if (vring->running && vring->addresses && same_rings(*vring->addresses, addresses)) {
+        // Logging begins or ends, which no request has to be waited for.
+        vring->addresses = addresses;
+        update_queue(addresses.index);
+        return done();
     }
     if (!quiesce(addresses.index)) {
         return wait();
@@ -91,13 +102,14 @@ Session::Outcome Session::set_vring_base(const Message& message) {
         return fatal(kWrongSize);
     }
     Vring* vring = find_vring(state.index);
-    if (vring == nullptr || state.number > 0xffff) {
+    // A packed ring's is two places with their wrap counters (see PackedBase).
+    if (vring == nullptr || (state.number > 0xffff && !packed())) {
         return refused(vring == nullptr ? kNoSuchQueue : "an index past 65535");
     }
     if (!quiesce(state.index)) {
         return wait();
     }
-    vring->base = static_cast<std::uint16_t>(state.number);
+    vring->base = state.number;
     return from(start_if_ready(state.index));
 }
 
@@ -118,7 +130,7 @@ Session::Outcome Session::get_vring_base(const Message& message) {
     vring->call.reset();
     VringState answer;
     answer.index = state.index;
-    answer.number = vring->base;
+    answer.number = base_of(*vring);
     return reply(RequestType::GetVringBase, core::as_bytes_of(answer));
 }
 
@@ -141,13 +153,13 @@ Session::Outcome Session::set_vring_event(Message& message) {
     if (kick && !quiesce(index)) {
         return wait();
     }
-    std::unique_ptr<reactor::Event> event;
+    std::shared_ptr<reactor::EventSource> event;
     if (!none) {
-        auto adopted = reactor_.io().adopt_event(message.take_handle(0));
-        if (!adopted) {
-            return refused(adopted.error().message);
+        auto taken = reactor_.io().take_event(message.take_handle(0));
+        if (!taken) {
+            return refused(taken.error().message);
         }
-        event = std::move(*adopted);
+        event = std::move(*taken);
     }
     if (kick) {
         vring->kick = std::move(event);
@@ -155,18 +167,11 @@ Session::Outcome Session::set_vring_event(Message& message) {
         return from(start_if_ready(index));
     }
     if (message.type() == RequestType::SetVringErr) {
-        vring->err = std::move(event);
+        vring->err = event == nullptr ? nullptr : reactor_.io().open_event(std::move(event));
         return done();
     }
-    if (vring->running) {
-        device_.set_call(static_cast<std::uint16_t>(index), event.get());
-    }
     vring->call = std::move(event);
-    if (vring->running && vring->call != nullptr) {
-        // QEMU gives a ring its real descriptor only after it runs: what completed until then was
-        // signalled to one that nobody hears. One interrupt too many does no harm.
-        vring->call->signal();
-    }
+    update_queue(index);
     return done();
 }
 

@@ -119,6 +119,15 @@ void PlaneWorld::stop() {
     world_.on_reactor([this] { plane_.reset(); });
 }
 
+void PlaneWorld::finish_work() {
+    world_.on_reactor([this] {
+        for (const auto& [name, array] : node_->arrays) {
+            node_->finish_rebuild(name);
+        }
+        plane_->raid_volumes.settle();
+    });
+}
+
 void PlaneWorld::restart() {
     stop();
     start();

@@ -31,6 +31,8 @@ class PlaneWorld {
     /// Every listing page by page: in order, each name once, each resource as Get gives it. The
     /// text of all; empty when there is nothing.
     std::string check_listings();
+    /// What goes on in the background ends, and the store follows.
+    void finish_work();
     /// A new plane and data plane over the same store and host.
     void restart();
     void delete_everything();

@@ -84,13 +84,18 @@ core::Result<std::unique_ptr<reactor::File>> FakeIo::open_file(const std::string
     return core::fail(ErrorKind::Unimplemented, "there are no files here");
 }
 
-core::Result<std::unique_ptr<reactor::Event>> FakeIo::adopt_event(Handle handle) {
+core::Result<std::shared_ptr<reactor::EventSource>> FakeIo::take_event(Handle handle) {
     const Object object = at(handle);
     handles_.erase(handle);
     if (object.counter == nullptr) {
         return core::fail(ErrorKind::InvalidArgument, "adopt event: not an eventfd");
     }
-    return std::make_unique<detail::FakeEvent>(*this, object.counter);
+    return std::make_shared<detail::FakeEventSource>(object.counter);
+}
+
+std::unique_ptr<reactor::Event> FakeIo::open_event(std::shared_ptr<reactor::EventSource> source) {
+    return std::make_unique<detail::FakeEvent>(
+        *this, static_cast<const detail::FakeEventSource&>(*source).counter);
 }
 
 core::Result<std::unique_ptr<reactor::Mapping>> FakeIo::map(Handle handle,

@@ -49,7 +49,9 @@ class FakeIo final : public reactor::Io {
     core::Result<std::unique_ptr<reactor::Stream>> adopt_stream(Handle connection) override;
     core::Result<std::unique_ptr<reactor::File>> open_file(
         const std::string& path, const reactor::FileOptions& options) override;
-    core::Result<std::unique_ptr<reactor::Event>> adopt_event(Handle handle) override;
+    core::Result<std::shared_ptr<reactor::EventSource>> take_event(Handle handle) override;
+    std::unique_ptr<reactor::Event> open_event(
+        std::shared_ptr<reactor::EventSource> source) override;
     core::Result<std::unique_ptr<reactor::Mapping>> map(Handle handle,
                                                         std::uint64_t offset,
                                                         std::uint64_t size) override;

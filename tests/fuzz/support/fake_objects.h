@@ -161,6 +161,11 @@ class FakeStream final : public reactor::Stream {
     Readiness ready_;
 };
 
+struct FakeEventSource final : reactor::EventSource {
+    explicit FakeEventSource(std::shared_ptr<Counter> counted) : counter(std::move(counted)) {}
+    std::shared_ptr<Counter> counter;
+};
+
 class FakeEvent final : public reactor::Event {
   public:
     FakeEvent(FakeIo& io, std::shared_ptr<Counter> counter)

@@ -46,6 +46,7 @@ class SeedWriter {
 void write_target_seeds(SeedWriter& writer);
 void write_host_seeds(SeedWriter& writer);
 void write_virtio_seeds(SeedWriter& writer);
+void write_vfio_seeds(SeedWriter& writer);
 void write_text_seeds(SeedWriter& writer);
 void write_api_seeds(SeedWriter& writer);
 

@@ -9,6 +9,7 @@
 
 #include "core/byte_reader.h"
 #include "virtio/blk_request.h"
+#include "virtio/packed_layout.h"
 #include "virtio/ring_layout.h"
 
 namespace remora::fuzz {
@@ -37,10 +38,10 @@ VhostWorld::VhostWorld(std::uint16_t queues) {
     kick_ = world.io.create_event();
     call_ = world.io.create_event();
     world.run([this, queues]() -> Task<> {
-        auto made = Controller::create({"disk", kSocket.address, queues}, device, context_);
+        auto made =
+            co_await Controller::create({"disk", kSocket.address, queues}, device, {context_});
         CHECK(made.has_value());
         controller = std::move(*made);
-        co_return;
     });
     connect();
 }
@@ -98,7 +99,7 @@ void VhostWorld::send(RequestType type,
     send_bytes(bytes, handles);
 }
 
-void VhostWorld::set_up(bool event_index, bool inflight) {
+void VhostWorld::set_up(bool event_index, bool inflight, bool packed) {
     U64 number;
     send(RequestType::SetOwner, {});
     send(RequestType::GetFeatures, {});
@@ -107,7 +108,8 @@ void VhostWorld::set_up(bool event_index, bool inflight) {
     send_struct(RequestType::SetProtocolFeatures, number);
     number.value = bit(Feature::VhostUserProtocol) | bit(Feature::Version1) |
                    bit(Feature::IndirectDescriptors) |
-                   (event_index ? bit(Feature::EventIndex) : std::uint64_t{0});
+                   (event_index ? bit(Feature::EventIndex) : std::uint64_t{0}) |
+                   (packed ? bit(Feature::RingPacked) : std::uint64_t{0});
     send_struct(RequestType::SetFeatures, number);
     InflightDescription wanted;
     wanted.queue_count = std::uint16_t{1};
@@ -130,7 +132,7 @@ void VhostWorld::set_up(bool event_index, bool inflight) {
     VringState state;
     state.number = std::uint32_t{kRingSize};
     send_struct(RequestType::SetVringNum, state);
-    state.number = std::uint32_t{used_index()};
+    state.number = packed ? virtio::PackedBase::kStart : std::uint32_t{used_index()};
     send_struct(RequestType::SetVringBase, state);
     VringAddress addresses;
     addresses.descriptors = user(0);

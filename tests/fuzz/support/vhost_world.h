@@ -48,8 +48,9 @@ class VhostWorld {
     void send_struct(RequestType type, const T& value, std::span<const Handle> handles = {}) {
         send(type, core::as_bytes_of(value), handles);
     }
-    /// What a front end does until queue 0 runs.
-    void set_up(bool event_index, bool inflight);
+    /// What a front end does until queue 0 runs. Its driver knows split rings only: with `packed`
+    /// what it writes is what a packed ring's hostile driver might have.
+    void set_up(bool event_index, bool inflight, bool packed = false);
     /// Takes all replies; each has to be one.
     void listen();
 

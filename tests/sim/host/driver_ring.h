@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// DriverRing: the driver's half of a split virtqueue in a guest's memory. It checks what the device
-// gives back: each head was in flight, comes once, and tells a length that its chain has room for.
-// Spec: VIRTIO 1.2 section 2.7.
+// DriverRing: the driver's half of a virtqueue, split or packed, in a guest's memory. It checks
+// what the device gives back: each head was in flight, comes once, and tells a length that its
+// chain has room for. A packed ring's head is a buffer id. Spec: VIRTIO 1.2 sections 2.7 and 2.8.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +10,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/sim/host/guest_ram.h"
+#include "virtio/packed_layout.h"
 #include "virtio/ring_layout.h"
 #include "virtio/vhost_user/message.h"
 
@@ -37,6 +39,8 @@ class DriverRing {
     static std::size_t bytes_for(std::uint16_t size);
 
     void set_event_index(bool event_index) { event_index_ = event_index; }
+    /// Before anything is offered.
+    void set_packed(bool packed) { packed_ = packed; }
     /// Puts a chain on the available ring; the device sees it after publish(). With `table` the
     /// descriptors lie there (16 bytes a part) and the ring holds one that points to it. The head,
     /// or nothing when too few descriptors are free.
@@ -56,6 +60,9 @@ class DriverRing {
     [[nodiscard]] bool broken() const { return broken_; }
     [[nodiscard]] std::uint16_t in_flight() const { return in_flight_; }
     [[nodiscard]] std::uint16_t used_index() const;
+    /// What the device's answer is when it stops the ring: everything it took is used.
+    [[nodiscard]] std::uint32_t stopped_base() const;
+    [[nodiscard]] bool packed() const { return packed_; }
     [[nodiscard]] std::uint16_t available_index() const { return published_; }
     [[nodiscard]] virtio::vhost_user::VringAddress addresses(std::uint32_t index) const;
 
@@ -71,6 +78,19 @@ class DriverRing {
         std::vector<std::uint16_t> descriptors;  ///< Of the ring's own table.
     };
 
+    void write_chain(std::span<const ChainPart> parts,
+                     std::optional<std::uint64_t> table,
+                     std::span<const std::uint16_t> taken);
+    void write_packed_chain(std::span<const ChainPart> parts,
+                            std::optional<std::uint64_t> table,
+                            std::uint16_t head);
+    bool publish_packed();
+    std::optional<Used> take_used_packed();
+    std::optional<Used> settle(std::uint32_t head, std::uint32_t length);
+    [[nodiscard]] bool is_used(virtio::PackedPlace place) const;
+    [[nodiscard]] std::uint64_t place_at(std::uint16_t index) const {
+        return descriptors_ + sizeof(virtio::PackedDescriptor) * index;
+    }
     void describe(std::uint64_t at, const ChainPart& part, std::uint16_t flags, std::uint16_t next);
 
     GuestRam* ram_;
@@ -87,6 +107,11 @@ class DriverRing {
     std::uint16_t seen_ = 0;
     bool broken_ = false;
     std::uint16_t in_flight_ = 0;  // published and not seen to be used
+    // Of a packed ring:
+    bool packed_ = false;
+    virtio::PackedPlace available_place_;
+    virtio::PackedPlace used_place_;
+    std::vector<std::pair<virtio::PackedPlace, std::uint16_t>> hidden_;  // heads and their flags
 };
 
 }  // namespace remora::sim

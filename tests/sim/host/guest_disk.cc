@@ -58,6 +58,8 @@ std::uint64_t GuestDisk::choose_features(std::uint64_t offered) {
                           virtio::bit(Feature::BlkTopology);
     known |= options_.event_index ? virtio::bit(Feature::EventIndex) : 0;
     known |= options_.indirect ? virtio::bit(Feature::IndirectDescriptors) : 0;
+    // Without the in-flight memory nobody knows where a packed ring is after a crash.
+    known |= options_.packed && options_.inflight ? virtio::bit(Feature::RingPacked) : 0;
     features_ = offered & known;
     if (!virtio::has(features_, Feature::Version1)) {
         violation("the device does not offer VERSION_1");
@@ -109,6 +111,7 @@ void GuestDisk::build() {
                                              violation("queue " + std::to_string(i) + ": " + what);
                                          });
         queue->ring->set_event_index(virtio::has(features_, Feature::EventIndex));
+        queue->ring->set_packed(virtio::has(features_, Feature::RingPacked));
         queue->by_head.resize(options_.queue_size);
         queue->slots.resize(options_.depth);
         for (Slot& slot : queue->slots) {

@@ -81,10 +81,12 @@ class SimHostTest : public test::ReactorFixture {
             name, core::Uuid(), SimpleOracle::kBlockSize, kBlocks));
         return disk;
     }
-    void start(TestDisk& disk) {
-        disk.controller = std::move(*Controller::create(
+    Task<> start(TestDisk& disk) {
+        auto made = co_await Controller::create(
             ControllerSpec{.name = disk.volume->name(), .socket_path = disk.path, .queues = 2},
-            *disk.volume, *context_));
+            *disk.volume, {*context_});
+        CHECK(made.has_value());
+        disk.controller = std::move(*made);
     }
     Task<> stop(TestDisk& disk) {
         EXPECT_TRUE((co_await disk.controller->stop(std::chrono::seconds(5))).has_value());

@@ -8,7 +8,7 @@ namespace {
 TEST_F(SimHostTest, Plug_guestDoesIo_readsWhatItWrote) {
     run([this]() -> Task<> {
         TestDisk& disk = make_disk("disk");
-        start(disk);
+        co_await start(disk);
         start_qemu();
         const auto plugged = co_await platform->plug({0, disk.path, 2});
         EXPECT_TRUE(plugged.has_value()) << plugged.error().message;
@@ -27,7 +27,7 @@ TEST_F(SimHostTest, Plug_guestDoesIo_readsWhatItWrote) {
 TEST_F(SimHostTest, Plug_otherLayouts_readsWhatItWrote) {
     run([this]() -> Task<> {
         TestDisk& disk = make_disk("disk");
-        start(disk);
+        co_await start(disk);
         SimQemuOptions options;
         options.guest_most = options.chardev_most = std::chrono::milliseconds(2);
         start_qemu(options);
@@ -38,6 +38,7 @@ TEST_F(SimHostTest, Plug_otherLayouts_readsWhatItWrote) {
             disk.workload.memory_regions = (bits & 8U) != 0 ? 2 : 1;
             disk.workload.memory_gap = (bits & 16U) != 0;
             disk.workload.odd_layouts = (bits & 32U) != 0;
+            disk.workload.packed = bits % 2 != (bits / 10) % 2;
             disk.workload.queue_size = bits % 3 == 0 ? 32 : 128;
             co_await plug(0, disk);
             co_await more_io(disk, 100);
@@ -52,7 +53,7 @@ TEST_F(SimHostTest, BackEnd_stopsAndStartsUnderIo_ioGoesOn) {
     run([this]() -> Task<> {
         TestDisk& disk = make_disk("disk");
         disk.workload.depth = 64;
-        start(disk);
+        co_await start(disk);
         start_qemu();
         co_await plug(0, disk);
         for (int round = 1; round <= 3; ++round) {
@@ -60,7 +61,7 @@ TEST_F(SimHostTest, BackEnd_stopsAndStartsUnderIo_ioGoesOn) {
             co_await stop(disk);
             co_await reactor::sleep_for(std::chrono::milliseconds(20));
             EXPECT_FALSE(guest_of(disk).drained());
-            start(disk);
+            co_await start(disk);
         }
         co_await more_io(disk, 2000);
         co_await drain_and_verify(disk);
@@ -73,7 +74,7 @@ TEST_F(SimHostTest, Connection_dropsUnderIo_nothingIsLost) {
     run([this]() -> Task<> {
         TestDisk& disk = make_disk("disk");
         disk.workload.depth = 32;
-        start(disk);
+        co_await start(disk);
         start_qemu();
         co_await plug(0, disk);
         VhostMaster& master = *qemu->master_behind(disk.path);
@@ -94,7 +95,7 @@ TEST_F(SimHostTest, Connection_dropsUnderIo_nothingIsLost) {
 TEST_F(SimHostTest, Guest_reboots_startsAnew) {
     run([this]() -> Task<> {
         TestDisk& disk = make_disk("disk");
-        start(disk);
+        co_await start(disk);
         start_qemu();
         co_await plug(0, disk);
         for (int round = 1; round <= 3; ++round) {
@@ -119,7 +120,7 @@ TEST_F(SimHostTest, Plug_withoutBackEnd_failsAndLeavesNothing) {
         EXPECT_FALSE((co_await platform->plug({0, disk.path, 2})).has_value());
         const auto list = co_await platform->list();
         EXPECT_TRUE(list.has_value() && list->empty());
-        start(disk);
+        co_await start(disk);
         co_await plug(0, disk);
         co_await more_io(disk, 100);
         co_await end();
@@ -129,7 +130,7 @@ TEST_F(SimHostTest, Plug_withoutBackEnd_failsAndLeavesNothing) {
 TEST_F(SimHostTest, Unplug_whileBackEndIsAway_waitsForTheGuest) {
     run([this]() -> Task<> {
         TestDisk& disk = make_disk("disk");
-        start(disk);
+        co_await start(disk);
         platform::QemuLimits limits;
         limits.unplug_total = std::chrono::milliseconds(300);
         limits.unplug_try = std::chrono::milliseconds(100);
@@ -138,7 +139,7 @@ TEST_F(SimHostTest, Unplug_whileBackEndIsAway_waitsForTheGuest) {
         co_await more_io(disk, 100);
         co_await stop(disk);
         EXPECT_FALSE((co_await platform->unplug(0)).has_value());
-        start(disk);
+        co_await start(disk);
         co_await until([this, &disk] { return qemu->disk_behind(disk.path) == nullptr; });
         co_await unplug(0);
         co_await end();
@@ -165,7 +166,7 @@ TEST_F(SimHostTest, Monitor_misbehaves_platformComesThrough) {
     run(
         [&]() -> Task<> {
             TestDisk& disk = make_disk("disk");
-            start(disk);
+            co_await start(disk);
             start_qemu(options, limits);
             for (int round = 0; round < 15; ++round) {
                 (void)co_await platform->plug({0, disk.path, 2});

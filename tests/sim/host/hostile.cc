@@ -99,8 +99,9 @@ void HostileGuest::draw_modes() {
 
 Task<> HostileGuest::live() {
     draw_modes();
+    const bool packed = one_in(2);
     for (const auto& ring : rings_) {
-        ring->reset();
+        ring->reset(packed);
         ring->set_modes(modes_);
     }
     spoils_ = one_in(2);

@@ -198,7 +198,8 @@ Task<bool> HostileGuest::share_inflight() {
 Task<bool> HostileGuest::set_up_queue(std::uint16_t queue) {
     const auto addresses = rings_[queue]->addresses(queue);
     (void)co_await say(RequestType::SetVringNum, state_bytes(queue, HostileRing::kSize));
-    (void)co_await say(RequestType::SetVringBase, state_bytes(queue, 0));
+    const std::uint32_t base = rings_[queue]->packed() ? virtio::PackedBase::kStart : 0;
+    (void)co_await say(RequestType::SetVringBase, state_bytes(queue, base));
     (void)co_await say(RequestType::SetVringAddr, bytes_of(addresses));
     (void)co_await say(RequestType::SetVringCall, u64_bytes(queue), {scrap_event()});
     (void)co_await say(RequestType::SetVringKick, u64_bytes(queue), {kicks_[queue].first});
@@ -210,7 +211,9 @@ Task<bool> HostileGuest::set_up() {
         virtio::bit(virtio::Feature::Version1) | virtio::bit(virtio::Feature::VhostUserProtocol) |
         virtio::bit(virtio::Feature::IndirectDescriptors) |
         virtio::bit(virtio::Feature::BlkMultiQueue) | virtio::bit(virtio::Feature::BlkFlush) |
-        (one_in(2) ? virtio::bit(virtio::Feature::EventIndex) : 0);
+        (one_in(2) ? virtio::bit(virtio::Feature::EventIndex) : 0) |
+        (!rings_.empty() && rings_.front()->packed() ? virtio::bit(virtio::Feature::RingPacked)
+                                                     : 0);
     const std::uint64_t protocol =
         vu::bit(vu::ProtocolFeature::MultiQueue) | vu::bit(vu::ProtocolFeature::ReplyAck) |
         vu::bit(vu::ProtocolFeature::Config) | vu::bit(vu::ProtocolFeature::InflightSharedMemory) |

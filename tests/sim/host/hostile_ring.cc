@@ -50,9 +50,11 @@ void HostileRing::describe(std::uint64_t at,
     std::memcpy(ram_.at(at), &descriptor, sizeof(descriptor));
 }
 
-void HostileRing::reset() {
+void HostileRing::reset(bool packed) {
     std::ranges::fill(ram_.bytes(offset_, 4096), std::byte{0});
     available_ = 0;
+    packed_ = packed;
+    place_ = {};
 }
 
 void HostileRing::write_request(std::uint64_t at, core::Prng& prng) {
@@ -116,11 +118,17 @@ void HostileRing::flood() {
         const auto head =
             static_cast<std::uint16_t>(which / kOthers * kOfChain + 1 + which % kOthers);
         describe(descriptor_at(head), ram_.guest(memory_of(0) + kStatusAt), 1, kWrite, 0);
+        if (packed_) {
+            publish_packed(head);
+            continue;
+        }
         const std::uint64_t place = (available_ + slot) & (kSize - 1U);
         virtio::store16_relaxed(ram_.at(ring + 4 + 2 * place), head);
     }
-    available_ = static_cast<std::uint16_t>(available_ + kSize);
-    virtio::store16_release(ram_.at(ring + 2), available_);
+    if (!packed_) {
+        available_ = static_cast<std::uint16_t>(available_ + kSize);
+        virtio::store16_release(ram_.at(ring + 2), available_);
+    }
 }
 
 void HostileRing::spoil(std::uint64_t chain, core::Prng& prng) {
@@ -199,6 +207,12 @@ void HostileRing::spoil_indirect(std::uint64_t chain, core::Prng& prng) {
 }
 
 void HostileRing::publish(std::uint16_t head, core::Prng& prng) {
+    if (packed_) {
+        const bool lies = has(HostileMode::RingIndexJumps) && prng.below(8) == 0;
+        publish_packed(lies ? static_cast<std::uint16_t>(wild(prng)) : head);
+        lie_about_flags(prng);
+        return;
+    }
     const std::uint64_t ring = layout_.available_offset();
     const std::uint64_t slot = available_ & (kSize - 1U);
     if (has(HostileMode::RingIndexJumps) && prng.below(8) == 0) {
@@ -217,12 +231,76 @@ void HostileRing::publish(std::uint16_t head, core::Prng& prng) {
     }
 }
 
+// An indirect table in order, if there is one in that chain's memory.
+void HostileRing::write_packed_table(std::uint64_t at) {
+    for (std::uint64_t i = 0; i < kOfChain; ++i) {
+        virtio::Descriptor from;
+        std::memcpy(&from, ram_.at(at + 16 * i), sizeof(from));
+        virtio::PackedDescriptor to;
+        to.address = from.address;
+        to.length = from.length;
+        to.flags = from.flags;
+        std::memcpy(ram_.at(at + 16 * i), &to, sizeof(to));
+    }
+}
+
+// Copies a staged chain into the ring, a circle once around it, with the head as its id.
+void HostileRing::publish_packed(std::uint16_t head) {
+    const virtio::PackedPlace first = place_;
+    std::uint16_t first_flags = 0;
+    std::uint16_t index = head;
+    bool more = true;
+    for (std::uint16_t i = 0; more && i < kSize; ++i) {
+        virtio::Descriptor from;
+        std::memcpy(&from, ram_.at(descriptor_at(index % kSize)), sizeof(from));
+        if (i == 0 && (from.flags & kIndirect) != 0) {
+            write_packed_table(memory_of(head % kSize / kOfChain) + kTableAt);
+        }
+        virtio::PackedDescriptor to;
+        to.address = from.address;
+        to.length = from.length;
+        to.id = head;
+        to.flags = static_cast<std::uint16_t>((from.flags & ~virtio::packed_flags::kBoth) |
+                                              virtio::packed_flags::available(place_.wrap));
+        if (i == 0) {
+            first_flags = to.flags;
+            to.flags = static_cast<std::uint16_t>(0);
+            std::memcpy(ram_.at(layout_.descriptors_offset() + std::uint64_t{16} * place_.index),
+                        &to, virtio::kPackedFlagsOffset);
+        } else {
+            std::memcpy(ram_.at(layout_.descriptors_offset() + std::uint64_t{16} * place_.index),
+                        &to, sizeof(to));
+        }
+        more = (from.flags & kNext) != 0;
+        index = from.next;
+        place_ = place_.after(1, kSize);
+    }
+    virtio::store16_release(ram_.at(layout_.descriptors_offset() + std::uint64_t{16} * first.index +
+                                    virtio::kPackedFlagsOffset),
+                            first_flags);
+}
+
+// Flags and event areas as no driver writes them; some belong to the device.
+void HostileRing::lie_about_flags(core::Prng& prng) {
+    if (!has(HostileMode::RingIndexJumps) || prng.below(8) != 0) {
+        return;
+    }
+    const std::uint64_t which = prng.below(kSize);
+    virtio::store16_release(
+        ram_.at(layout_.descriptors_offset() + 16 * which + virtio::kPackedFlagsOffset),
+        static_cast<std::uint16_t>(prng.next()));
+    virtio::store32_relaxed(
+        ram_.at(prng.below(2) == 0 ? layout_.available_offset() : layout_.used_offset()),
+        static_cast<std::uint32_t>(wild(prng)));
+}
+
 void HostileRing::mutate(core::Prng& prng) {
     const std::uint64_t chain = prng.below(kChains);
     std::uint64_t at = 0;
     switch (prng.below(4)) {
         case 0:
-            at = descriptor_at(prng.below(kSize)) + prng.below(sizeof(virtio::Descriptor));
+            at = layout_.descriptors_offset() + sizeof(virtio::Descriptor) * prng.below(kSize) +
+                 prng.below(sizeof(virtio::Descriptor));
             break;
         case 1:  // flags, index, ring and used event
             at = layout_.available_offset() + prng.below(4 + 2 * std::uint64_t{kSize} + 2);

@@ -56,14 +56,14 @@ class HostileRing {
     void offer(core::Prng& prng);
     /// Makes as many chains available as the ring has places, each to be refused at once.
     void flood();
-    /// Everything as a driver that starts anew leaves it.
-    void reset();
+    /// Everything as a driver that starts anew leaves it, with rings of that kind.
+    void reset(bool packed);
+    [[nodiscard]] bool packed() const { return packed_; }
     void mutate(core::Prng& prng);
 
     [[nodiscard]] virtio::vhost_user::VringAddress addresses(std::uint32_t index) const {
         return layout_.addresses(index);
     }
-    [[nodiscard]] std::uint16_t used_index() const { return layout_.used_index(); }
 
   private:
     void describe(std::uint64_t at,
@@ -76,19 +76,28 @@ class HostileRing {
     void spoil_indirect(std::uint64_t chain, core::Prng& prng);
     void spoil_address(std::uint64_t descriptor, core::Prng& prng);
     void publish(std::uint16_t head, core::Prng& prng);
+    void publish_packed(std::uint16_t head);
+    void write_packed_table(std::uint64_t at);
+    void lie_about_flags(core::Prng& prng);
     [[nodiscard]] bool has(HostileMode mode) const { return has_mode(modes_, mode); }
     [[nodiscard]] std::uint64_t descriptor_at(std::uint64_t index) const {
-        return layout_.descriptors_offset() + sizeof(virtio::Descriptor) * index;
+        const std::uint64_t table = packed_ ? offset_ + kStaged : layout_.descriptors_offset();
+        return table + sizeof(virtio::Descriptor) * index;
     }
     [[nodiscard]] std::uint64_t memory_of(std::uint64_t chain) const {
         return offset_ + 4096 + chain * kChainBytes;
     }
+
+    /// A packed ring's chains are written here as those of a split ring, and copied from here.
+    static constexpr std::uint64_t kStaged = 2048;
 
     GuestRam& ram_;
     std::uint64_t offset_;
     std::uint32_t modes_;
     DriverRing layout_;  // for where things lie
     std::uint16_t available_ = 0;
+    bool packed_ = false;
+    virtio::PackedPlace place_;
     std::uint64_t next_chain_ = 0;
 };
 

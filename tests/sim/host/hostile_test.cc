@@ -14,8 +14,8 @@ TEST_P(HostileHostTest, Guest_lies_itsNeighbourIsNotHurt) {
         TestDisk& bad = make_disk("bad");
         good.workload.think_time = std::chrono::milliseconds(1);
         bad.workload.hostile = GetParam();
-        start(good);
-        start(bad);
+        co_await start(good);
+        co_await start(bad);
         start_qemu();
         co_await plug(0, good);
         co_await plug(1, bad);

@@ -44,7 +44,7 @@ void VhostMaster::attach(VhostDevice& device) {
     device_ = &device;
     has_features_ = false;
     features_ = 0;
-    bases_.assign(device.options().queues, 0);
+    bases_.assign(device.options().queues, std::nullopt);
     wanted_ = State::Idle;
 }
 
@@ -76,7 +76,7 @@ void VhostMaster::start() {
 
 void VhostMaster::forget_rings() {
     CHECK(wanted_ != State::Running && state_ != State::Running);
-    bases_.assign(bases_.size(), 0);
+    bases_.assign(bases_.size(), std::nullopt);
     forget_inflight();
 }
 
@@ -146,7 +146,7 @@ Task<bool> VhostMaster::step() {
             co_return false;
         }
         state_ = State::Running;
-        world_.trace("rings started", bases_.size(), bases_.front());
+        world_.trace("rings started", bases_.size(), bases_.front().value_or(0));
         device_->on_started();
         co_return true;
     }
@@ -168,7 +168,9 @@ void VhostMaster::drop() {
     if (device_ != nullptr && state_ != State::Idle) {
         // No answer tells where the rings stopped: what is used is what counts.
         for (std::uint16_t i = 0; i < bases_.size(); ++i) {
-            bases_[i] = device_->ring(i).used_index();
+            if (!device_->ring(i).packed()) {
+                bases_[i] = device_->ring(i).used_index();
+            }
         }
     }
     world_.trace("connection down", connections_, static_cast<std::uint64_t>(state_));

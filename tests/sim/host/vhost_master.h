@@ -6,7 +6,8 @@
 //                        ◄───────stop──────┘           from there up again to what is wanted
 //
 // A connection that comes back gets the rings as they are: what was in flight is not offered again,
-// the in-flight memory is handed over and each ring goes on from its used index.
+// the in-flight memory is handed over and each ring goes on from its used index; a packed ring has
+// none, and its base is that of the last start or stop in order.
 // Spec: QEMU docs/interop/vhost-user.rst; QEMU hw/block/vhost-user-blk.c.
 #pragma once
 
@@ -141,7 +142,7 @@ class VhostMaster {
     bool has_features_ = false;
     std::uint64_t features_ = 0;
     std::uint64_t protocol_features_ = 0;
-    std::vector<std::uint16_t> bases_;
+    std::vector<std::optional<std::uint32_t>> bases_;  // nothing: of a ring that begins
     std::vector<reactor::Handle> masked_calls_;
     reactor::Handle inflight_handle_ = reactor::kNoHandle;
     virtio::vhost_user::InflightDescription inflight_;

@@ -188,8 +188,10 @@ Task<bool> VhostMaster::share_memory() {
 
 Task<bool> VhostMaster::start_ring(std::uint16_t queue) {
     const std::uint16_t size = device_->ring(queue).size();
+    const std::uint32_t base = bases_[queue].value_or(
+        device_->ring(queue).packed() ? virtio::PackedBase::kStart : std::uint32_t{0});
     if (!co_await set(RequestType::SetVringNum, bytes_of(vring_state(queue, size))) ||
-        !co_await set(RequestType::SetVringBase, bytes_of(vring_state(queue, bases_[queue]))) ||
+        !co_await set(RequestType::SetVringBase, bytes_of(vring_state(queue, base))) ||
         !co_await set(RequestType::SetVringAddr, bytes_of(device_->ring(queue).addresses(queue)))) {
         co_return false;
     }
@@ -231,11 +233,11 @@ Task<bool> VhostMaster::stop_rings() {
         if (!state) {
             co_return false;
         }
-        const auto base = static_cast<std::uint16_t>(state->number.get());
-        if (state->index != i || state->number > 0xffff || base != device_->ring(i).used_index()) {
+        const std::uint32_t base = state->number;
+        const std::uint32_t right = device_->ring(i).stopped_base();
+        if (state->index != i || base != right) {
             world_.violation(path_ + ": queue " + std::to_string(i) + " stopped at " +
-                             std::to_string(state->number.get()) + " with used index " +
-                             std::to_string(device_->ring(i).used_index()));
+                             std::to_string(base) + " and should at " + std::to_string(right));
         }
         bases_[i] = base;
     }

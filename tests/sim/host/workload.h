@@ -13,6 +13,7 @@ struct WorkloadOptions {
     std::uint16_t queues = 1;        ///< Used queues; the device must have as many.
     std::uint16_t queue_size = 128;  ///< Power of two, 32 at least.
     bool event_index = true;
+    bool packed = false;          ///< Packed rings, where offered and inflight is on.
     bool indirect = true;         ///< Negotiated where offered; then some requests use it.
     bool inflight = true;         ///< Without, a lost connection loses what was in flight.
     bool early_calls = false;     ///< Rings get their real call event at once, and no other later.

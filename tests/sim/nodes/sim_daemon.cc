@@ -41,8 +41,22 @@ class TunedNode final : public node::LocalNode {
 
 }  // namespace
 
+core::Result<control::Secret> SimSealKeys::for_opening() {
+    const std::string key(control::kSealKeyBytes, 's');
+    return control::Secret(control::bytes_of(key));
+}
+
+core::Result<void> SimSealKeys::fill_random(std::span<std::byte> out) {
+    std::ranges::generate(out, [this] { return static_cast<std::byte>(prng_.below(256)); });
+    return {};
+}
+
 SimDaemon::SimDaemon(World& world, Machine& machine, DaemonSpec spec)
-    : world_(world), machine_(machine), spec_(std::move(spec)), prng_(world.fork_prng()) {}
+    : world_(world),
+      machine_(machine),
+      spec_(std::move(spec)),
+      prng_(world.fork_prng()),
+      seal_keys_(prng_) {}
 
 reactor::Reactor& SimDaemon::control() {
     return *process_->cores().back()->reactor;
@@ -115,6 +129,8 @@ bool SimDaemon::open_parts() {
     control::Options plane_options;
     plane_options.socket_directory = spec_.socket_directory;
     plane_options.reactors = spec_.reactors;
+    plane_options.seal_keys = &seal_keys_;
+    plane_options.crypt_kernel = "any";
     life_->node =
         std::make_unique<TunedNode>(life_->contexts, control(), node_options, spec_.tuning);
     life_->plane = std::make_unique<control::ControlPlane>(

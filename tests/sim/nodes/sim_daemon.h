@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "control/control_plane.h"
+#include "control/seal_keys.h"
 #include "control/sqlite_store.h"
 #include "memory/buffer_pool.h"
 #include "node/local_node.h"
@@ -40,6 +41,19 @@ struct DaemonSpec {
     frontends::nvme_tcp::TargetLimits target;
     core::Nanos path_timeout{std::chrono::seconds(30)};
     std::size_t pool_left = ~std::size_t{0};  ///< Bytes of each pool that are not taken away.
+};
+
+/// The file that secrets are sealed with, which is never lost; and bytes that leave nothing to
+/// chance.
+class SimSealKeys final : public control::SealKeys {
+  public:
+    explicit SimSealKeys(core::Prng prng) : prng_(prng) {}
+    core::Result<control::Secret> for_sealing() override { return for_opening(); }
+    core::Result<control::Secret> for_opening() override;
+    core::Result<void> fill_random(std::span<std::byte> out) override;
+
+  private:
+    core::Prng prng_;
 };
 
 class SimDaemon {
@@ -117,6 +131,7 @@ class SimDaemon {
     Machine& machine_;
     DaemonSpec spec_;
     core::Prng prng_;
+    SimSealKeys seal_keys_;
     Process* process_ = nullptr;
     Life* life_ = nullptr;  // owned by the process, which never frees it
     bool serving_ = false;

@@ -68,8 +68,9 @@ struct BlockModelOptions {
     std::uint64_t seed = 0;
     std::uint32_t block_size = 512;
     std::uint64_t blocks = 0;
-    bool write_through = false;  ///< No volatile cache: what has ended Ok is durable.
-    Nanos late_landing{0};       ///< How long after its failure a write may still land.
+    bool unwritten_is_noise = false;  ///< Else it reads as zeros.
+    bool write_through = false;       ///< No volatile cache: what has ended Ok is durable.
+    Nanos late_landing{0};            ///< How long after its failure a write may still land.
 };
 
 struct BlockModelStats {
@@ -155,6 +156,8 @@ class BlockModel final : public VolumeOracle {
                             const Read& read,
                             std::uint64_t lba,
                             std::span<const std::byte> data);
+    /// What is found where nothing was written.
+    [[nodiscard]] FoundBlock::Kind unwritten() const;
     [[nodiscard]] bool matches(const Candidate& candidate,
                                std::uint64_t lba,
                                const FoundBlock& found) const;

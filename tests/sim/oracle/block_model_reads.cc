@@ -56,7 +56,7 @@ std::string BlockModel::check_block(OpId op,
     bool right = false;
     std::size_t possible = 0;
     if (block == nullptr) {
-        right = found.kind == FoundBlock::Kind::Zeros;
+        right = found.kind == unwritten();
         possible = 1;
     } else {
         for (const auto* list : {&block->live, &block->old}) {
@@ -81,12 +81,17 @@ std::string BlockModel::check_block(OpId op,
     return {};
 }
 
+FoundBlock::Kind BlockModel::unwritten() const {
+    return options_.unwritten_is_noise ? FoundBlock::Kind::Unknown : FoundBlock::Kind::Zeros;
+}
+
 bool BlockModel::matches(const Candidate& candidate,
                          std::uint64_t lba,
                          const FoundBlock& found) const {
     const Write& write = writes_[candidate.write];
     if (write.kind != Kind::Write) {
-        return found.kind == FoundBlock::Kind::Zeros;
+        return found.kind ==
+               (write.kind == Kind::NeverWritten ? unwritten() : FoundBlock::Kind::Zeros);
     }
     return found.kind == FoundBlock::Kind::Whole &&
            found.identity == BlockIdentity{options_.volume_id, lba, write.id, options_.seed};
@@ -116,7 +121,7 @@ std::string BlockModel::describe(std::uint32_t index) const {
     constexpr const char* kKinds[] = {"never written", "write", "write zeroes", "discard", "wipe"};
     const char* kind = kKinds[std::to_underlying(write.kind)];
     if (write.kind == Kind::NeverWritten) {
-        return "zeros (never written)";
+        return options_.unwritten_is_noise ? "noise (never written)" : "zeros (never written)";
     }
     const char* outcome = write.outcome == Outcome::InFlight ? "in flight"
                           : write.outcome == Outcome::Ok     ? "Ok"

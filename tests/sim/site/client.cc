@@ -192,7 +192,7 @@ Task<> Client::run_all(Client* self) {
         ++self->running_;
         self->gate_->spawn(&Client::run_namespaces, self);
     }
-    self->start_arrays();
+    self->start_layers();
     for (std::size_t i = 0; i < self->site_.targets().size(); ++i) {
         if (self->site_.world().faults().drawn(Fault::AnaChange)) {
             ++self->running_;

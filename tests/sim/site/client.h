@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -87,7 +88,8 @@ class Client {
     reactor::Task<bool> provide_layered(std::size_t index);
     /// How others refer to the volume on its machine.
     [[nodiscard]] static std::string reference_of(const VolumePlan& plan);
-    void start_arrays();
+    void start_layers();
+    static reactor::Task<> run_rekeys(Client* self, std::size_t index);
     static reactor::Task<> run_array(Client* self, std::size_t index);
     [[nodiscard]] SimDaemon& home_of(const VolumePlan& volume);
     reactor::Task<bool> attach_local(Disk& disk);
@@ -107,6 +109,7 @@ class Client {
     Process* process_ = nullptr;
     std::unique_ptr<reactor::Gate> gate_;
     std::vector<Disk> disks_;
+    std::set<std::size_t> encrypted_;  // volumes that were made
     std::size_t first_attached_ = 0;
     std::size_t running_ = 0;
     bool settling_ = false;

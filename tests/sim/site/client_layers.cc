@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Client: volumes that are made of others: arrays whose members come and go under load, and
-// volumes with checksums.
+// Client: volumes that are made of others: arrays whose members come and go under load, volumes
+// with checksums, and encrypted ones whose keys change under load.
 #include "tests/sim/site/client.h"
 
 namespace remora::sim {
@@ -11,6 +11,14 @@ namespace opi = opi_api::storage::v1;
 namespace api = ::remora::v1;
 using control::ControlPlane;
 using reactor::Task;
+
+/// The volume's key after `changes` changes: no two are the same.
+std::string key_of(std::size_t volume, std::uint64_t changes) {
+    core::Prng prng(volume * 1'000'003 + changes);
+    std::string key(32, 0);
+    std::ranges::generate(key, [&prng] { return static_cast<char>(prng.below(256)); });
+    return key;
+}
 
 bool is_array(const VolumePlan& plan) {
     return plan.form == Form::Mirror || plan.form == Form::Parity;
@@ -27,12 +35,17 @@ std::string Client::reference_of(const VolumePlan& plan) {
             return "raidVolumes/" + plan.id;
         case Form::Checked:
             return "integrityVolumes/" + plan.id;
+        case Form::Encrypted:
+            return "encryptedVolumes/" + plan.id;
     }
     return plan.id;
 }
 
 Task<bool> Client::provide_layered(std::size_t index) {
     const VolumePlan& plan = site_.plan().volumes[index];
+    if (encrypted_.contains(index)) {
+        co_return true;  // its key may be another one by now
+    }
     for (std::size_t i = 0; i < plan.lowers(); ++i) {
         opi::CreateAioVolumeRequest request;
         request.set_aio_volume_id(plan.lower(i));
@@ -54,6 +67,21 @@ Task<bool> Client::provide_layered(std::size_t index) {
         co_return co_await insist(home_of(plan), &ControlPlane::integrity_volumes,
                                   &control::IntegrityVolumes::create, request,
                                   "creating checksums for " + plan.id);
+    }
+    if (plan.form == Form::Encrypted) {
+        opi::CreateEncryptedVolumeRequest request;
+        request.set_encrypted_volume_id(plan.id);
+        auto& encrypted = *request.mutable_encrypted_volume();
+        encrypted.set_volume_name_ref(plan.lower(0));
+        encrypted.set_cipher(opi::ENCRYPTION_TYPE_AES_XTS_128);
+        encrypted.set_key(key_of(index, 0));
+        const bool made = co_await insist(home_of(plan), &ControlPlane::encrypted_volumes,
+                                          &control::EncryptedVolumes::create, request,
+                                          "creating encrypted " + plan.id);
+        if (made) {
+            encrypted_.insert(index);
+        }
+        co_return made;
     }
     api::CreateRaidVolumeRequest request;
     request.set_raid_volume_id(plan.id);
@@ -112,8 +140,49 @@ Task<> Client::run_array(Client* self, std::size_t index) {
     --self->running_;
 }
 
-void Client::start_arrays() {
+/// One key after the other, each slowly enough for some load, and a death, in its midst.
+Task<> Client::run_rekeys(Client* self, std::size_t index) {
+    const VolumePlan& plan = self->site_.plan().volumes[index];
+    api::RekeyVolumeRequest request;
+    request.set_name("volumes/" + plan.id);
+    request.set_background_mbs(1);
+    for (std::uint64_t changes = 1; !self->settling_;) {
+        co_await self->rest(3000);
+        if (!self->encrypted_.contains(index) ||
+            !self->site_.world().faults().strikes(Fault::Rekey, 1)) {
+            continue;
+        }
+        // Its answer may be lost, or it is refused for a time; then the same is asked again.
+        request.set_key(key_of(index, changes));
+        const auto begun = co_await self->ask(self->home_of(plan), &ControlPlane::encrypted_volumes,
+                                              &control::EncryptedVolumes::rekey, request);
+        changes += begun ? 1 : 0;
+    }
+    if (!self->encrypted_.contains(index)) {
+        --self->running_;
+        co_return;
+    }
+    // All of them end, at the latest when nothing goes wrong any more.
+    api::GetRekeyRequest get;
+    get.set_name(request.name());
+    for (bool done = false; !done;) {
+        const auto rekey = co_await self->ask(self->home_of(plan), &ControlPlane::encrypted_volumes,
+                                              &control::EncryptedVolumes::get_rekey, get);
+        done = rekey && !rekey->has_work();
+        if (!done) {
+            co_await reactor::sleep_for(std::chrono::milliseconds(200));
+        }
+    }
+    --self->running_;
+}
+
+void Client::start_layers() {
     for (std::size_t i = 0; i < site_.plan().volumes.size(); ++i) {
+        if (site_.plan().volumes[i].form == Form::Encrypted &&
+            site_.world().faults().drawn(Fault::Rekey)) {
+            ++running_;
+            gate_->spawn(&Client::run_rekeys, this, i);
+        }
         if (is_array(site_.plan().volumes[i]) && !site_.plan().volumes[i].local &&
             site_.world().faults().drawn(Fault::MemberLoss)) {
             ++running_;

@@ -131,10 +131,11 @@ class Drawer {
             on(Fault::DiskError) || on(Fault::DiskFull) || on(Fault::FlushError);
         for (VolumePlan& volume : plan_.volumes) {
             const std::uint64_t drawn = below(6);
-            if (!volume.file || drawn > 2 || (drawn < 2 && files_fail)) {
+            if (!volume.file || drawn > 3 || (drawn < 2 && files_fail)) {
                 continue;
             }
-            volume.form = drawn == 0 ? Form::Mirror : drawn == 1 ? Form::Parity : Form::Checked;
+            constexpr std::array kForms{Form::Mirror, Form::Parity, Form::Checked, Form::Encrypted};
+            volume.form = kForms[drawn];
             fit(volume);
         }
     }
@@ -147,6 +148,9 @@ class Drawer {
         lower.block_size = volume.block_size;
         switch (volume.form) {
             case Form::Plain:
+                break;
+            case Form::Encrypted:
+                volume.lower_blocks = volume.blocks;
                 break;
             case Form::Mirror:
                 volume.blocks = (volume.blocks + row - 1) / row * row;
@@ -222,6 +226,7 @@ class Drawer {
         const core::Nanos each = plan_.duration / static_cast<std::int64_t>(operations);
         work.think_time = each * work.depth;
         work.max_operations = operations;
+        work.packed = below(2) == 0;
     }
 
     void draw_host() {

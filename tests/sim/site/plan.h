@@ -37,9 +37,10 @@ std::optional<Focus> parse_focus(std::string_view text);
 /// What a volume is made of.
 enum class Form : std::uint8_t {
     Plain,
-    Mirror,   ///< RAID 1 of two files.
-    Parity,   ///< RAID 5 of three files.
-    Checked,  ///< Checksums in a file.
+    Mirror,     ///< RAID 1 of two files.
+    Parity,     ///< RAID 5 of three files.
+    Checked,    ///< Checksums in a file.
+    Encrypted,  ///< AES-XTS in a file.
 };
 
 struct VolumePlan {
@@ -60,7 +61,7 @@ struct VolumePlan {
     }
     /// Files that it is made of; an array has one more that can take a member's place.
     [[nodiscard]] std::size_t lowers() const {
-        return form == Form::Plain ? 0 : form == Form::Checked ? 1 : members() + 1;
+        return form == Form::Plain ? 0 : members() == 0 ? 1 : members() + 1;
     }
     [[nodiscard]] std::string lower(std::size_t i) const { return id + "-" + std::to_string(i); }
 };

@@ -86,6 +86,7 @@ Site::Site(World& world, Plan plan, std::uint64_t seed)
         options.seed = seed_;
         options.block_size = volume.block_size;
         options.blocks = volume.blocks;
+        options.unwritten_is_noise = volume.form == Form::Encrypted;
         options.late_landing = plan_.path_timeout + seconds(10);
         volumes_.push_back({volume,
                             std::make_unique<BlockModel>(
@@ -283,8 +284,10 @@ bool Site::errors_allowed(Nanos age) {
     if (age >= plan_.path_timeout * 8 / 10) {
         return true;
     }
-    // Or a disk said so, while the request was under way.
-    const Nanos began = world_.now() - age - seconds(1);
+    // Or a disk said so, while the request was under way; or before, and a piece whose key was
+    // being changed is refused until that has been tried again (services/crypto/rekey.h).
+    const bool rekeys = world_.faults().drawn(Fault::Rekey);
+    const Nanos began = world_.now() - age - (rekeys ? seconds(8) : seconds(1));
     return std::ranges::any_of(
         std::array{Fault::DiskError, Fault::DiskFull, Fault::FlushError},
         [&](Fault fault) { return world_.faults().last_strike(fault) >= began; });

@@ -52,8 +52,9 @@ enum class Fault : std::uint8_t {
     AnaChange,      ///< A way to a target gets worse or is lost, and is good again.
     Linger,         ///< What a killed process listened on stays taken for a while.
     MemberLoss,     ///< Members of arrays are taken away under load and replaced.
+    Rekey,          ///< Encrypted volumes are given other keys under load.
 };
-constexpr std::size_t kFaultCount = static_cast<std::size_t>(Fault::MemberLoss) + 1;
+constexpr std::size_t kFaultCount = static_cast<std::size_t>(Fault::Rekey) + 1;
 
 std::string_view to_string(Fault fault);
 std::optional<Fault> parse_fault(std::string_view text);

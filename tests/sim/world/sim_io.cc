@@ -14,20 +14,30 @@ namespace remora::sim {
 
 using core::Result;
 
-/// An eventfd as one process sees it.
+/// An eventfd as one process holds it.
+struct SimEventSource final : reactor::EventSource {
+    SimEventSource(Process& of, std::shared_ptr<EventCounter> counted, Handle at)
+        : process(of), counter(std::move(counted)), handle(at) {}
+    SimEventSource(const SimEventSource&) = delete;
+    SimEventSource& operator=(const SimEventSource&) = delete;
+    ~SimEventSource() override { process.handles().remove(handle); }
+
+    Process& process;
+    std::shared_ptr<EventCounter> counter;
+    Handle handle;
+};
+
+/// The same on a reactor.
 class SimEvent final : public reactor::Event, public Source {
   public:
-    SimEvent(SimIo& io, std::shared_ptr<EventCounter> counter, Handle handle)
-        : Source(io), counter_(std::move(counter)), handle_(handle) {}
-    ~SimEvent() override {
-        stop_listening();
-        io_.process().handles().remove(handle_);
-    }
+    SimEvent(SimIo& io, std::shared_ptr<SimEventSource> source)
+        : Source(io), source_(std::move(source)) {}
+    ~SimEvent() override { stop_listening(); }
 
     void signal() override {
         io_.process().step();
-        ++counter_->count;
-        for (SimEvent* listener : counter_->listeners) {
+        ++source_->counter->count;
+        for (SimEvent* listener : source_->counter->listeners) {
             listener->rouse();
         }
     }
@@ -35,15 +45,15 @@ class SimEvent final : public reactor::Event, public Source {
         stop_listening();
         handler_ = handler;
         if (handler != nullptr) {
-            counter_->listeners.push_back(this);
-            if (counter_->count > 0) {
+            source_->counter->listeners.push_back(this);
+            if (source_->counter->count > 0) {
                 rouse();
             }
         }
     }
     void dispatch() override {
-        if (handler_ != nullptr && counter_->count > 0) {
-            counter_->count = 0;
+        if (handler_ != nullptr && source_->counter->count > 0) {
+            source_->counter->count = 0;
             handler_->on_event();
         }
     }
@@ -51,10 +61,9 @@ class SimEvent final : public reactor::Event, public Source {
 
   private:
     void rouse() { has_news(); }
-    void stop_listening() { std::erase(counter_->listeners, this); }
+    void stop_listening() { std::erase(source_->counter->listeners, this); }
 
-    std::shared_ptr<EventCounter> counter_;
-    Handle handle_;
+    std::shared_ptr<SimEventSource> source_;
     reactor::EventHandler* handler_ = nullptr;
 };
 
@@ -152,14 +161,19 @@ Result<std::unique_ptr<reactor::File>> SimIo::open_file(const std::string& path,
     return open_sim_file(*this, path, options);
 }
 
-Result<std::unique_ptr<reactor::Event>> SimIo::adopt_event(Handle handle) {
+Result<std::shared_ptr<reactor::EventSource>> SimIo::take_event(Handle handle) {
     process_.step();
     auto counter = std::dynamic_pointer_cast<EventCounter>(process_.handles().find(handle));
     if (counter == nullptr) {
         process_.handles().remove(handle);
         return core::fail(core::ErrorKind::InvalidArgument, "adopt event: not an eventfd");
     }
-    return std::make_unique<SimEvent>(*this, std::move(counter), handle);
+    return std::make_shared<SimEventSource>(process_, std::move(counter), handle);
+}
+
+std::unique_ptr<reactor::Event> SimIo::open_event(std::shared_ptr<reactor::EventSource> source) {
+    return std::make_unique<SimEvent>(*this,
+                                      std::static_pointer_cast<SimEventSource>(std::move(source)));
 }
 
 Result<std::unique_ptr<reactor::Mapping>> SimIo::map(Handle handle,

@@ -29,8 +29,11 @@ class StillIo final : public reactor::Io {
                                                            const reactor::FileOptions&) override {
         return nothing();
     }
-    core::Result<std::unique_ptr<reactor::Event>> adopt_event(reactor::Handle) override {
+    core::Result<std::shared_ptr<reactor::EventSource>> take_event(reactor::Handle) override {
         return nothing();
+    }
+    std::unique_ptr<reactor::Event> open_event(std::shared_ptr<reactor::EventSource>) override {
+        return nullptr;
     }
     core::Result<std::unique_ptr<reactor::Mapping>> map(reactor::Handle,
                                                         std::uint64_t /*offset*/,

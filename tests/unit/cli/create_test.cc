@@ -103,6 +103,35 @@ TEST(Create, Controller_is_a_tcp_listener_of_its_parent) {
     EXPECT_EQ(spec.fabrics_id().adrfam(), opi::NVME_ADDRESS_FAMILY_IPV6);
 }
 
+TEST(Create, Controller_is_a_function_of_the_host) {
+    FakeDaemon daemon;
+
+    const Ran ran =
+        run_at(daemon, {"create", "controller", "lab/pf3", "--function", "3", "--queues", "8"});
+
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    const auto request = daemon.request<opi::CreateNvmeControllerRequest>();
+    const auto& spec = request.nvme_controller().spec();
+    EXPECT_EQ(spec.trtype(), opi::NVME_TRANSPORT_TYPE_PCIE);
+    EXPECT_EQ(spec.pcie_id().physical_function().value(), 3);
+    EXPECT_TRUE(spec.pcie_id().has_port_id());
+    EXPECT_EQ(spec.max_nsq(), 8);
+    EXPECT_FALSE(spec.has_fabrics_id());
+}
+
+TEST(Create, Controller_of_neither_or_both_ways_is_refused) {
+    FakeDaemon daemon;
+
+    const Ran neither = run_at(daemon, {"create", "controller", "lab/x"});
+    const Ran both = run_at(
+        daemon, {"create", "controller", "lab/x", "--listen", "127.0.0.1:4420", "--function", "3"});
+
+    EXPECT_EQ(neither.code, 2);
+    EXPECT_EQ(both.code, 2);
+    EXPECT_NE(both.err.find("give one of the two"), std::string::npos);
+    EXPECT_TRUE(daemon.methods().empty());
+}
+
 TEST(Create, Namespace_refers_to_its_volume) {
     FakeDaemon daemon;
 

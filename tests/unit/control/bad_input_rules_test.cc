@@ -145,8 +145,8 @@ TEST_F(BadInputRules, VolumeThatWouldShrink_isRefusedAndNothingIsStored) {
 TEST_F(BadInputRules, WrongTransport_isSaid) {
     const std::string spec = "nvme_controller { spec { ";
     expect({
-        {"CreateNvmeController", spec + "trtype: NVME_TRANSPORT_TYPE_PCIE } }", UNIMPLEMENTED,
-         "NVME_TRANSPORT_TYPE_TCP"},
+        {"CreateNvmeController", spec + "trtype: NVME_TRANSPORT_TYPE_PCIE } }", INVALID_ARGUMENT,
+         "spec.pcie_id"},
         {"CreateNvmeController", spec + "trtype: NVME_TRANSPORT_TYPE_RDMA } }", UNIMPLEMENTED,
          "NVME_TRANSPORT_TYPE_TCP"},
         {"CreateNvmeController",

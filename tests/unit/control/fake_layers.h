@@ -10,17 +10,18 @@
 #include <utility>
 #include <vector>
 
-#include "node/node.h"
+#include "tests/unit/control/fake_functions.h"
 #include "tests/unit/control/steps.h"
 
 namespace remora::test {
 
-class FakeLayers : public node::Node {
+class FakeLayers : public FakeFunctions {
   public:
     /// What lies on volumes, by the volume's name: outlives this node.
     using Marks = std::map<std::string, std::string>;
 
-    FakeLayers(Marks& marks, Steps& steps) : marks_(marks), layer_steps_(steps) {}
+    FakeLayers(Marks& marks, Steps& steps)
+        : FakeFunctions(steps), marks_(marks), layer_steps_(steps) {}
 
     struct Array {
         node::RaidSpec spec;

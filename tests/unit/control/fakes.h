@@ -159,6 +159,7 @@ class FakeNode final : public FakeLayers {
         co_return Result<void>();
     }
     Task<Result<void>> delete_subsystem(std::string nqn) override {
+        std::erase_if(namespaces, [&](const auto& space) { return space.first.first == nqn; });
         co_return subsystems.erase(nqn) == 1 ? Result<void>() : missing(nqn);
     }
     Task<Result<reactor::Endpoint>> add_listener(std::string nqn,
@@ -251,6 +252,12 @@ class FakeNode final : public FakeLayers {
             show(spec, path);
         }
         co_return Result<void>();
+    }
+    /// The test's: the network was away when the remote controller was made, and is there now.
+    void show_remote(const std::string& name) {
+        for (const node::RemotePathSpec& path : remotes.at(name).paths) {
+            show(remotes.at(name), path);
+        }
     }
     Task<Result<void>> add_remote_path(std::string name, node::RemotePathSpec path) override {
         if (auto step = steps_.take("add_remote_path"); !step) {
@@ -441,6 +448,9 @@ class FakeNode final : public FakeLayers {
         }
         for (const auto& [name, vhost] : vhosts) {
             all += name + " " + vhost.volume + "\n";
+        }
+        for (const auto& [name, function] : functions) {
+            all += name + " " + function.nqn + " " + std::to_string(function.io_queues) + "\n";
         }
         for (const auto& [path, size] : network_.files) {
             all += path + " " + std::to_string(size) + "\n";

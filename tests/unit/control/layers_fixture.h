@@ -142,21 +142,6 @@ class LayersTest : public PlaneFixture {
     void settle() {
         run([]() -> Task<> { co_await reactor::sleep_for(std::chrono::milliseconds(30)); });
     }
-    std::string condition_of(const std::string& name, const std::string& type) {
-        api::ListConditionsRequest request;
-        request.set_name_prefix(name);
-        const auto all = call(&ControlPlane::conditions, &control::Conditions::list, request);
-        for (const auto& resource : all->resources()) {
-            for (const auto& condition : resource.conditions()) {
-                if (resource.name() == name && condition.type() == type) {
-                    return (condition.status() == api::Condition::STATUS_TRUE ? "true "
-                                                                              : "false ") +
-                           condition.reason();
-                }
-            }
-        }
-        return "none";
-    }
 };
 
 }  // namespace remora::test

@@ -131,18 +131,39 @@ TEST(ValidateTest, UpdateMask_hasOneSpellingOfAField) {
 
 TEST(PlanTest, Plan_unplugsStraysAndWrongSockets_thenPlugsWhatIsMissing) {
     using Action = control::PlugAction;
-    const std::vector<control::DesiredDisk> desired{{0, "/s/0", 1}, {1, "/s/1", 2}, {2, "/s/2", 1}};
+    const std::vector<control::DesiredDevice> desired{
+        {{0, "/s/0", 1}}, {{1, "/s/1", 2}}, {{2, "/s/2", 1}}};
     const std::vector<platform::PluggedDevice> actual{
         {0, "/s/0", "x"}, {1, "/other", "y"}, {7, "/s/7", "z"}};
 
     const auto actions = control::plan(desired, actual);
 
-    const std::vector<Action> wanted{{Action::Kind::Unplug, 1, "", 0},
-                                     {Action::Kind::Unplug, 7, "", 0},
-                                     {Action::Kind::Plug, 1, "/s/1", 2},
-                                     {Action::Kind::Plug, 2, "/s/2", 1}};
+    const std::vector<Action> wanted{{Action::Kind::Unplug, {1, {}, 1}},
+                                     {Action::Kind::Unplug, {7, {}, 1}},
+                                     {Action::Kind::Plug, {1, "/s/1", 2}},
+                                     {Action::Kind::Plug, {2, "/s/2", 1}}};
     EXPECT_EQ(actions, wanted);
     EXPECT_TRUE(control::plan({}, {}).empty());
+}
+
+// QEMU tells of an NVMe controller's socket by a tag only, and one whose socket was closed is dead.
+TEST(PlanTest, Plan_plugsAnewWhatIsLost_andKnowsSocketsByTheirTag) {
+    using Action = control::PlugAction;
+    constexpr auto kNvme = platform::DeviceKind::Nvme;
+    const platform::PlugRequest right{0, "/s/a", 16, kNvme};
+    const platform::PlugRequest lost{1, "/s/b", 16, kNvme};
+    const platform::PlugRequest other{2, "/s/c", 16, kNvme};
+    const std::vector<platform::PluggedDevice> actual{{0, "", "x", platform::socket_tag("/s/a")},
+                                                      {1, "", "y", platform::socket_tag("/s/b")},
+                                                      {2, "", "z", platform::socket_tag("/s/d")}};
+
+    const auto actions = control::plan({{right}, {lost, true}, {other}}, actual);
+
+    const std::vector<Action> wanted{{Action::Kind::Unplug, {1, {}, 1}},
+                                     {Action::Kind::Unplug, {2, {}, 1}},
+                                     {Action::Kind::Plug, lost},
+                                     {Action::Kind::Plug, other}};
+    EXPECT_EQ(actions, wanted);
 }
 
 TEST(FinderTest, SharedRemoteId_isAnIdAndDiffersByHost) {

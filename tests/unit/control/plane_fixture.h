@@ -44,11 +44,12 @@ class PlaneFixture : public ReactorFixture {
         host = std::make_unique<FakeHost>(plugged, steps);
         host->busy_guest = busy_guest;
         host->served = [this](const std::string& socket) {
-            return std::ranges::any_of(node->vhosts, [&](const auto& vhost) {
-                return vhost.second.socket_path == socket;
-            });
+            const auto is_its = [&](const auto& one) { return one.second.socket_path == socket; };
+            return std::ranges::any_of(node->vhosts, is_its) ||
+                   std::ranges::any_of(node->functions, is_its);
         };
         node->refuses_vhosts = refuses_vhosts;
+        node->refuses_functions = refuses_functions;
         node->places_taken = places_taken;
         control::Options options;
         options.socket_directory = "/run/remora";
@@ -82,6 +83,24 @@ class PlaneFixture : public ReactorFixture {
         stop_plane();
         steps = {};
         start_plane();
+    }
+
+    /// As a client sees it: "true Plugged".
+    std::string condition_of(const std::string& name, const std::string& type) {
+        api::ListConditionsRequest request;
+        request.set_name_prefix(name);
+        const auto all =
+            call(&control::ControlPlane::conditions, &control::Conditions::list, request);
+        for (const auto& resource : all->resources()) {
+            for (const auto& condition : resource.conditions()) {
+                if (resource.name() == name && condition.type() == type) {
+                    return (condition.status() == api::Condition::STATUS_TRUE ? "true "
+                                                                              : "false ") +
+                           condition.reason();
+                }
+            }
+        }
+        return "none";
     }
 
     /// Runs one call of a part of the plane to its end.
@@ -149,6 +168,7 @@ class PlaneFixture : public ReactorFixture {
     std::uint32_t reactors = 1;
     bool busy_guest = false;
     bool refuses_vhosts = false;
+    bool refuses_functions = false;
     int places_taken = 0;
     core::Nanos takeover_limit{std::chrono::seconds(5)};
     MemoryStore store{steps};

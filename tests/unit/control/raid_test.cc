@@ -197,6 +197,18 @@ TEST_F(LayersTest, Raid_removeMember_degrades_theLastIsRefused) {
     EXPECT_TRUE(replace("volumes/r0", "m1", "m2"));
 }
 
+TEST_F(LayersTest, Raid_ofItself_isRefused) {
+    ASSERT_TRUE(create_array("r0", array_of(RAID_LEVEL_10, {"m0", "m1", "m2", "m3"})));
+    EXPECT_REFUSED(replace("volumes/r0", "m0", "r0"), FailedPrecondition,
+                   "made of the array itself");
+    auto wanted = array_of(RAID_LEVEL_10, {"m0", "m1", "m2", "m3"}, {"r0"});
+    wanted.set_name("volumes/r0");
+    EXPECT_REFUSED(update_array(wanted), FailedPrecondition, "made of the array itself");
+    ASSERT_TRUE(create_checked("i0", "r0"));
+    EXPECT_REFUSED(replace("volumes/r0", "m0", "i0"), FailedPrecondition,
+                   "made of the array itself");
+}
+
 TEST_F(LayersTest, Raid_update_changesSparesAndRate) {
     ASSERT_TRUE(create_array("r0", array_of(RAID_LEVEL_1, {"m0", "m1"}, {"m2"})));
     auto wanted = array_of(RAID_LEVEL_1, {"m0", "m1"}, {"m3"});

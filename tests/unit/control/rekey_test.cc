@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The change of an encrypted volume's key, as the control plane keeps it: announced, going on over
 // restarts, ended, refused.
+#include "control/watch.h"
 #include "tests/unit/control/encryption_fixture.h"
 
 namespace remora::test {
@@ -61,6 +62,36 @@ TEST_F(RekeyTest, Restart_goesOnWhereItWas) {
     EXPECT_EQ(spec.point.block_count, 2U);
     EXPECT_EQ(spec.point.marks, point.marks);
     EXPECT_EQ(get_rekey("volumes/e0")->work().done_bytes(), 3U * 512);
+}
+
+// Hundreds of pieces a second are kept: a client that watches would fall behind.
+TEST_F(RekeyTest, Progress_isNoChangeThatWatchersAreToldOf) {
+    ASSERT_TRUE(create("e0", encrypted("m0")));
+    api::WatchResourcesRequest request;
+    request.set_changes_only(true);
+    request.add_kinds("opi_api.storage.v1.EncryptedVolume");
+    const auto watcher = std::make_shared<control::Watcher>(request);
+    run([&]() -> Task<> {
+        EXPECT_TRUE(plane->watchers.add(watcher, request));
+        co_return;
+    });
+    const auto changes = [&] {
+        std::vector<api::ResourceEvent::Type> types;
+        for (const auto& event : watcher->take(core::Nanos{0}).events) {
+            if (event->type() != api::ResourceEvent::TYPE_CONDITION) {
+                types.push_back(event->type());
+            }
+        }
+        return types;
+    };
+    (void)changes();  // that it is in step
+    ASSERT_TRUE(rekey("volumes/e0", key_of('b')));
+    keep({.position = 3, .block_count = 2, .marks = {16, std::byte{7}}});
+    keep({.position = 5, .block_count = 0, .marks = {}});
+    finish();
+    EXPECT_TRUE(changes().empty());
+    ASSERT_TRUE(remove("volumes/e0"));
+    EXPECT_EQ(changes(), std::vector{api::ResourceEvent::TYPE_DELETED});
 }
 
 TEST_F(RekeyTest, End_leavesTheNextKeyAlone) {

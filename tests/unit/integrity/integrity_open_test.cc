@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Making an integrity volume, opening it, and what is refused with which reason.
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "tests/unit/integrity/integrity_fixture.h"
@@ -19,6 +21,14 @@ class IntegrityOpenTest : public IntegrityFixture {
         EXPECT_EQ(result.error().kind, kind) << result.error().message;
         EXPECT_NE(result.error().message.find(text), std::string::npos) << result.error().message;
     }
+    /// One that is to fail, and waits for time and for the disk.
+    reactor::detail::Detached start_create(bool& done) {
+        const block::ReactorContext context{reactor, *pool};
+        const auto made = co_await IntegrityDevice::create(options, *disk, std::span(&context, 1));
+        EXPECT_FALSE(made);
+        done = true;
+    }
+    bool failed = false;
 };
 
 TEST_F(IntegrityOpenTest, Open_created_hasTheSameContent) {
@@ -111,6 +121,91 @@ TEST_F(IntegrityOpenTest, Create_interrupted_leavesNoVolume) {
     expect_refused(true, ErrorKind::Unavailable, "i/o error");
     disk->bad_block.reset();
     expect_refused(false, ErrorKind::NotFound, "no superblock");
+}
+
+TEST_F(IntegrityOpenTest, Create_failsBeforeItWrites_leavesWhatIsThere) {
+    const Bytes before(kBlock, std::byte{7});
+    disk->put_block(1, before);
+    disk->bad_block = {8, Status::IoError};  // the second superblock cannot be looked at
+    expect_refused(true, ErrorKind::Unavailable, "i/o error");
+    disk->bad_block.reset();
+    EXPECT_EQ(disk->block(1), before);
+    EXPECT_TRUE(std::ranges::none_of(disk->seen, [](const CrashDisk::Seen& seen) {
+        return seen.opcode == block::Opcode::Write;
+    }));
+}
+
+// Amid the superblocks: what there is of them is in nobody's way.
+TEST_F(IntegrityOpenTest, Create_superblockFails_isErasedOrLogged) {
+    for (const bool for_good : {false, true}) {
+        new_disk(true);
+        disk->automatic = false;
+        bool done = false;
+        lines.clear();
+        on_reactor([&] { start_create(done); });
+        for (int i = 0; !done && i < 1000; ++i) {
+            clock.time += std::chrono::milliseconds(100);
+            settle();
+            if (disk->held() > 0) {
+                const bool second = disk->held_request(0).opcode == block::Opcode::Write &&
+                                    disk->held_request(0).lba == 8;
+                failed = failed || second;
+                let_go(1, second || (failed && for_good) ? Status::IoError : Status::Ok);
+            }
+        }
+        ASSERT_TRUE(done && failed);
+        failed = false;
+        disk->automatic = true;
+        EXPECT_EQ(lines_with("are left"), for_good ? 1U : 0U);
+        if (!for_good) {
+            expect_refused(false, ErrorKind::NotFound, "no superblock");
+        }
+    }
+}
+
+TEST_F(IntegrityOpenTest, Open_closedInGoodOrder_doesNotScrub) {
+    options.scrub_when_unclean = true;
+    create();
+    EXPECT_EQ(write(0, pattern(kBlock, 1)), Status::Ok);
+    close();
+    for (int again = 0; again < 2; ++again) {
+        open();
+        EXPECT_FALSE(device->status().scrub.running);
+        EXPECT_EQ(device->status().scrub.done_blocks, 0U);
+        close();
+    }
+}
+
+TEST_F(IntegrityOpenTest, Open_afterACrash_scrubsByItselfIfAsked) {
+    for (const bool asked : {false, true}) {
+        new_disk(true);
+        options.scrub_when_unclean = asked;
+        create();
+        EXPECT_EQ(write(0, pattern(kBlock, 1), true), Status::Ok);
+        pass_time();
+        close();
+        open();
+        forget();  // nothing was written this time, and yet it was in use
+        disk->flip_bit(below(0), 3);
+        open();
+        for (int i = 0; i < 100 && device->status().scrub.running; ++i) {
+            clock.time += std::chrono::milliseconds(100);
+            settle();
+        }
+        EXPECT_FALSE(device->status().scrub.running);
+        EXPECT_EQ(device->status().mismatches, asked ? 1U : 0U);
+        close();
+    }
+}
+
+TEST_F(IntegrityOpenTest, Open_cannotNoteThatItIsInUse_opens) {
+    create();
+    close();
+    disk->automatic = true;
+    lines.clear();
+    disk->bad_block = {0, Status::IoError};  // the older superblock's place
+    EXPECT_TRUE(make(false));
+    EXPECT_EQ(lines_with("could not be written"), 1U);
 }
 
 TEST_F(IntegrityOpenTest, Create_isDurable) {

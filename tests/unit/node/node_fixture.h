@@ -5,6 +5,8 @@
 #include <future>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -21,7 +23,7 @@ inline const std::string kNqn = "nqn.2026-11.example.remora:node-test";
 /// A node with its runtime; calls are run on its control reactor and waited for.
 class Rig {
   public:
-    explicit Rig(const std::string& name) {
+    explicit Rig(const std::string& name, std::vector<FrozenFunction> frozen = {}) {
         RuntimeOptions options;
         options.buffer_bytes = 4 * core::kMiB;
         options.seed = 7;
@@ -29,6 +31,7 @@ class Rig {
         LocalNodeOptions node_options;
         node_options.identity.hostnqn = "nqn.2026-11.example.remora:" + name;
         node_options.path_timeout = 5s;
+        node_options.frozen = std::move(frozen);
         run([&]() -> Task<> {
             node_ =
                 std::make_unique<LocalNode>(runtime_->data(), runtime_->control(), node_options);

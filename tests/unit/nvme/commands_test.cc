@@ -9,6 +9,7 @@
 #include "core/byte_reader.h"
 #include "core/prng.h"
 #include "nvme/spec/status.h"
+#include "tests/support/planned_io.h"
 
 namespace remora::nvme {
 namespace {
@@ -46,7 +47,7 @@ void expect_refused(const std::expected<IoPlan, std::uint16_t>& plan, StatusCode
 
 TEST(Decode_io, read_becomes_a_read_of_its_range) {
     const auto plan =
-        decode_io(make_io(spec::IoOpcode::Read, 900, 10), make_namespace(), kMaxBytes);
+        test::planned_io(make_io(spec::IoOpcode::Read, 900, 10), make_namespace(), kMaxBytes);
     ASSERT_TRUE(plan.has_value());
     EXPECT_EQ(plan->opcode, block::Opcode::Read);
     EXPECT_EQ(plan->lba, 900U);
@@ -58,7 +59,7 @@ TEST(Decode_io, read_becomes_a_read_of_its_range) {
 TEST(Decode_io, write_with_fua_keeps_it) {
     spec::Command command = make_io(spec::IoOpcode::Write, 0, 1);
     command.cdw12 = command.cdw12 | spec::kCdw12ForceUnitAccess;
-    const auto plan = decode_io(command, make_namespace(), kMaxBytes);
+    const auto plan = test::planned_io(command, make_namespace(), kMaxBytes);
     ASSERT_TRUE(plan.has_value());
     EXPECT_TRUE(plan->force_unit_access);
     EXPECT_EQ(plan->transfer, Transfer::FromHost);
@@ -66,25 +67,27 @@ TEST(Decode_io, write_with_fua_keeps_it) {
 
 TEST(Decode_io, last_block_is_inside_and_the_next_is_not) {
     const Namespace target = make_namespace();
-    EXPECT_TRUE(decode_io(make_io(spec::IoOpcode::Read, 999, 1), target, kMaxBytes).has_value());
-    expect_refused(decode_io(make_io(spec::IoOpcode::Read, 999, 2), target, kMaxBytes),
+    EXPECT_TRUE(
+        test::planned_io(make_io(spec::IoOpcode::Read, 999, 1), target, kMaxBytes).has_value());
+    expect_refused(test::planned_io(make_io(spec::IoOpcode::Read, 999, 2), target, kMaxBytes),
                    StatusCode::LbaOutOfRange);
-    expect_refused(decode_io(make_io(spec::IoOpcode::Read, 1000, 1), target, kMaxBytes),
+    expect_refused(test::planned_io(make_io(spec::IoOpcode::Read, 1000, 1), target, kMaxBytes),
                    StatusCode::LbaOutOfRange);
-    expect_refused(decode_io(make_io(spec::IoOpcode::Read, ~0ULL, 16), target, kMaxBytes),
+    expect_refused(test::planned_io(make_io(spec::IoOpcode::Read, ~0ULL, 16), target, kMaxBytes),
                    StatusCode::LbaOutOfRange);
 }
 
 TEST(Decode_io, transfer_up_to_mdts_and_no_further) {
     const Namespace target = make_namespace();
-    EXPECT_TRUE(decode_io(make_io(spec::IoOpcode::Write, 0, 64), target, kMaxBytes).has_value());
-    expect_refused(decode_io(make_io(spec::IoOpcode::Write, 0, 65), target, kMaxBytes),
+    EXPECT_TRUE(
+        test::planned_io(make_io(spec::IoOpcode::Write, 0, 64), target, kMaxBytes).has_value());
+    expect_refused(test::planned_io(make_io(spec::IoOpcode::Write, 0, 65), target, kMaxBytes),
                    StatusCode::InvalidField);
 }
 
 TEST(Decode_io, write_zeroes_has_no_data_and_no_mdts) {
-    const auto plan =
-        decode_io(make_io(spec::IoOpcode::WriteZeroes, 0, 1000), make_namespace(), kMaxBytes);
+    const auto plan = test::planned_io(make_io(spec::IoOpcode::WriteZeroes, 0, 1000),
+                                       make_namespace(), kMaxBytes);
     ASSERT_TRUE(plan.has_value());
     EXPECT_EQ(plan->transfer, Transfer::None);
     EXPECT_EQ(plan->bytes, 0U);
@@ -93,19 +96,21 @@ TEST(Decode_io, write_zeroes_has_no_data_and_no_mdts) {
 TEST(Decode_io, what_the_volume_cannot_is_refused) {
     Namespace target = make_namespace();
     target.geometry.can_write_zeroes = false;
-    expect_refused(decode_io(make_io(spec::IoOpcode::WriteZeroes, 0, 1), target, kMaxBytes),
+    expect_refused(test::planned_io(make_io(spec::IoOpcode::WriteZeroes, 0, 1), target, kMaxBytes),
                    StatusCode::InvalidOpcode);
     target.geometry.read_only = true;
-    expect_refused(decode_io(make_io(spec::IoOpcode::Write, 0, 1), target, kMaxBytes),
+    expect_refused(test::planned_io(make_io(spec::IoOpcode::Write, 0, 1), target, kMaxBytes),
                    StatusCode::NamespaceWriteProtected);
     spec::Command discard = make_io(spec::IoOpcode::DatasetManagement, 0, 1);
     discard.cdw11 = spec::kDsmDeallocate;
-    expect_refused(decode_io(discard, target, kMaxBytes), StatusCode::NamespaceWriteProtected);
+    expect_refused(test::planned_io(discard, target, kMaxBytes),
+                   StatusCode::NamespaceWriteProtected);
 }
 
 TEST(Decode_io, write_uncorrectable_names_any_blocks_of_the_volume_and_moves_none) {
     Namespace target = make_namespace();
-    const auto plan = decode_io(make_io(spec::IoOpcode::WriteUncorrectable, 0, 1000), target, 4096);
+    const auto plan =
+        test::planned_io(make_io(spec::IoOpcode::WriteUncorrectable, 0, 1000), target, 4096);
     ASSERT_TRUE(plan.has_value());
     EXPECT_EQ(plan->action, Action::Mark);
     EXPECT_EQ(group_of(*plan), CommandGroup::Write);
@@ -113,11 +118,13 @@ TEST(Decode_io, write_uncorrectable_names_any_blocks_of_the_volume_and_moves_non
     EXPECT_EQ(plan->bytes, 0U);
     EXPECT_EQ(plan->lba, 0U);
     EXPECT_EQ(plan->blocks, 1000U);
-    expect_refused(decode_io(make_io(spec::IoOpcode::WriteUncorrectable, 1, 1000), target, 4096),
-                   StatusCode::LbaOutOfRange);
+    expect_refused(
+        test::planned_io(make_io(spec::IoOpcode::WriteUncorrectable, 1, 1000), target, 4096),
+        StatusCode::LbaOutOfRange);
     target.geometry.read_only = true;
-    expect_refused(decode_io(make_io(spec::IoOpcode::WriteUncorrectable, 0, 1), target, 4096),
-                   StatusCode::NamespaceWriteProtected);
+    expect_refused(
+        test::planned_io(make_io(spec::IoOpcode::WriteUncorrectable, 0, 1), target, 4096),
+        StatusCode::NamespaceWriteProtected);
 }
 
 TEST(Decode_io, fused_is_compare_then_write_and_nothing_else) {
@@ -127,7 +134,7 @@ TEST(Decode_io, fused_is_compare_then_write_and_nothing_else) {
             spec::Command command = make_io(static_cast<spec::IoOpcode>(opcode), 7, 2);
             command.flags = static_cast<std::uint8_t>(spec::kFlagsSgl | fuse);
             command.cdw12 = command.cdw12 | spec::kCdw12ForceUnitAccess;
-            const auto plan = decode_io(command, target, kMaxBytes);
+            const auto plan = test::planned_io(command, target, kMaxBytes);
             const bool compare = fuse == 1 && opcode == 0x05;
             const bool write = fuse == 2 && opcode == 0x01;
             if (compare || write) {
@@ -148,16 +155,16 @@ TEST(Decode_io, discard_takes_a_buffer_for_all_ranges_as_linux_sends_it) {
     spec::Command command = make_io(spec::IoOpcode::DatasetManagement, 0, 1);
     command.cdw10 = 2U;  // three ranges
     command.sgl.length = 48U;
-    auto plan = decode_io(command, make_namespace(), kMaxBytes);
+    auto plan = test::planned_io(command, make_namespace(), kMaxBytes);
     ASSERT_TRUE(plan.has_value());
     EXPECT_EQ(plan->bytes, 48U);
     command.sgl.length = 4096U;
-    plan = decode_io(command, make_namespace(), kMaxBytes);
+    plan = test::planned_io(command, make_namespace(), kMaxBytes);
     ASSERT_TRUE(plan.has_value());
     EXPECT_EQ(plan->bytes, 4096U);
     EXPECT_EQ(plan->range_bytes, 48U);
     command.sgl.length = 32U;  // too few: the SGL check refuses it
-    plan = decode_io(command, make_namespace(), kMaxBytes);
+    plan = test::planned_io(command, make_namespace(), kMaxBytes);
     ASSERT_TRUE(plan.has_value());
     EXPECT_EQ(plan->bytes, 48U);
 }
@@ -169,7 +176,7 @@ TEST(Decode_io, any_command_is_inside_the_volume_or_refused) {
         spec::Command command = make_io(static_cast<spec::IoOpcode>(prng.below(26)),
                                         prng.below(4) == 0 ? prng.next() : prng.below(1100),
                                         1 + static_cast<std::uint32_t>(prng.below(65536)));
-        const auto plan = decode_io(command, target, kMaxBytes);
+        const auto plan = test::planned_io(command, target, kMaxBytes);
         if (plan.has_value() && plan->action == nvme::Action::Reservation) {
             ASSERT_LE(plan->bytes, kMaxBytes);
             continue;

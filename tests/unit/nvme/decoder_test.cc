@@ -256,5 +256,49 @@ TEST(Header_digest, known_crc_vector) {
     EXPECT_EQ(block[35], std::byte{0x8a});
 }
 
+class FrameDecoderTest : public testing::Test {
+  public:
+    FrameDecoderTest() { decoder.new_rules() = kToController; }
+    std::expected<void, Fault> decode(const CommonHeader& in) {
+        std::array<std::byte, sizeof(CommonHeader)> bytes;
+        std::memcpy(bytes.data(), &in, sizeof(in));
+        return decoder.decode(bytes.data());
+    }
+
+    FrameDecoder decoder;
+};
+
+TEST_F(FrameDecoderTest, SameHeaderAgain_givesTheSameFrame) {
+    const CommonHeader in = header(PduType::CapsuleCmd, 0, 72, 72, 72 + 512);
+    for (int i = 0; i < 3; ++i) {
+        ASSERT_TRUE(decode(in).has_value());
+        EXPECT_EQ(decoder.frame().type, PduType::CapsuleCmd);
+        EXPECT_EQ(decoder.frame().data_size, 512U);
+    }
+    ASSERT_TRUE(decode(header(PduType::CapsuleCmd, 0, 72, 0, 72)).has_value());
+    EXPECT_EQ(decoder.frame().data_size, 0U);
+}
+
+TEST_F(FrameDecoderTest, BadHeader_isRefusedEachTime_andLeavesNoFrameBehind) {
+    const CommonHeader good = header(PduType::CapsuleCmd, 0, 72, 72, 72 + 512);
+    const CommonHeader bad = header(PduType::CapsuleCmd, 0, 71, 72, 72 + 512);
+    ASSERT_TRUE(decode(good).has_value());
+    EXPECT_FALSE(decode(bad).has_value());
+    EXPECT_FALSE(decode(bad).has_value());
+    EXPECT_TRUE(decode(good).has_value());
+    EXPECT_EQ(decoder.frame().data_size, 512U);
+}
+
+TEST_F(FrameDecoderTest, FirstHeaderIsAllZeros_isRefused) {
+    EXPECT_FALSE(decode(CommonHeader{}).has_value());
+}
+
+TEST_F(FrameDecoderTest, NewRules_theSameHeaderIsDecodedAnew) {
+    const CommonHeader in = header(PduType::CapsuleCmd, 0, 72, 72, 72 + 512);
+    ASSERT_TRUE(decode(in).has_value());
+    decoder.new_rules().max_in_capsule = 256;
+    EXPECT_FALSE(decode(in).has_value());
+}
+
 }  // namespace
 }  // namespace remora::nvme::tcp

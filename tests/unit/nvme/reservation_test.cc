@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "nvme/commands.h"
+#include "tests/support/planned_io.h"
 #include "tests/unit/nvme/reservation_fixture.h"
 
 namespace remora::nvme::reservation_test {
@@ -59,7 +60,7 @@ TEST_F(ReservationTest, Groups_areWhatTheCommandsDo) {
         spec::Command command{};
         command.opcode = static_cast<std::uint8_t>(opcode);
         command.nsid = 1;
-        const auto plan = decode_io(command, target, 1U << 20U);
+        const auto plan = test::planned_io(command, target, 1U << 20U);
         EXPECT_TRUE(plan.has_value());
         return group_of(*plan);
     };

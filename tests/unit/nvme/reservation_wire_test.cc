@@ -9,6 +9,7 @@
 #include "nvme/commands.h"
 #include "nvme/reservation.h"
 #include "nvme/reservation_log.h"
+#include "tests/support/planned_io.h"
 
 namespace remora::nvme {
 namespace {
@@ -101,7 +102,7 @@ TEST(ReservationWire, Plan_saysHowMuchDataThereIs) {
     target.nsid = 1;
     target.geometry.block_count = 100;
     const auto bytes = [&target](const spec::Command& command) {
-        const auto plan = decode_io(command, target, 4096);
+        const auto plan = test::planned_io(command, target, 4096);
         EXPECT_TRUE(plan.has_value());
         EXPECT_EQ(plan->action, nvme::Action::Reservation);
         return plan->bytes;
@@ -116,7 +117,7 @@ TEST(ReservationWire, Plan_saysHowMuchDataThereIs) {
     EXPECT_EQ(bytes(release), 8U);
     EXPECT_EQ(bytes(command_of(IoOpcode::ReservationReport, 1023, 1)), 4096U);
     const auto refused = [&target](const spec::Command& command) {
-        const auto plan = decode_io(command, target, 4096);
+        const auto plan = test::planned_io(command, target, 4096);
         return plan ? StatusCode::Success : spec::status_code(plan.error());
     };
     EXPECT_EQ(refused(command_of(IoOpcode::ReservationReport, 1024, 1)), StatusCode::InvalidField);

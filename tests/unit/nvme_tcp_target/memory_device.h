@@ -34,6 +34,16 @@ class MemoryDevice final : public block::Device {
     }
 
     void set_geometry(const block::Geometry& geometry) { geometry_ = geometry; }
+    /// Of listeners on one reactor, on that.
+    void tell_geometry() {
+        for (block::DeviceListener* listener : std::vector(listeners_)) {
+            listener->on_geometry_changed();
+        }
+    }
+    void add_listener(block::DeviceListener& listener) override { listeners_.push_back(&listener); }
+    void remove_listener(block::DeviceListener& listener) override {
+        std::erase(listeners_, &listener);
+    }
     std::vector<std::byte>& memory() { return memory_; }
 
     /// Requests are kept until release() while this is set.
@@ -122,6 +132,7 @@ class MemoryDevice final : public block::Device {
     }
 
     std::vector<std::byte> memory_;
+    std::vector<block::DeviceListener*> listeners_;
     block::Geometry geometry_;
     block::RequestBatch held_;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Write Uncorrectable: what marks do to other commands, what clears them, and their limits.
 #include "nvme/commands.h"
+#include "tests/support/planned_io.h"
 #include "tests/unit/nvme_tcp_target/uncorrectable_fixture.h"
 
 namespace remora::test {
@@ -18,8 +19,7 @@ TEST_F(TargetUncorrectable, Identify_effectsLogAndCommands_agree) {
         nvme::Namespace space;
         space.geometry = device_.geometry();
         for (unsigned opcode = 0; opcode < 256; ++opcode) {
-            const auto plan =
-                nvme::decode_io(bare(static_cast<IoOpcode>(opcode), 0, 1), space, 4096);
+            const auto plan = planned_io(bare(static_cast<IoOpcode>(opcode), 0, 1), space, 4096);
             const bool known = plan || code_of(plan.error()) != StatusCode::InvalidOpcode;
             EXPECT_EQ((log.io[opcode] & spec::kEffectSupported) != 0, known) << opcode;
         }

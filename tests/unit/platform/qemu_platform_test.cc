@@ -61,6 +61,9 @@ class QemuPlatformTest : public ReactorFixture {
         run([&]() -> Task<> { result = co_await platform->plug({function, socket, 2}); });
         return result;
     }
+    static platform::PlugRequest nvme(std::uint32_t function, const std::string& socket) {
+        return {function, socket, 16, platform::DeviceKind::Nvme};
+    }
     core::Result<void> unplug(std::uint32_t function) {
         core::Result<void> result;
         run([&]() -> Task<> { result = co_await platform->unplug(function); });
@@ -266,6 +269,60 @@ TEST_F(QemuPlatformTest, List_showsOursOnly) {
     const std::vector<PluggedDevice> wanted{{0, "/s/0", "0000:02:01.0"},
                                             {10, "/s/10", "0000:02:0b.0"}};
     EXPECT_EQ(*devices, wanted);
+}
+
+TEST_F(QemuPlatformTest, Plug_nvme_isAVfioUserDevice_knownByItsTag) {
+    core::Result<std::string> address;
+    run([&]() -> Task<> { address = co_await platform->plug(nvme(1, "/s/nvme")); });
+
+    ASSERT_TRUE(address) << address.error().message;
+    const std::string tag = platform::socket_tag("/s/nvme");
+    const auto& device = qemu.devices.at("remora-1-" + tag);
+    EXPECT_EQ(device.at("driver"), "vfio-user-pci");
+    EXPECT_EQ(device.at("socket").at("path"), "/s/nvme");
+    EXPECT_EQ(device.at("bus"), "br1");
+    EXPECT_TRUE(qemu.chardevs.empty());
+    const auto devices = list();
+    ASSERT_TRUE(devices);
+    ASSERT_EQ(devices->size(), 1U);
+    EXPECT_TRUE(devices->front().is_behind("/s/nvme"));
+    EXPECT_FALSE(devices->front().is_behind("/s/other"));
+    run([&]() -> Task<> { address = co_await platform->plug(nvme(1, "/s/nvme")); });
+    EXPECT_EQ(count("device_add"), 1) << "again: it is there";
+
+    EXPECT_TRUE(unplug(1));
+    EXPECT_TRUE(qemu.devices.empty());
+}
+
+TEST_F(QemuPlatformTest, Plug_anotherKindAtTheFunction_isReplaced) {
+    ASSERT_TRUE(plug(1, "/s/disk"));
+    core::Result<std::string> address;
+    run([&]() -> Task<> { address = co_await platform->plug(nvme(1, "/s/nvme")); });
+    ASSERT_TRUE(address);
+    EXPECT_EQ(qemu.devices.size(), 1U);
+    EXPECT_TRUE(qemu.devices.contains("remora-1-" + platform::socket_tag("/s/nvme")));
+    ASSERT_TRUE(plug(1, "/s/disk"));
+    EXPECT_EQ(qemu.devices.size(), 1U);
+    EXPECT_TRUE(qemu.devices.contains("remora-1"));
+}
+
+TEST_F(QemuPlatformTest, Plug_nvme_olderQemu_saysWhatIsNeeded) {
+    qemu.refuse = "device_add";
+    core::Result<std::string> address;
+    run([&]() -> Task<> { address = co_await platform->plug(nvme(1, "/s/nvme")); });
+    ASSERT_FALSE(address);
+    EXPECT_NE(address.error().message.find("QEMU 10.1"), std::string::npos);
+}
+
+TEST(DeviceIdTest, OtherIds_areNotOurs) {
+    for (const char* id :
+         {"remora-", "remora-x", "remora-64", "remora-1-", "remora-1-0123abc", "remora-1-0123abcde",
+          "remora-1-0123ABCD", "remora-1x0123abcd", "net0", "remora-1-0123abcd-2", "remora--1"}) {
+        EXPECT_FALSE(platform::parse_device_id(id)) << id;
+    }
+    EXPECT_EQ(platform::parse_device_id("remora-63")->tag, "");
+    EXPECT_EQ(platform::parse_device_id("remora-7-0123abcd")->tag, "0123abcd");
+    EXPECT_EQ(platform::parse_device_id("remora-7-0123abcd")->function, 7U);
 }
 
 TEST_F(QemuPlatformTest, LostConnection_isMadeAnewByTheNextCall) {

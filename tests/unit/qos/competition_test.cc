@@ -2,6 +2,7 @@
 // Volumes that compete for one slow back end, in a world whose time the test moves, on one reactor
 // and on three. What each has is what the back end has done for it.
 #include <array>
+#include <cstdio>
 #include <deque>
 #include <list>
 #include <memory>
@@ -183,7 +184,7 @@ class Competition : public testing::Test {
             }
         }
     }
-    /// What each volume gets in `time`, a second, from now on.
+    /// What each volume has a second, over `time` from now on; printed too, for docs/QOS.md.
     std::vector<double> rates_over(Nanos time) {
         std::vector<double> before;
         for (const Volume& volume : volumes) {
@@ -195,7 +196,9 @@ class Competition : public testing::Test {
         for (const Volume& volume : volumes) {
             rates.push_back((static_cast<double>(volume.ended()) - *at++) /
                             std::chrono::duration<double>(time).count());
+            std::printf("%s%.1f", rates.size() == 1 ? "had a second: " : ", ", rates.back());
         }
+        std::printf("\n");
         return rates;
     }
 

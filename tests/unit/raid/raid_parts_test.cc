@@ -10,11 +10,26 @@
 #include "core/parity.h"
 #include "core/prng.h"
 #include "services/raid/intent.h"
+#include "services/raid/look_again.h"
 #include "services/raid/parity_log.h"
 #include "services/raid/range_locks.h"
 
 namespace remora::services::raid {
 namespace {
+
+TEST(LookAgainTest, Next_nothingGetsOn_looksEverMoreSeldom) {
+    using namespace std::chrono_literals;
+    LookAgain look;
+    EXPECT_EQ(look.next(), LookAgain::kFirst);
+    int looks = 0;
+    for (core::Nanos waited{}; waited < 1s; waited += look.next()) {
+        ++looks;
+    }
+    EXPECT_LT(looks, 1010) << "a member that does not answer must not cost a core";
+    look.reset();
+    EXPECT_EQ(look.next(), LookAgain::kFirst);
+    EXPECT_EQ(look.next(), 2 * LookAgain::kFirst);
+}
 
 TEST(RangeLocksTest, Of_rangesOfOnePlace_overlapWhereTheyShareARow) {
     const auto lock = [](std::uint64_t begin, std::uint64_t bytes) {

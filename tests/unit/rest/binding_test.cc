@@ -123,6 +123,11 @@ TEST_F(Binding, Patch_withMask_takesThat) {
                 HasSubstr("update_mask { paths: \"*\" }"));
     EXPECT_THAT(bound("PATCH", "/v1/mallocVolumes/a", "updateMask=uuid,blockSize", body),
                 HasSubstr("update_mask { paths: \"uuid\" paths: \"block_size\" }"));
+    for (const char* mask : {"Z.b", "_z", "a__b", "a_B", "a_", "a.", ".a", "a_1", "1a"}) {
+        EXPECT_THAT(bound("PATCH", "/v1/mallocVolumes/a", std::string("updateMask=") + mask, body),
+                    HasSubstr("paths of fields"))
+            << mask;
+    }
     EXPECT_THAT(bound("PATCH", "/v1/mallocVolumes/a", "updateMask=a,,b", body),
                 HasSubstr("query parameter updateMask: paths of fields"));
 }

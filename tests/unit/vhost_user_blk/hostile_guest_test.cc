@@ -57,25 +57,31 @@ class HostileGuestTest : public VhostTest {
     VhostFrontEnd neighbour;
 };
 
-TEST_F(HostileGuestTest, LoopingChain_isRefused) {
+// In a packed ring a chain without an end has no head: it cannot even be given back.
+TEST_P(HostileGuestTest, LoopingChain_isRefused) {
     front.ring(0).describe(0, at(0), 16, kNext, 1);
     front.ring(0).describe(1, at(0), 16, kNext, 0);
-    expect_refused();
+    if (packed()) {
+        offer(0);
+        expect_session_ends();
+    } else {
+        expect_refused();
+    }
 }
 
-TEST_F(HostileGuestTest, UnmappedBuffer_isRefused) {
+TEST_P(HostileGuestTest, UnmappedBuffer_isRefused) {
     front.ring(0).describe(0, at(0), 16, kNext, 1);
     front.ring(0).describe(1, 0x1000, 512, kNext | kWrite, 2);
     front.ring(0).describe(2, at(64), 1, kWrite);
     expect_refused();
 }
 
-TEST_F(HostileGuestTest, NoWritableDescriptor_isRefused) {
+TEST_P(HostileGuestTest, NoWritableDescriptor_isRefused) {
     front.ring(0).describe(0, at(0), 512, 0);
     expect_refused();
 }
 
-TEST_F(HostileGuestTest, HeaderCutShort_getsIoError) {
+TEST_P(HostileGuestTest, HeaderCutShort_getsIoError) {
     front.ring(0).describe(0, at(0), 8, kNext, 1);
     front.ring(0).describe(1, at(64), 1, kWrite);
     *front.ram().at(front.data_offset() + 64) = std::byte{0xff};
@@ -85,7 +91,7 @@ TEST_F(HostileGuestTest, HeaderCutShort_getsIoError) {
 }
 
 // One 16 MiB buffer named 126 times asks for 2 GiB: past what one request may move.
-TEST_F(HostileGuestTest, EndlessBuffer_getsIoError) {
+TEST_P(HostileGuestTest, EndlessBuffer_getsIoError) {
     const auto whole = static_cast<std::uint32_t>(front.ram().bytes().size());
     std::vector<virtio::Descriptor> table(128);
     for (std::size_t i = 0; i < table.size(); ++i) {
@@ -102,7 +108,7 @@ TEST_F(HostileGuestTest, EndlessBuffer_getsIoError) {
     table[127].address = at(64);
     table[127].length = 1;
     table[127].flags = kWrite;
-    std::memcpy(front.ram().at(front.data_offset() + 0x1000), table.data(), 16 * table.size());
+    front.ring(0).write_table(front.data_offset() + 0x1000, table);
     front.ring(0).describe(0, at(0x1000), static_cast<std::uint32_t>(16 * table.size()), kIndirect);
     *front.ram().at(front.data_offset() + 64) = std::byte{0xff};
     offer(0);
@@ -110,14 +116,15 @@ TEST_F(HostileGuestTest, EndlessBuffer_getsIoError) {
     EXPECT_EQ(*front.ram().at(front.data_offset() + 64), std::byte{1});
 }
 
-TEST_F(HostileGuestTest, HeadPastTheRing_endsTheSession) {
+TEST_P(HostileGuestTest, HeadPastTheRing_endsTheSession) {
     offer(64);
     expect_session_ends();
 }
 
 // Heads that come back at once may be offered again before what is in flight: together they are
-// more than the used ring holds.
-TEST_F(HostileGuestTest, MoreInOneTurnThanTheRingHolds_isNotOurEnd) {
+// more than the used ring holds. A packed ring's driver has to write over descriptors of the
+// device.
+TEST_P(HostileGuestTest, MoreInOneTurnThanTheRingHolds_isNotOurEnd) {
     constexpr std::uint16_t kHeld = 8;
     on_reactor([&] { disk.device->hold(true); });
     for (std::uint16_t n = 0; n < kHeld; ++n) {
@@ -134,11 +141,15 @@ TEST_F(HostileGuestTest, MoreInOneTurnThanTheRingHolds_isNotOurEnd) {
     });
     front.kick(0);
 
-    EXPECT_TRUE(eventually([&] { return front.ring(0).used_index() == kHeld + 64; }));
+    if (packed()) {
+        EXPECT_TRUE(front.socket().closed_by_peer());
+    } else {
+        EXPECT_TRUE(eventually([&] { return front.ring(0).used_index() == kHeld + 64; }));
+    }
     EXPECT_EQ(perform(neighbour, BlkType::In, 0, 512), kOk);
 }
 
-TEST_F(HostileGuestTest, OfferWhileAllDescriptorsAreInFlight_endsTheSession) {
+TEST_P(HostileGuestTest, OfferWhileAllDescriptorsAreInFlight_endsTheSession) {
     on_reactor([&] { disk.device->hold(true); });
     virtio::BlkHeader header;
     header.type = static_cast<std::uint32_t>(BlkType::Flush);
@@ -146,7 +157,7 @@ TEST_F(HostileGuestTest, OfferWhileAllDescriptorsAreInFlight_endsTheSession) {
     std::array<virtio::Descriptor, 2> table;
     table[0] = {at(0), static_cast<std::uint32_t>(sizeof(header)), kNext, std::uint16_t{1}};
     table[1] = {at(64), 1U, kWrite, std::uint16_t{0}};
-    std::memcpy(front.ram().at(front.data_offset() + 0x1000), table.data(), sizeof(table));
+    front.ring(0).write_table(front.data_offset() + 0x1000, table);
     for (std::uint16_t head = 0; head < 64; ++head) {
         front.ring(0).describe(head, at(0x1000), sizeof(table), kIndirect);
         front.ring(0).offer(head);
@@ -161,13 +172,16 @@ TEST_F(HostileGuestTest, OfferWhileAllDescriptorsAreInFlight_endsTheSession) {
     EXPECT_EQ(perform(neighbour, BlkType::In, 0, 512), kOk);
 }
 
-TEST_F(HostileGuestTest, AvailableIndexJumps_endsTheSession) {
+TEST_P(HostileGuestTest, AvailableIndexJumps_endsTheSession) {
+    if (packed()) {
+        GTEST_SKIP() << "a packed ring has no such index";
+    }
     front.ring(0).set_available_index(1000);
     front.kick(0);
     expect_session_ends();
 }
 
-TEST_F(HostileGuestTest, SameHeadTwice_whileInFlight_endsTheSession) {
+TEST_P(HostileGuestTest, SameHeadTwice_whileInFlight_endsTheSession) {
     on_reactor([&] { disk.device->hold(true); });
     start_request(front, 0, BlkType::In, 0, 512);
     ASSERT_TRUE(eventually([&] { return disk.device->held() == 1; }));
@@ -181,7 +195,7 @@ TEST_F(HostileGuestTest, SameHeadTwice_whileInFlight_endsTheSession) {
 }
 
 // The guest rewrites descriptors and headers while the device reads them.
-TEST_F(HostileGuestTest, RingRewrittenWhileRead_deviceLives) {
+TEST_P(HostileGuestTest, RingRewrittenWhileRead_deviceLives) {
     std::atomic<bool> stop{false};
     std::thread scribbler([&] {
         // A mapping of its own, as another processor's view: the races are the point.
@@ -216,7 +230,7 @@ TEST_F(HostileGuestTest, RingRewrittenWhileRead_deviceLives) {
     EXPECT_EQ(perform(next, BlkType::In, 0, 512), kOk);
 }
 
-TEST_F(HostileGuestTest, MessagesWithoutEnd_neighbourIsServed) {
+TEST_P(HostileGuestTest, MessagesWithoutEnd_neighbourIsServed) {
     std::atomic<bool> stop{false};
     std::vector<std::byte> flood(4096 * sizeof(vu::Header));
     vu::Header header;
@@ -236,7 +250,7 @@ TEST_F(HostileGuestTest, MessagesWithoutEnd_neighbourIsServed) {
     sender.join();
 }
 
-TEST_F(HostileGuestTest, CallCounterFullAndBlocking_neighbourIsServed) {
+TEST_P(HostileGuestTest, CallCounterFullAndBlocking_neighbourIsServed) {
     const int call = front.call(0).get();
     ASSERT_EQ(fcntl(call, F_SETFL, 0), 0);
     const std::uint64_t most = 0xffff'ffff'ffff'fffdULL;
@@ -249,7 +263,7 @@ TEST_F(HostileGuestTest, CallCounterFullAndBlocking_neighbourIsServed) {
 }
 
 // Random rings at full speed: whatever comes back, the process lives and the neighbour is served.
-TEST_F(HostileGuestTest, RandomRings_neighbourIsServed) {
+TEST_P(HostileGuestTest, RandomRings_neighbourIsServed) {
     core::Prng prng(7);
     for (int round = 0; round < 300; ++round) {
         for (std::uint16_t i = 0; i < 64; ++i) {
@@ -279,6 +293,8 @@ TEST_F(HostileGuestTest, RandomRings_neighbourIsServed) {
         }
     }
 }
+
+INSTANTIATE_TEST_SUITE_P(Rings, HostileGuestTest, both_rings(), ring_name);
 
 }  // namespace
 }  // namespace remora::test

@@ -2,6 +2,7 @@
 // A driver that keeps the rules does I/O through a real socket.
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <set>
 #include <sys/socket.h>
 
@@ -23,7 +24,7 @@ void fill(std::span<std::byte> bytes, std::uint64_t seed) {
     }
 }
 
-TEST_F(VhostIoTest, WriteThenRead_sameSector_givesTheData) {
+TEST_P(VhostIoTest, WriteThenRead_sameSector_givesTheData) {
     Disk& disk = make_disk();
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
@@ -37,7 +38,7 @@ TEST_F(VhostIoTest, WriteThenRead_sameSector_givesTheData) {
     EXPECT_TRUE(std::ranges::equal(stored(disk, 4096, 4096), written));
 }
 
-TEST_F(VhostIoTest, Used_length_countsWhatTheDeviceWrote) {
+TEST_P(VhostIoTest, Used_length_countsWhatTheDeviceWrote) {
     VhostFrontEnd front(front_end_options(make_disk()));
     ASSERT_TRUE(front.connect()) << front.error();
     start_request(front, 0, BlkType::In, 0, 1024);
@@ -49,14 +50,14 @@ TEST_F(VhostIoTest, Used_length_countsWhatTheDeviceWrote) {
     EXPECT_EQ(status_of(front, 0), kIoError);
 }
 
-TEST_F(VhostIoTest, GetId_givesTwentyDigitsOfTheUuid) {
+TEST_P(VhostIoTest, GetId_givesTwentyDigitsOfTheUuid) {
     VhostFrontEnd front(front_end_options(make_disk()));
     ASSERT_TRUE(front.connect()) << front.error();
     EXPECT_EQ(perform(front, BlkType::GetId, 0, 20), kOk);
     EXPECT_EQ(std::memcmp(data_of(front, 0, 20).data(), "0123456789ab4cde8f01", 20), 0);
 }
 
-TEST_F(VhostIoTest, FlushDiscardWriteZeroes_reachTheVolume) {
+TEST_P(VhostIoTest, FlushDiscardWriteZeroes_reachTheVolume) {
     Disk& disk = make_disk();
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
@@ -78,13 +79,13 @@ TEST_F(VhostIoTest, FlushDiscardWriteZeroes_reachTheVolume) {
     EXPECT_EQ(data[1024], std::byte{0xaa});
     EXPECT_EQ(data[2048], std::byte{0});
     EXPECT_EQ(data[3072], std::byte{0xaa});
-    const auto counters = on_reactor([&] { return disk.controller->stats(); });
-    EXPECT_EQ(counters.flush.ops, 1U);
-    EXPECT_EQ(counters.unmap.ops, 2U);
-    EXPECT_EQ(counters.write.bytes, 4096U);
+    const block::DeviceStats stats = counters(disk).io;
+    EXPECT_EQ(stats.flush.ops, 1U);
+    EXPECT_EQ(stats.unmap.ops, 2U);
+    EXPECT_EQ(stats.write.bytes, 4096U);
 }
 
-TEST_F(VhostIoTest, Ranges_pastTheLimitOrTheEnd_areRefused) {
+TEST_P(VhostIoTest, Ranges_pastTheLimitOrTheEnd_areRefused) {
     VhostFrontEnd front(front_end_options(make_disk()));
     ASSERT_TRUE(front.connect()) << front.error();
     virtio::BlkRange range;
@@ -100,13 +101,13 @@ TEST_F(VhostIoTest, Ranges_pastTheLimitOrTheEnd_areRefused) {
     EXPECT_EQ(perform(front, BlkType::WriteZeroes, 0, 16), kIoError);
 }
 
-TEST_F(VhostIoTest, UnknownRequest_isUnsupported) {
+TEST_P(VhostIoTest, UnknownRequest_isUnsupported) {
     VhostFrontEnd front(front_end_options(make_disk()));
     ASSERT_TRUE(front.connect()) << front.error();
     EXPECT_EQ(perform(front, static_cast<BlkType>(77), 0, 0), kUnsupported);
 }
 
-TEST_F(VhostIoTest, FourKBlocks_unalignedRequestFails_alignedWorks) {
+TEST_P(VhostIoTest, FourKBlocks_unalignedRequestFails_alignedWorks) {
     VhostFrontEnd front(front_end_options(make_disk(1, geometry(4096))));
     ASSERT_TRUE(front.connect()) << front.error();
     EXPECT_EQ(perform(front, BlkType::In, 1, 4096), kIoError);
@@ -118,7 +119,7 @@ TEST_F(VhostIoTest, FourKBlocks_unalignedRequestFails_alignedWorks) {
     EXPECT_EQ(perform(front, BlkType::In, 0, 0), kIoError);
 }
 
-TEST_F(VhostIoTest, ReadOnlyVolume_writesFail_readsWork) {
+TEST_P(VhostIoTest, ReadOnlyVolume_writesFail_readsWork) {
     block::Geometry with = geometry();
     with.read_only = true;
     VhostFrontEnd front(front_end_options(make_disk(1, with)));
@@ -128,7 +129,7 @@ TEST_F(VhostIoTest, ReadOnlyVolume_writesFail_readsWork) {
     EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
 }
 
-TEST_F(VhostIoTest, VolumeFails_guestGetsIoError_andGoesOn) {
+TEST_P(VhostIoTest, VolumeFails_guestGetsIoError_andGoesOn) {
     Disk& disk = make_disk();
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
@@ -137,7 +138,7 @@ TEST_F(VhostIoTest, VolumeFails_guestGetsIoError_andGoesOn) {
     EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
 }
 
-TEST_F(VhostIoTest, Config_tellsTheVolumesGeometry) {
+TEST_P(VhostIoTest, Config_tellsTheVolumesGeometry) {
     VhostFrontEnd front(front_end_options(make_disk(3, geometry(4096))));
     ASSERT_TRUE(front.connect()) << front.error();
     EXPECT_EQ(front.device_queues(), 3U);
@@ -151,7 +152,7 @@ TEST_F(VhostIoTest, Config_tellsTheVolumesGeometry) {
     EXPECT_EQ(config->discard_sector_alignment, 8U);
 }
 
-TEST_F(VhostIoTest, DeepQueue_completionsInAnyOrder_eachOnce) {
+TEST_P(VhostIoTest, DeepQueue_completionsInAnyOrder_eachOnce) {
     Disk& disk = make_disk();
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
@@ -173,11 +174,10 @@ TEST_F(VhostIoTest, DeepQueue_completionsInAnyOrder_eachOnce) {
     for (std::uint16_t n = 0; n < kDeep; ++n) {
         EXPECT_EQ(stored(disk, n * 512U), static_cast<std::byte>(n));
     }
-    const auto counters = on_reactor([&] { return disk.controller->counters(); });
-    EXPECT_LT(counters.interrupts, 5U);  // the batch came back with one signal
+    EXPECT_LT(counters(disk).interrupts, 5U);  // the batch came back with one signal
 }
 
-TEST_F(VhostIoTest, MultiQueue_eachQueueServed) {
+TEST_P(VhostIoTest, MultiQueue_eachQueueServed) {
     Disk& disk = make_disk(4);
     FrontEndOptions options = front_end_options(disk);
     options.queues = 4;
@@ -191,7 +191,7 @@ TEST_F(VhostIoTest, MultiQueue_eachQueueServed) {
     }
 }
 
-TEST_F(VhostIoTest, EveryRingForm_works) {
+TEST_P(VhostIoTest, EveryRingForm_works) {
     Disk& disk = make_disk();
     for (const bool event_index : {true, false}) {
         for (const bool inflight : {true, false}) {
@@ -210,7 +210,7 @@ TEST_F(VhostIoTest, EveryRingForm_works) {
 }
 
 // The device asks for a kick when it is about to sleep, which it does after 100 us without work.
-TEST_F(VhostIoTest, SleepingReactor_isWokenByTheKick) {
+TEST_P(VhostIoTest, SleepingReactor_isWokenByTheKick) {
     Disk& disk = make_disk();
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
@@ -222,10 +222,10 @@ TEST_F(VhostIoTest, SleepingReactor_isWokenByTheKick) {
         }
         ASSERT_EQ(perform(front, BlkType::In, 0, 512), kOk);
     }
-    EXPECT_GT(on_reactor([&] { return disk.controller->counters().kicks; }), 0U);
+    EXPECT_GT(counters(disk).kicks, 0U);
 }
 
-TEST_F(VhostIoTest, TwoDisks_doNotMix) {
+TEST_P(VhostIoTest, TwoDisks_doNotMix) {
     Disk& one = make_disk();
     Disk& two = make_disk();
     VhostFrontEnd first(front_end_options(one));
@@ -240,7 +240,7 @@ TEST_F(VhostIoTest, TwoDisks_doNotMix) {
     EXPECT_EQ(stored(two, 0), std::byte{2});
 }
 
-TEST_F(VhostIoTest, GeometryChanges_frontEndIsToldAndReadsIt) {
+TEST_P(VhostIoTest, GeometryChanges_frontEndIsToldAndReadsIt) {
     Disk& disk = make_disk();
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
@@ -263,6 +263,58 @@ TEST_F(VhostIoTest, GeometryChanges_frontEndIsToldAndReadsIt) {
     EXPECT_EQ(front.read_config()->capacity, kSectors / 2);
     EXPECT_EQ(perform(front, BlkType::In, kSectors / 2, 512), kIoError);
 }
+
+/// Many requests of a driver that publishes them all at once, on a longer queue.
+class VhostOfferTest : public VhostTest {
+  public:
+    static constexpr std::uint16_t kOffered = 32;
+
+    VhostOfferTest() : disk(make_disk()) {
+        FrontEndOptions options = front_end_options(disk);
+        options.queue_size = 128;
+        front = std::make_unique<VhostFrontEnd>(options);
+    }
+
+    /// Offers them; how many batches the device made of it.
+    std::uint64_t batches_of_an_offer() {
+        const std::uint64_t before = counters(disk).batches;
+        // While its reactor is busy with this, all of it is published.
+        on_reactor([&] {
+            for (std::uint16_t n = 0; n < kOffered; ++n) {
+                offer_request(front->ram(), front->ring(0), slot(*front, n), BlkType::In, n, 512);
+            }
+            if (front->ring(0).publish()) {
+                front->kick(0);
+            }
+        });
+        for (std::uint16_t n = 0; n < kOffered; ++n) {
+            EXPECT_TRUE(next_used(*front).has_value());
+        }
+        return counters(disk).batches - before;
+    }
+
+    Disk& disk;
+    std::unique_ptr<VhostFrontEnd> front;
+};
+
+TEST_P(VhostOfferTest, VolumeAnswersAtOnce_offerIsTakenInHalves) {
+    ASSERT_TRUE(front->connect()) << front->error();
+    ASSERT_EQ(perform(*front, BlkType::In, 0, 512), kOk);
+    EXPECT_EQ(batches_of_an_offer(), 2U);
+}
+
+TEST_P(VhostOfferTest, VolumeTakesItsTime_offerIsTakenAsAWhole) {
+    ASSERT_TRUE(front->connect()) << front->error();
+    on_reactor([&] { disk.device->hold(true); });
+    start_request(*front, 0, BlkType::In, 0, 512);
+    ASSERT_TRUE(eventually([&] { return disk.device->held() == 1; }));
+    on_reactor([&] { disk.device->hold(false); });
+    ASSERT_TRUE(next_used(*front).has_value());
+    EXPECT_EQ(batches_of_an_offer(), 1U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Rings, VhostIoTest, both_rings(), ring_name);
+INSTANTIATE_TEST_SUITE_P(Rings, VhostOfferTest, both_rings(), ring_name);
 
 }  // namespace
 }  // namespace remora::test

@@ -23,6 +23,11 @@ class VhostReconnectTest : public VhostTest {
         }
         ASSERT_TRUE(eventually([&] { return disk.device->held() == count; }));
     }
+    /// Where a ring stops after so many requests: by heads, or by descriptors at both ends.
+    static std::uint32_t base_after(std::uint16_t requests) {
+        const virtio::PackedPlace place{static_cast<std::uint16_t>(3 * requests), true};
+        return packed() ? virtio::PackedBase{place, place}.encoded() : std::uint32_t{requests};
+    }
     std::set<std::uint32_t> collect(VhostFrontEnd& front, std::size_t count) {
         std::set<std::uint32_t> heads;
         for (std::size_t i = 0; i < count; ++i) {
@@ -38,16 +43,18 @@ class VhostReconnectTest : public VhostTest {
     Disk& disk;
 };
 
-TEST_F(VhostReconnectTest, SecondFrontEnd_whileTheFirstLives_isRefused) {
+TEST_P(VhostReconnectTest, ThirdFrontEnd_whileTwoLive_isRefused) {
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
-    auto second = VhostSocket::connect(disk.path);
-    ASSERT_TRUE(second.has_value());
-    EXPECT_TRUE(second->closed_by_peer());
+    VhostFrontEnd second(front_end_options(disk));
+    ASSERT_TRUE(second.connect()) << second.error();
+    auto third = VhostSocket::connect(disk.path);
+    ASSERT_TRUE(third.has_value());
+    EXPECT_TRUE(third->closed_by_peer());
     EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
 }
 
-TEST_F(VhostReconnectTest, Disconnect_thenConnect_ioGoesOn) {
+TEST_P(VhostReconnectTest, Disconnect_thenConnect_ioGoesOn) {
     VhostFrontEnd front(front_end_options(disk));
     for (int i = 0; i < 10; ++i) {
         ASSERT_TRUE(front.connect()) << front.error();
@@ -56,7 +63,7 @@ TEST_F(VhostReconnectTest, Disconnect_thenConnect_ioGoesOn) {
     }
 }
 
-TEST_F(VhostReconnectTest, ManyFrontEnds_midIo_leakNoDescriptors) {
+TEST_P(VhostReconnectTest, ManyFrontEnds_midIo_leakNoDescriptors) {
     const auto open_descriptors = [] {
         const std::filesystem::directory_iterator all("/proc/self/fd");
         return std::distance(begin(all), end(all));
@@ -71,10 +78,12 @@ TEST_F(VhostReconnectTest, ManyFrontEnds_midIo_leakNoDescriptors) {
         ASSERT_TRUE(front.connect()) << front.error();
         ASSERT_TRUE(next_used(front).has_value());
     }
-    EXPECT_EQ(open_descriptors(), before);
+    // The last session but one may still be giving its own back when this one already serves.
+    EXPECT_TRUE(eventually([&] { return open_descriptors() == before; }))
+        << open_descriptors() << " open, " << before << " before";
 }
 
-TEST_F(VhostReconnectTest, QueueStopped_midIo_repliesAfterTheLastCompletion) {
+TEST_P(VhostReconnectTest, QueueStopped_midIo_repliesAfterTheLastCompletion) {
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
     start_held_writes(front, 5);
@@ -84,11 +93,11 @@ TEST_F(VhostReconnectTest, QueueStopped_midIo_repliesAfterTheLastCompletion) {
     on_reactor([&] { disk.device->hold(false); });
     const auto reply = front.socket().receive();
     ASSERT_TRUE(reply.has_value());
-    EXPECT_EQ(reply->as<virtio::vhost_user::VringState>()->number, 5U);
+    EXPECT_EQ(reply->as<virtio::vhost_user::VringState>()->number, base_after(5));
     EXPECT_EQ(collect(front, 5).size(), 5U);
 }
 
-TEST_F(VhostReconnectTest, Disconnect_midIo_inFlightIsRunAgainInOrder) {
+TEST_P(VhostReconnectTest, Disconnect_midIo_inFlightIsRunAgainInOrder) {
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
     ASSERT_TRUE(front.has_inflight());
@@ -105,12 +114,12 @@ TEST_F(VhostReconnectTest, Disconnect_midIo_inFlightIsRunAgainInOrder) {
     const auto lbas = on_reactor([&] { return disk.device->lbas(); });
     EXPECT_EQ(std::vector(lbas.begin() + static_cast<std::ptrdiff_t>(seen), lbas.end()),
               (std::vector<std::uint64_t>{0, 1, 2, 3}));
-    EXPECT_EQ(on_reactor([&] { return disk.controller->counters().resubmitted; }), 4U);
+    EXPECT_EQ(counters(disk).resubmitted, 4U);
     EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
 }
 
 // Where it says that it stopped, another device may go on: nothing before that may be left over.
-TEST_F(VhostReconnectTest, QueueStopped_asSoonAsItRunsAgain_whatWasLeftIsRunFirst) {
+TEST_P(VhostReconnectTest, QueueStopped_asSoonAsItRunsAgain_whatWasLeftIsRunFirst) {
     namespace vu = virtio::vhost_user;
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
@@ -129,7 +138,7 @@ TEST_F(VhostReconnectTest, QueueStopped_asSoonAsItRunsAgain_whatWasLeftIsRunFirs
         vu::VringState state;
         state.number = front_end_options(disk).queue_size;
         vu::VringState base;
-        base.number = front.ring(0).used_index();
+        base.number = front.ring(0).base();
         vu::VringState enable;
         enable.number = 1;
         sent = socket.send_struct(RequestType::SetVringNum, state) &&
@@ -144,26 +153,27 @@ TEST_F(VhostReconnectTest, QueueStopped_asSoonAsItRunsAgain_whatWasLeftIsRunFirs
     const auto reply = front.socket().receive();
 
     ASSERT_TRUE(reply.has_value());
-    EXPECT_EQ(reply->as<vu::VringState>()->number, 6U);
+    EXPECT_EQ(reply->as<vu::VringState>()->number, base_after(6));
     EXPECT_EQ(front.ring(0).used_index(), 6U);
     EXPECT_EQ(collect(front, 6).size(), 6U);
 }
 
-TEST_F(VhostReconnectTest, FrontEndReturns_beforeTheDrainEnds_waitsForIt) {
+TEST_P(VhostReconnectTest, FrontEndReturns_beforeTheDrainEnds_itsQueuesWaitForIt) {
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
     start_held_writes(front, 3);
     front.disconnect();
-    auto early = VhostSocket::connect(disk.path);
-    ASSERT_TRUE(early.has_value());
-    ASSERT_TRUE(early->send(RequestType::GetFeatures));
-    EXPECT_FALSE(early->receive(400).has_value());  // longer than a second front end may wait
+    // It is answered at once: a QEMU that waits for an answer has its guest stand still.
+    ASSERT_TRUE(front.connect()) << front.error();
+    EXPECT_EQ(on_reactor([&] { return disk.device->held(); }), 3U);
+    EXPECT_FALSE(front.ring(0).take_used().has_value());
     on_reactor([&] { disk.device->hold(false); });
-    EXPECT_TRUE(early->receive().has_value());
+    EXPECT_EQ(collect(front, 3).size(), 3U);  // run again by what the in-flight region says
+    EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
 }
 
 // A new controller stands for the restarted process: it knows nothing but the in-flight memory.
-TEST_F(VhostReconnectTest, ProcessRestarts_withWorkInFlight_nothingIsLost) {
+TEST_P(VhostReconnectTest, ProcessRestarts_withWorkInFlight_nothingIsLost) {
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
     start_held_writes(front, 8);
@@ -182,7 +192,7 @@ TEST_F(VhostReconnectTest, ProcessRestarts_withWorkInFlight_nothingIsLost) {
     EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
 }
 
-TEST_F(VhostReconnectTest, RequestsOfferedWhileGone_areServedOnReturn) {
+TEST_P(VhostReconnectTest, RequestsOfferedWhileGone_areServedOnReturn) {
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
     ASSERT_EQ(perform(front, BlkType::In, 0, 512), kOk);
@@ -194,7 +204,7 @@ TEST_F(VhostReconnectTest, RequestsOfferedWhileGone_areServedOnReturn) {
     EXPECT_EQ(collect(front, 4).size(), 4U);
 }
 
-TEST_F(VhostReconnectTest, Stop_withLiveFrontEnd_answersWhatWasTakenThenCloses) {
+TEST_P(VhostReconnectTest, Stop_withLiveFrontEnd_answersWhatWasTakenThenCloses) {
     VhostFrontEnd front(front_end_options(disk));
     ASSERT_TRUE(front.connect()) << front.error();
     start_held_writes(front, 3);
@@ -207,34 +217,34 @@ TEST_F(VhostReconnectTest, Stop_withLiveFrontEnd_answersWhatWasTakenThenCloses) 
     on_reactor([&] { disk.controller.reset(); });
 }
 
-TEST_F(VhostReconnectTest, Stop_withoutFrontEnd_isQuick_andThePathIsFree) {
+TEST_P(VhostReconnectTest, Stop_withoutFrontEnd_isQuick_andThePathIsFree) {
     ASSERT_TRUE(try_stop(disk, std::chrono::seconds(10)).has_value());
     EXPECT_NE(access(disk.path.c_str(), F_OK), 0);
     on_reactor([&] { disk.controller.reset(); });
 }
 
-TEST_F(VhostReconnectTest, Create_pathTakenByALiveDevice_isRefused) {
+TEST_P(VhostReconnectTest, Create_pathTakenByALiveDevice_isRefused) {
     SlowDevice device(geometry());
-    const auto error = on_reactor([&] {
-        const auto second =
-            Controller::create({.name = "other", .socket_path = disk.path}, device, context());
-        return second ? core::ErrorKind::Internal : second.error().kind;
+    const auto second = await_on_reactor([&] {
+        return Controller::create({.name = "other", .socket_path = disk.path}, device, {context()});
     });
-    EXPECT_EQ(error, core::ErrorKind::FailedPrecondition);
+    ASSERT_FALSE(second.has_value());
+    EXPECT_EQ(second.error().kind, core::ErrorKind::FailedPrecondition);
 }
 
-TEST_F(VhostReconnectTest, Create_queueCountOutOfRange_isRefused) {
+TEST_P(VhostReconnectTest, Create_queueCountOutOfRange_isRefused) {
     SlowDevice device(geometry());
     for (const std::uint16_t queues : std::array<std::uint16_t, 2>{0, 65}) {
-        const bool made = on_reactor([&] {
+        const auto made = await_on_reactor([&] {
             return Controller::create(
-                       {.name = "bad", .socket_path = folder() + "/bad", .queues = queues}, device,
-                       context())
-                .has_value();
+                {.name = "bad", .socket_path = folder() + "/bad", .queues = queues}, device,
+                {context()});
         });
-        EXPECT_FALSE(made) << queues;
+        EXPECT_FALSE(made.has_value()) << queues;
     }
 }
+
+INSTANTIATE_TEST_SUITE_P(Rings, VhostReconnectTest, both_rings(), ring_name);
 
 }  // namespace
 }  // namespace remora::test

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // VhostTest: a controller over a SlowDevice on a reactor thread, a front end on the test's thread.
+// Every test runs over split rings and over packed ones.
 #pragma once
 
 #include <chrono>
 #include <cstdlib>
-#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -16,8 +16,10 @@
 #include "frontends/vhost_user_blk/controller.h"
 #include "memory/buffer_pool.h"
 #include "reactor/linux/reactor_thread.h"
+#include "tests/support/run_on.h"
+#include "tests/support/slow_device.h"
 #include "tests/support/vhost_front_end.h"
-#include "tests/unit/vhost_user_blk/slow_device.h"
+#include "tests/unit/vhost_user_blk/ring_kinds.h"
 
 namespace remora::test {
 
@@ -33,7 +35,7 @@ struct Disk {
     std::string path;
 };
 
-class VhostTest : public testing::Test {
+class VhostTest : public testing::TestWithParam<RingKind> {
   public:
     static constexpr std::uint64_t kSectors = 4096;
 
@@ -65,21 +67,14 @@ class VhostTest : public testing::Test {
                 .volatile_cache = true};
     }
 
-    /// Runs `f` on the reactor and gives its result.
+    /// Runs `f`, or the coroutine `f`, on the reactor and gives its result.
     template <typename F>
     auto on_reactor(F f) {
-        using Value = std::invoke_result_t<F&>;
-        std::promise<Value> promise;
-        auto value = promise.get_future();
-        thread_->reactor().post_function([&] {
-            if constexpr (std::is_void_v<Value>) {
-                f();
-                promise.set_value();
-            } else {
-                promise.set_value(f());
-            }
-        });
-        return value.get();
+        return run_on(thread_->reactor(), std::move(f));
+    }
+    template <typename F>
+    auto await_on_reactor(F f) {
+        return await_on(thread_->reactor(), std::move(f));
     }
 
     Disk& make_disk(std::uint16_t queues = 1, block::Geometry with = geometry()) {
@@ -92,20 +87,18 @@ class VhostTest : public testing::Test {
     }
 
     void start_disk(Disk& disk, std::uint16_t queues = 1) {
-        on_reactor([&] {
-            auto made =
-                Controller::create({.name = "disk", .socket_path = disk.path, .queues = queues},
-                                   *disk.device, *context_);
-            CHECK(made.has_value());
-            disk.controller = std::move(*made);
+        auto made = await_on_reactor([&] {
+            return Controller::create({.name = "disk", .socket_path = disk.path, .queues = queues},
+                                      *disk.device, {*context_});
         });
+        CHECK(made.has_value());
+        disk.controller = std::move(*made);
     }
-
-    core::Result<void> try_stop(Disk& disk, core::Nanos limit) {
-        std::promise<core::Result<void>> promise;
-        auto value = promise.get_future();
-        thread_->reactor().post_function([&] { run_stop(*disk.controller, limit, promise); });
-        return value.get();
+    frontends::vhost_user_blk::QueueCounters counters(const Disk& disk) {
+        return await_on_reactor([&] { return disk.controller->counters(); });
+    }
+    core::Result<void> try_stop(const Disk& disk, core::Nanos limit) {
+        return await_on_reactor([&] { return disk.controller->stop(limit); });
     }
     /// The whole way down, also with requests held.
     void stop_disk(Disk& disk) {
@@ -140,7 +133,7 @@ class VhostTest : public testing::Test {
     std::byte stored(const Disk& disk, std::size_t at) { return stored(disk, at, 1)[0]; }
 
     FrontEndOptions front_end_options(const Disk& disk) {
-        return {.path = disk.path, .queues = 1, .queue_size = 64};
+        return {.path = disk.path, .queues = 1, .queue_size = 64, .ring = GetParam()};
     }
 
     /// The memory of request number `n`: three descriptors and a 64 KiB buffer.
@@ -193,6 +186,7 @@ class VhostTest : public testing::Test {
         return {front.ram().at(slot(front, n).data_offset), size};
     }
 
+    static bool packed() { return GetParam() == RingKind::Packed; }
     block::ReactorContext& context() { return *context_; }
     [[nodiscard]] const std::string& folder() const { return folder_; }
 
@@ -201,13 +195,6 @@ class VhostTest : public testing::Test {
     static constexpr std::uint8_t kUnsupported = static_cast<std::uint8_t>(BlkStatus::Unsupported);
 
   private:
-    static reactor::detail::Detached run_stop(Controller& controller,
-                                              core::Nanos limit,
-                                              std::promise<core::Result<void>>& promise) {
-        auto result = co_await controller.stop(limit);
-        promise.set_value(std::move(result));
-    }
-
     std::unique_ptr<reactor::ReactorThread> thread_;
     std::unique_ptr<memory::BufferPool> buffers_;
     std::optional<block::ReactorContext> context_;

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "frontends/vfio_user_nvme/doorbells.h"
+
+#include <cstring>
+#include <utility>
+
+#include "core/check.h"
+#include "frontends/vfio_user_nvme/queue_memory.h"
+
+namespace remora::frontends::vfio_user_nvme {
+
+core::Result<std::unique_ptr<Doorbells>> Doorbells::create(reactor::Io& io, std::size_t offset) {
+    auto handle = io.create_shared_memory(offset + kBytes);
+    if (!handle) {
+        return core::fail("doorbells", handle.error());
+    }
+    auto mapping = io.map(*handle, 0, offset + kBytes);
+    if (!mapping) {
+        io.close(*handle);
+        return core::fail("doorbells", mapping.error());
+    }
+    return std::unique_ptr<Doorbells>(new Doorbells(io, *handle, offset, std::move(*mapping)));
+}
+
+core::Result<void> Doorbells::adopt(reactor::Handle handle) {
+    auto mapping = io_.map(handle, 0, offset_ + kBytes);
+    if (!mapping) {
+        io_.close(handle);
+        return core::fail("doorbells", mapping.error());
+    }
+    mapping_ = std::move(*mapping);
+    io_.close(std::exchange(handle_, handle));
+    return {};
+}
+
+void Doorbells::restore(std::span<const std::byte> from) {
+    CHECK(from.size() == kBytes);
+    std::memcpy(page().data(), from.data(), kBytes);
+}
+
+void Doorbells::reset(std::uint32_t index) {
+    store(page(), index, 0);
+    if (uses_shadow(index)) {
+        store(shadow_, index, 0);
+        store(events_, index, 0);
+    }
+}
+
+void Doorbells::reset_all() {
+    std::memset(page().data(), 0, kBytes);
+    values_address_ = events_address_ = 0;
+    shadow_ = events_ = {};
+}
+
+bool Doorbells::set_shadow(const memory::GuestMemory& guest,
+                           std::uint64_t values,
+                           std::uint64_t events) {
+    const std::uint64_t old_values = std::exchange(values_address_, values);
+    const std::uint64_t old_events = std::exchange(events_address_, events);
+    locate(guest);
+    if (values == 0 || shadow_.empty()) {
+        values_address_ = old_values;
+        events_address_ = old_events;
+        locate(guest);
+        return false;
+    }
+    return true;
+}
+
+void Doorbells::locate(const memory::GuestMemory& guest) {
+    shadow_ = events_ = {};
+    if (values_address_ == 0) {
+        return;
+    }
+    const auto values = aligned_memory(guest, values_address_, kBytes);
+    const auto events = aligned_memory(guest, events_address_, kBytes);
+    if (!values.empty() && !events.empty()) {
+        shadow_ = values;
+        events_ = events;
+    }
+}
+
+void Doorbells::request(std::uint32_t index, std::uint32_t value) {
+    if (uses_shadow(index)) {
+        store(events_, index, value);
+        // The host writes its value and then reads this; here it is the other way round, and one of
+        // both sees what the other wrote.
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    }
+}
+
+}  // namespace remora::frontends::vfio_user_nvme

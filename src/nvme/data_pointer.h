@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the data of a command on PCIe lies: its PRP entries or SGL, walked through guest memory
+// into a list of segments. Pure; everything it reads is hostile and read once.
+//
+// NVM Express Base Specification 2.0, Physical Region Page Entry and List; Scatter Gather List.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <span>
+
+#include "core/segment.h"
+#include "memory/guest_memory.h"
+#include "nvme/spec/command.h"
+
+namespace remora::nvme {
+
+/// Segments that `bytes` of data may take: a page each, one more when they begin inside a page,
+/// and some for pages that lie in two regions of guest memory.
+constexpr std::size_t max_segments(std::uint32_t bytes) {
+    return bytes / 4096 + 1 + 8;
+}
+/// Descriptors of one SGL, those that lead on included.
+constexpr std::size_t kMaxSglDescriptors = 1024;
+
+/// The first `bytes` bytes of the command's data, as segments in `storage`. Neighbours are joined.
+/// The error is the status field to answer with.
+std::expected<std::span<const core::Segment>, std::uint16_t> locate_data(
+    const memory::GuestMemory& guest,
+    const spec::Command& command,
+    std::uint32_t bytes,
+    std::span<core::Segment> storage);
+
+}  // namespace remora::nvme

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pollers of a reactor that spins: many that find nothing rest.
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "reactor/linux/reactor_thread.h"
+#include "tests/support/run_on.h"
+
+namespace remora::reactor {
+namespace {
+
+using namespace std::chrono_literals;
+
+class CountingPoller final : public Poller {
+  public:
+    bool poll() override {
+        ++polls;
+        if (work == 0) {
+            return false;
+        }
+        --work;
+        return true;
+    }
+    bool prepare_sleep() override { return false; }
+    void end_sleep() override {}
+
+    std::uint64_t polls = 0;
+    int work = 0;
+};
+
+class PollersTest : public testing::Test {
+  public:
+    PollersTest() {
+        ReactorThreadOptions options;
+        options.policy.spin = kNever;
+        thread_ = std::move(*ReactorThread::start(options));
+    }
+    ~PollersTest() override { remove(pollers.size()); }
+
+    void add(std::size_t count) {
+        test::run_on(reactor(), [&] {
+            for (std::size_t i = 0; i < count; ++i) {
+                pollers.push_back(std::make_unique<CountingPoller>());
+                reactor().add_poller(*pollers.back());
+            }
+        });
+    }
+    void remove(std::size_t count) {
+        test::run_on(reactor(), [&] {
+            for (; count > 0; --count) {
+                reactor().remove_poller(*pollers.back());
+                pollers.pop_back();
+            }
+        });
+    }
+    /// The polls of each, and the turns, that `turns` more turns make.
+    std::uint64_t polls_in(std::uint64_t turns, std::vector<std::uint64_t>& polls) {
+        std::vector<std::uint64_t> before;
+        const std::uint64_t start = test::run_on(reactor(), [&] {
+            for (const auto& poller : pollers) {
+                before.push_back(poller->polls);
+            }
+            return reactor().stats().turns;
+        });
+        std::uint64_t end = start;
+        const auto deadline = std::chrono::steady_clock::now() + 20s;
+        while (end < start + turns && std::chrono::steady_clock::now() < deadline) {
+            end = test::run_on(reactor(), [&] {
+                polls.clear();
+                for (std::size_t i = 0; i < pollers.size(); ++i) {
+                    polls.push_back(pollers[i]->polls - before[i]);
+                }
+                return reactor().stats().turns;
+            });
+        }
+        EXPECT_GE(end, start + turns);
+        return end - start;
+    }
+    Reactor& reactor() { return thread_->reactor(); }
+
+    std::vector<std::unique_ptr<CountingPoller>> pollers;
+
+  private:
+    std::unique_ptr<ReactorThread> thread_;
+};
+
+TEST_F(PollersTest, FewIdle_arePolledEveryTurn) {
+    add(4);
+    std::vector<std::uint64_t> polls;
+    const std::uint64_t turns = polls_in(20'000, polls);
+    for (const std::uint64_t each : polls) {
+        EXPECT_GE(each, turns - 1);
+    }
+}
+
+TEST_F(PollersTest, ManyIdle_restAllButAFew) {
+    add(10);
+    std::vector<std::uint64_t> polls;
+    polls_in(5'000, polls);
+    const std::uint64_t turns = polls_in(32'000, polls);
+    std::ranges::sort(polls);
+    for (std::size_t i = 0; i < 6; ++i) {
+        EXPECT_LE(polls[i], turns / 4);  // more than turns / 16 where the thread had to wait
+        EXPECT_GE(polls[i], turns / 16 - 2);
+    }
+    for (std::size_t i = 6; i < 10; ++i) {
+        EXPECT_GE(polls[i], turns - 1);
+    }
+}
+
+TEST_F(PollersTest, RestingHasWork_isPolledEveryTurnAgain) {
+    add(10);
+    std::vector<std::uint64_t> polls;
+    polls_in(5'000, polls);
+    polls_in(5'000, polls);
+    const auto resting = static_cast<std::size_t>(std::ranges::min_element(polls) - polls.begin());
+    test::run_on(reactor(), [&] { pollers[resting]->work = std::numeric_limits<int>::max(); });
+    const std::uint64_t turns = polls_in(20'000, polls);
+    EXPECT_GE(polls[resting], turns - 17);
+}
+
+TEST_F(PollersTest, RemovedWhileResting_theOthersGoOn) {
+    add(10);
+    std::vector<std::uint64_t> polls;
+    polls_in(5'000, polls);
+    remove(6);
+    add(1);
+    test::run_on(reactor(), [&] { pollers.back()->work = 1; });
+    const std::uint64_t turns = polls_in(5'000, polls);
+    EXPECT_EQ(polls.size(), 5U);
+    EXPECT_GE(std::ranges::max(polls), turns - 1);
+    EXPECT_EQ(test::run_on(reactor(), [&] { return pollers.back()->work; }), 0);
+}
+
+}  // namespace
+}  // namespace remora::reactor
