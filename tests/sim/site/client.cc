@@ -43,6 +43,14 @@ void Client::start() {
 }
 
 Task<bool> Client::provide_volume(std::size_t index) {
+    const bool made = co_await make_volume(index);
+    if (made) {
+        made_.insert(index);
+    }
+    co_return made;
+}
+
+Task<bool> Client::make_volume(std::size_t index) {
     const VolumePlan& plan = site_.plan().volumes[index];
     SimDaemon& home = home_of(plan);
     const std::string what = "creating " + plan.id;
@@ -193,6 +201,7 @@ Task<> Client::run_all(Client* self) {
         self->gate_->spawn(&Client::run_namespaces, self);
     }
     self->start_layers();
+    self->start_stages();
     for (std::size_t i = 0; i < self->site_.targets().size(); ++i) {
         if (self->site_.world().faults().drawn(Fault::AnaChange)) {
             ++self->running_;

@@ -85,12 +85,25 @@ class Client {
     reactor::Task<> rest(std::uint64_t milliseconds_most);
     reactor::Task<> rest_with(Disk& disk, std::uint64_t milliseconds_most);
     reactor::Task<bool> provide_volume(std::size_t index);
+    reactor::Task<bool> make_volume(std::size_t index);
     reactor::Task<bool> provide_layered(std::size_t index);
     /// How others refer to the volume on its machine.
     [[nodiscard]] static std::string reference_of(const VolumePlan& plan);
     void start_layers();
     static reactor::Task<> run_rekeys(Client* self, std::size_t index);
     static reactor::Task<> run_array(Client* self, std::size_t index);
+    void start_stages();
+    static reactor::Task<> run_limits(Client* self, std::size_t index);
+    static reactor::Task<> run_injections(Client* self, std::size_t index);
+    /// Where a stage of chance is put: on the volume, or below what it is made of.
+    [[nodiscard]] std::string place_of(const VolumePlan& plan, Fault fault);
+    /// What the client was told of a resource is so: it is there, or it is gone.
+    template <typename Part, typename Request, typename Response>
+    reactor::Task<> confirm(SimDaemon& daemon,
+                            Part control::ControlPlane::* part,
+                            control::Task<core::Result<Response>> (Part::*get)(const Request&),
+                            std::string name,
+                            bool there);
     [[nodiscard]] SimDaemon& home_of(const VolumePlan& volume);
     reactor::Task<bool> attach_local(Disk& disk);
     reactor::Task<bool> detach_local(Disk& disk);
@@ -109,7 +122,7 @@ class Client {
     Process* process_ = nullptr;
     std::unique_ptr<reactor::Gate> gate_;
     std::vector<Disk> disks_;
-    std::set<std::size_t> encrypted_;  // volumes that were made
+    std::set<std::size_t> made_;  // volumes that the client was told are there
     std::size_t first_attached_ = 0;
     std::size_t running_ = 0;
     bool settling_ = false;
@@ -154,6 +167,22 @@ reactor::Task<bool> Client::insist(
             co_return false;
         }
         co_await reactor::sleep_for(std::chrono::milliseconds(50 + prng_.below(1500)));
+    }
+}
+
+template <typename Part, typename Request, typename Response>
+reactor::Task<> Client::confirm(SimDaemon& daemon,
+                                Part control::ControlPlane::* part,
+                                control::Task<core::Result<Response>> (Part::*get)(const Request&),
+                                std::string name,
+                                bool there) {
+    Request request;
+    request.set_name(name);
+    const auto found = co_await ask<Part, Request, Response>(daemon, part, get, request);
+    const bool wrong = found ? !there : there && found.error().kind == core::ErrorKind::NotFound;
+    if (wrong) {
+        site_.world().violation(name + " was answered to be " +
+                                (there ? "there, and is not" : "gone, and is there"));
     }
 }
 

@@ -43,7 +43,7 @@ std::string Client::reference_of(const VolumePlan& plan) {
 
 Task<bool> Client::provide_layered(std::size_t index) {
     const VolumePlan& plan = site_.plan().volumes[index];
-    if (encrypted_.contains(index)) {
+    if (plan.form == Form::Encrypted && made_.contains(index)) {
         co_return true;  // its key may be another one by now
     }
     for (std::size_t i = 0; i < plan.lowers(); ++i) {
@@ -75,13 +75,9 @@ Task<bool> Client::provide_layered(std::size_t index) {
         encrypted.set_volume_name_ref(plan.lower(0));
         encrypted.set_cipher(opi::ENCRYPTION_TYPE_AES_XTS_128);
         encrypted.set_key(key_of(index, 0));
-        const bool made = co_await insist(home_of(plan), &ControlPlane::encrypted_volumes,
-                                          &control::EncryptedVolumes::create, request,
-                                          "creating encrypted " + plan.id);
-        if (made) {
-            encrypted_.insert(index);
-        }
-        co_return made;
+        co_return co_await insist(home_of(plan), &ControlPlane::encrypted_volumes,
+                                  &control::EncryptedVolumes::create, request,
+                                  "creating encrypted " + plan.id);
     }
     api::CreateRaidVolumeRequest request;
     request.set_raid_volume_id(plan.id);
@@ -148,7 +144,7 @@ Task<> Client::run_rekeys(Client* self, std::size_t index) {
     request.set_background_mbs(1);
     for (std::uint64_t changes = 1; !self->settling_;) {
         co_await self->rest(3000);
-        if (!self->encrypted_.contains(index) ||
+        if (!self->made_.contains(index) ||
             !self->site_.world().faults().strikes(Fault::Rekey, 1)) {
             continue;
         }
@@ -158,7 +154,7 @@ Task<> Client::run_rekeys(Client* self, std::size_t index) {
                                               &control::EncryptedVolumes::rekey, request);
         changes += begun ? 1 : 0;
     }
-    if (!self->encrypted_.contains(index)) {
+    if (!self->made_.contains(index)) {
         --self->running_;
         co_return;
     }

@@ -275,6 +275,11 @@ WorkloadOptions Site::workload_for(const std::string& socket_path) {
     return work;
 }
 
+void Site::errors_injected(bool begin) {
+    injections_ = begin ? injections_ + 1 : injections_ - 1;
+    last_injection_ = world_.now();
+}
+
 bool Site::errors_allowed(Nanos age) {
     if (errors_forbidden_) {
         return false;
@@ -288,6 +293,9 @@ bool Site::errors_allowed(Nanos age) {
     // being changed is refused until that has been tried again (services/crypto/rekey.h).
     const bool rekeys = world_.faults().drawn(Fault::Rekey);
     const Nanos began = world_.now() - age - (rekeys ? seconds(8) : seconds(1));
+    if (injections_ > 0 || last_injection_ >= began) {
+        return true;
+    }
     return std::ranges::any_of(
         std::array{Fault::DiskError, Fault::DiskFull, Fault::FlushError},
         [&](Fault fault) { return world_.faults().last_strike(fault) >= began; });

@@ -49,6 +49,8 @@ class Site final : public HostDisks {
 
     /// No more faults, everything that is down comes up: from now on nothing may fail.
     void calm();
+    /// Errors on purpose may strike from now on; or surely none any more.
+    void errors_injected(bool begin);
     /// From now on guests see no errors any more.
     void forbid_errors() { errors_forbidden_ = true; }
 
@@ -81,6 +83,8 @@ class Site final : public HostDisks {
     std::vector<std::unique_ptr<Node>> ipus_;
     std::vector<Volume> volumes_;
     bool errors_forbidden_ = false;
+    std::size_t injections_ = 0;  ///< That fail requests now.
+    core::Nanos last_injection_ = core::Nanos::min();
 };
 
 }  // namespace remora::sim

@@ -13,7 +13,7 @@ constexpr std::array<std::string_view, kFaultCount> kNames{
     "small-pool",     "stall",          "early-wake", "clock-jump",   "clock-rate",
     "churn",          "namespace-gone", "lost-call",  "host-trouble", "hostile-guest",
     "small-limits",   "unlucky",        "ana-change", "linger",       "member-loss",
-    "rekey",
+    "rekey",          "throttle",       "inject",
 };
 
 }  // namespace

@@ -53,8 +53,10 @@ enum class Fault : std::uint8_t {
     Linger,         ///< What a killed process listened on stays taken for a while.
     MemberLoss,     ///< Members of arrays are taken away under load and replaced.
     Rekey,          ///< Encrypted volumes are given other keys under load.
+    Throttle,       ///< Volumes in use get limits, other ones, and none again.
+    Inject,         ///< Delays and errors on purpose come and go in volumes in use.
 };
-constexpr std::size_t kFaultCount = static_cast<std::size_t>(Fault::Rekey) + 1;
+constexpr std::size_t kFaultCount = static_cast<std::size_t>(Fault::Inject) + 1;
 
 std::string_view to_string(Fault fault);
 std::optional<Fault> parse_fault(std::string_view text);
