@@ -8,6 +8,7 @@
 
 #include "backends/nvme_tcp/fabrics.h"
 #include "core/byte_reader.h"
+#include "core/prefetch.h"
 #include "core/probe.h"
 #include "nvme/tcp/digest.h"
 #include "reactor/connect.h"
@@ -130,6 +131,9 @@ void QueuePair::submit(const Command& command) {
     }
     Slot& slot = slots_[free_.back()];
     free_.pop_back();
+    if (!free_.empty()) {
+        core::prefetch_lines_to_write(&slots_[free_.back()], Slot::kHotBytes);
+    }
     DCHECK(!slot.busy && !slot.queued);
     slot.busy = true;
     slot.capsule_sent = false;

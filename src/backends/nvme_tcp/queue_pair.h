@@ -160,6 +160,13 @@ class QueuePair final : private reactor::ReadyHandler,
     void gather(Gathered& out) const;
     static bool gather_slot(const Slot& slot, Gathered& out);
     void consume(std::size_t bytes);
+    static void consume_part(Slot& slot, std::size_t bytes);
+    void prefetch_queued(std::size_t behind_first) const;
+    /// Where on the ring the one is that is so many behind the first.
+    [[nodiscard]] std::size_t tx_place(std::size_t behind_first) const {
+        const std::size_t place = tx_first_ + behind_first;
+        return place < slot_count_ ? place : place - slot_count_;
+    }
     void sent(Slot& slot);
     void next_data_pdu(Slot& slot);
     void seal(Slot& slot, std::size_t header_size, std::uint32_t data_size);

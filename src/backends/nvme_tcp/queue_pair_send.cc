@@ -6,6 +6,7 @@
 
 #include "backends/nvme_tcp/queue_pair.h"
 #include "core/byte_reader.h"
+#include "core/prefetch.h"
 #include "nvme/tcp/digest.h"
 
 namespace remora::backends::nvme_tcp {
@@ -56,7 +57,7 @@ struct QueuePair::Gathered {
 void QueuePair::queue(Slot& slot) {
     DCHECK(!slot.queued && tx_count_ < slot_count_);
     slot.queued = true;
-    tx_[(tx_first_ + tx_count_) % slot_count_] = slot.cid & kSlotMask;
+    tx_[tx_place(tx_count_)] = slot.cid & kSlotMask;
     ++tx_count_;
     if (!tx_blocked_) {
         reactor_.flush_later(*this);
@@ -71,9 +72,9 @@ bool QueuePair::queued_first(const Slot& slot) const {
 void QueuePair::unqueue(const Slot& slot) {
     std::size_t kept = 0;
     for (std::size_t i = 0; i < tx_count_; ++i) {
-        const std::uint16_t at = tx_[(tx_first_ + i) % slot_count_];
+        const std::uint16_t at = tx_[tx_place(i)];
         if (at != (slot.cid & kSlotMask)) {
-            tx_[(tx_first_ + kept) % slot_count_] = at;
+            tx_[tx_place(kept)] = at;
             ++kept;
         }
     }
@@ -115,7 +116,7 @@ void QueuePair::seal(Slot& slot, std::size_t header_size, std::uint32_t data_siz
     if (decoder_.rules().header_digest) {
         nvme::tcp::seal_header(slot.header, header_size);
     }
-    slot.header_size = block;
+    slot.header_size = static_cast<std::uint8_t>(block);
     slot.header_sent = 0;
     slot.data_left = data_size;
     slot.digest_sent = 0;
@@ -140,7 +141,8 @@ void QueuePair::next_data_pdu(Slot& slot) {
 /// Appends what is unsent of the slot's PDU. False when there is no room for all of it.
 bool QueuePair::gather_slot(const Slot& slot, Gathered& out) {
     if (slot.header_sent < slot.header_size &&
-        !out.add(slot.header.data() + slot.header_sent, slot.header_size - slot.header_sent)) {
+        !out.add(slot.header.data() + slot.header_sent,
+                 std::size_t{slot.header_size} - slot.header_sent)) {
         return false;
     }
     core::SegmentCursor cursor = slot.cursor;
@@ -154,13 +156,15 @@ bool QueuePair::gather_slot(const Slot& slot, Gathered& out) {
         left -= run.size;
     }
     return slot.digest_sent == slot.digest_size ||
-           out.add(slot.digest.data() + slot.digest_sent, slot.digest_size - slot.digest_sent);
+           out.add(slot.digest.data() + slot.digest_sent,
+                   std::size_t{slot.digest_size} - slot.digest_sent);
 }
 
 void QueuePair::gather(Gathered& out) const {
     const std::size_t pdus = std::min(tx_count_, kPdusPerSend);
     for (std::size_t i = 0; i < pdus; ++i) {
-        if (!gather_slot(slots_[tx_[(tx_first_ + i) % slot_count_]], out)) {
+        prefetch_queued(i + 1);
+        if (!gather_slot(slots_[tx_[tx_place(i)]], out)) {
             return;
         }
     }
@@ -185,30 +189,47 @@ void QueuePair::flush() {
     deliver();
 }
 
+/// What the kernel copied for a send has taken the caches: slots come back one ahead.
+void QueuePair::prefetch_queued(std::size_t behind_first) const {
+    if (behind_first < tx_count_) {
+        const Slot& slot = slots_[tx_[tx_place(behind_first)]];
+        core::prefetch_to_write(&slot);
+        __builtin_prefetch(&slot.cursor);
+    }
+}
+
 void QueuePair::consume(std::size_t bytes) {
     while (bytes > 0) {
+        prefetch_queued(1);
         Slot& slot = slots_[tx_[tx_first_]];
-        const std::size_t header = std::min(bytes, slot.header_size - slot.header_sent);
-        slot.header_sent += header;
-        bytes -= header;
-        const std::size_t data = std::min(bytes, slot.data_left);
-        slot.data_left -= data;
-        slot.moved += static_cast<std::uint32_t>(data);
-        slot.cursor.advance(data);
-        bytes -= data;
-        const std::size_t digest = std::min(bytes, slot.digest_size - slot.digest_sent);
-        slot.digest_sent += digest;
-        bytes -= digest;
-        if (slot.header_sent < slot.header_size || slot.data_left > 0 ||
-            slot.digest_sent < slot.digest_size) {
-            CHECK(bytes == 0);
+        const std::size_t unsent = slot.unsent();
+        if (bytes < unsent) {
+            consume_part(slot, bytes);
             return;
         }
-        tx_first_ = (tx_first_ + 1) % slot_count_;
+        bytes -= unsent;
+        slot.moved += slot.data_left;
+        if (slot.moved < slot.length) {
+            slot.cursor.advance(slot.data_left);
+        }
+        slot.data_left = 0;
+        tx_first_ = tx_place(1);
         --tx_count_;
         slot.queued = false;
         sent(slot);
     }
+}
+
+/// The socket took only the first bytes of what the slot still has to send.
+void QueuePair::consume_part(Slot& slot, std::size_t bytes) {
+    const std::size_t header = std::min(bytes, std::size_t{slot.header_size} - slot.header_sent);
+    slot.header_sent = static_cast<std::uint8_t>(slot.header_sent + header);
+    bytes -= header;
+    const std::size_t data = std::min<std::size_t>(bytes, slot.data_left);
+    slot.data_left -= static_cast<std::uint32_t>(data);
+    slot.moved += static_cast<std::uint32_t>(data);
+    slot.cursor.advance(data);
+    slot.digest_sent = static_cast<std::uint8_t>(slot.digest_sent + bytes - data);
 }
 
 /// The slot's PDU is with the socket, whole.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -60,10 +61,14 @@ struct Completion {
     DataOutcome data = DataOutcome::Whole;
 };
 
-/// One entry of the command table.
-struct Slot {
+/// One entry of the command table. What a small command needs from its submission to its answer is
+/// in the first two cache lines and in the header's.
+struct alignas(64) Slot {
     // Header, its digest and the pad up to the greatest alignment a controller may ask for.
     static constexpr std::size_t kHeaderBytes = 128;
+
+    /// What a small command uses, from the slot's beginning.
+    static constexpr std::size_t kHotBytes = 256;
 
     static constexpr std::uint32_t kLargeRead = 128 * 1024;
 
@@ -77,35 +82,43 @@ struct Slot {
     bool last_data_seen = false;  ///< C2HData with LAST_PDU came.
     bool answered = false;        ///< Completed while a PDU of it is half sent.
     Transfer transfer = Transfer::None;
+    // Of the PDU that is being sent, which also has the first `data_left` bytes at the cursor.
+    std::uint8_t header_size = 0;  ///< With digest and pad.
+    std::uint8_t header_sent = 0;
+    std::uint8_t digest_size = 0;
+    std::uint8_t digest_sent = 0;
+    std::uint32_t data_left = 0;
+
     std::uint32_t length = 0;
     std::uint32_t moved = 0;      ///< Data bytes received, or handed to the socket.
     std::uint32_t asked_end = 0;  ///< End of the range the controller has asked for by R2T.
-    std::uint16_t ttag = 0;
-    std::uint16_t status = 0;
     std::uint32_t dw0 = 0;
     std::uint32_t dw1 = 0;
+    std::uint16_t status = 0;
+    std::uint16_t ttag = 0;
     std::uint64_t token = 0;
     Call* call = nullptr;
-    core::Nanos submitted{};
+
     core::SegmentCursor cursor;  ///< At the next data byte to move.
+    core::Nanos submitted{};
+    std::array<std::byte, nvme::tcp::kDigestBytes> digest{};
+
+    alignas(64) std::array<std::byte, kHeaderBytes> header{};
+
     core::Segment small_segment;
     std::array<std::byte, 16> small{};
-
-    // The PDU that is being sent.
-    std::size_t header_size = 0;  ///< With digest and pad.
-    std::size_t header_sent = 0;
-    std::size_t data_left = 0;
-    std::size_t digest_size = 0;
-    std::size_t digest_sent = 0;
-    std::array<std::byte, nvme::tcp::kDigestBytes> digest{};
-    alignas(8) std::array<std::byte, kHeaderBytes> header{};
 
     /// A read whose data is worth receiving in place.
     [[nodiscard]] bool large_read() const {
         return transfer == Transfer::FromController && length >= kLargeRead;
     }
     [[nodiscard]] bool partly_sent() const { return header_sent > 0; }
+    /// Bytes of the PDU that are not with the socket yet.
+    [[nodiscard]] std::size_t unsent() const {
+        return std::size_t{header_size} - header_sent + data_left + digest_size - digest_sent;
+    }
 };
+static_assert(offsetof(Slot, cursor) == 64, "one more line for every look at a slot");
 
 constexpr unsigned kSlotBits = 10;
 constexpr std::uint16_t kSlotMask = (1U << kSlotBits) - 1U;

@@ -25,6 +25,9 @@ Slot* Connection::take_slot() {
     Slot* slot = nullptr;
     if (state_ == State::Live) {
         slot = free_.pop_front();
+        if (const Slot* next = free_.front()) {
+            next->prefetch();
+        }
     } else if (connect_slot_.state == SlotState::Free) {
         slot = &connect_slot_;
     }
