@@ -10,6 +10,9 @@
 // From 32 KiB of payload on other sizes are best (large mode): a receive takes up to 512 KiB, and
 // a send gathers no more than 256 KiB, which stay in the cache between the copy in and out.
 //
+// All payloads are sent from one buffer, which stays in the first cache, unless `--buffers` gives
+// each of so many messages its own, as the requests of a real load have.
+//
 // Prints one JSON line: messages a second, the mean round trip, batch sizes, system calls.
 #include <algorithm>
 #include <cerrno>
@@ -60,6 +63,7 @@ struct Options {
     std::size_t queue_depth = 32;  ///< of each connection
     std::size_t connections = 1;
     std::size_t payload = 4096;
+    std::size_t buffers = 1;  ///< that the payloads are sent from, in turn
     bool write = false;
     int seconds = 3;
     int client_core = 0;
@@ -80,24 +84,27 @@ void pin(int core) {
     }
 }
 
+/// A message that an end sends.
+struct Out {
+    std::size_t header = 0;
+    std::size_t payload = 0;
+    std::size_t buffers = 1;  ///< Of payloads.
+
+    [[nodiscard]] std::size_t bytes() const { return header + payload; }
+};
+
 /// One end of a connection: counts whole messages in and sends whole messages out, both batched.
 /// What is received goes into `staging`, which all ends of a process share.
 class End {
   public:
-    End(int fd,
-        std::size_t bytes_in,
-        std::vector<std::size_t> parts_out,
-        Sizes sizes,
-        std::vector<char>& staging)
+    End(int fd, std::size_t bytes_in, Out out, Sizes sizes, std::vector<char>& staging)
         : fd_(fd),
           bytes_in_(bytes_in),
-          parts_out_(std::move(parts_out)),
+          out_(out),
           sizes_(sizes),
-          staging_(staging) {
-        for (const std::size_t part : parts_out_) {
-            bytes_out_ += part;
-        }
-        payload_.resize(bytes_out_);
+          staging_(staging),
+          header_(out.header),
+          payloads_(out.payload * out.buffers) {
         const int on = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         constexpr int kSocketBuffer = 4 << 20;
@@ -139,11 +146,12 @@ class End {
             }
             ++sends;
             owed_bytes_ -= static_cast<std::size_t>(sent);
+            sent_bytes_ += static_cast<std::size_t>(sent);
         }
         return true;
     }
 
-    void owe(std::size_t messages) { owed_bytes_ += messages * bytes_out_; }
+    void owe(std::size_t messages) { owed_bytes_ += messages * out_.bytes(); }
 
     std::uint64_t receives = 0;
     std::uint64_t sends = 0;
@@ -152,33 +160,37 @@ class End {
   private:
     /// Vectors for up to kMessagesPerSend messages, the first perhaps begun before.
     std::size_t gather() {
-        std::size_t skip = (bytes_out_ - owed_bytes_ % bytes_out_) % bytes_out_;
+        const std::size_t bytes = out_.bytes();
         const std::size_t messages =
-            std::min((owed_bytes_ + bytes_out_ - 1) / bytes_out_, sizes_.messages_per_send);
+            std::min((owed_bytes_ + bytes - 1) / bytes, sizes_.messages_per_send);
+        std::size_t skip = sent_bytes_ % bytes;
+        std::size_t number = sent_bytes_ / bytes % out_.buffers;
         std::size_t count = 0;
-        for (std::size_t i = 0; i < messages; ++i) {
-            std::size_t at = 0;
-            for (const std::size_t part : parts_out_) {
-                const std::size_t skipped = std::min(skip, part);
-                skip -= skipped;
-                if (skipped < part) {
-                    vectors_[count++] = {payload_.data() + at + skipped, part - skipped};
-                }
-                at += part;
+        const auto add = [&](char* part, std::size_t size) {
+            const std::size_t skipped = std::min(skip, size);
+            skip -= skipped;
+            if (skipped < size) {
+                vectors_[count++] = {part + skipped, size - skipped};
             }
+        };
+        for (std::size_t i = 0; i < messages; ++i) {
+            add(header_.data(), header_.size());
+            add(payloads_.data() + number * out_.payload, out_.payload);
+            number = number + 1 == out_.buffers ? 0 : number + 1;
         }
         return count;
     }
 
     int fd_;
     std::size_t bytes_in_;
-    std::vector<std::size_t> parts_out_;
+    Out out_;
     Sizes sizes_;
     std::vector<char>& staging_;
-    std::size_t bytes_out_ = 0;
     std::size_t owed_bytes_ = 0;
+    std::size_t sent_bytes_ = 0;
     std::size_t partial_ = 0;
-    std::vector<char> payload_;
+    std::vector<char> header_;
+    std::vector<char> payloads_;
     iovec vectors_[2 * kMessagesPerSend] = {};
 };
 
@@ -187,7 +199,7 @@ class Group {
   public:
     Group(const std::vector<int>& sockets,
           std::size_t bytes_in,
-          const std::vector<std::size_t>& parts_out,
+          const Out& out,
           std::size_t payload)
         : staging_(sizes_for(payload).receive_bytes) {
         epoll_ = epoll_create1(EPOLL_CLOEXEC);
@@ -195,8 +207,7 @@ class Group {
             die("epoll");
         }
         for (const int fd : sockets) {
-            ends_.push_back(
-                std::make_unique<End>(fd, bytes_in, parts_out, sizes_for(payload), staging_));
+            ends_.push_back(std::make_unique<End>(fd, bytes_in, out, sizes_for(payload), staging_));
             epoll_event event{.events = EPOLLIN, .data = {.ptr = ends_.back().get()}};
             if (epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) {
                 die("epoll_ctl");
@@ -268,8 +279,8 @@ void serve(const std::vector<int>& sockets, const Options& options) {
     pin(options.server_core);
     const std::size_t in = kCapsuleBytes + (options.write ? options.payload : 0);
     Group group(sockets, in,
-                options.write ? std::vector<std::size_t>{kHeaderBytes}
-                              : std::vector<std::size_t>{kHeaderBytes, options.payload},
+                options.write ? Out{.header = kHeaderBytes}
+                              : Out{kHeaderBytes, options.payload, options.buffers},
                 options.payload);
     while (group.turn() >= 0) {
     }
@@ -280,8 +291,8 @@ void drive(const std::vector<int>& sockets, const Options& options) {
     pin(options.client_core);
     const std::size_t in = kHeaderBytes + (options.write ? 0 : options.payload);
     Group group(sockets, in,
-                options.write ? std::vector<std::size_t>{kCapsuleBytes, options.payload}
-                              : std::vector<std::size_t>{kCapsuleBytes},
+                options.write ? Out{kCapsuleBytes, options.payload, options.buffers}
+                              : Out{.header = kCapsuleBytes},
                 options.payload);
     group.start(options.queue_depth);
     std::uint64_t completed = 0;
@@ -345,6 +356,9 @@ int main(int argc, char** argv) {
     app.add_option("--connections", options.connections, "connections, each with --qd requests")
         ->check(CLI::Range(1, 1024));
     app.add_option("--bs", options.payload, "payload bytes")->check(CLI::Range(512, 1 << 20));
+    app.add_option("--buffers", options.buffers,
+                   "buffers that each end sends payloads from, in turn")
+        ->check(CLI::Range(1, 4096));
     app.add_option("--rw", rw, "read or write")->check(CLI::IsMember({"read", "write"}));
     app.add_option("--time", options.seconds, "seconds")->check(CLI::Range(1, 600));
     app.add_option("--client-core", options.client_core, "core of the client");

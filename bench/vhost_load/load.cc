@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <future>
 #include <memory>
 #include <optional>
 #include <poll.h>
@@ -12,6 +13,7 @@
 
 #include "core/check.h"
 #include "core/prng.h"
+#include "tests/support/run_on.h"
 #include "tests/support/vhost_front_end.h"
 
 namespace remora::bench {
@@ -42,7 +44,7 @@ struct Request {
     Clock::time_point sent;
 };
 
-class Load {
+class Load final : private reactor::Poller {
   public:
     explicit Load(const LoadOptions& options, std::uint32_t queue_size)
         : options_(options), per_head_(options.indirect ? 1 : kDirectDescriptors) {
@@ -72,8 +74,13 @@ class Load {
     std::size_t reap(std::uint16_t queue, Clock::time_point now, bool again);
     void publish(std::uint16_t queue);
     bool wait_for_interrupt();
-    core::Result<void> turn_until(Clock::time_point end);
-    core::Result<void> drain();
+    void send_first();
+    bool step();
+    void ride();
+    core::Result<void> stop();
+    bool poll() override;
+    bool prepare_sleep() override { return true; }  // what the ring has is looked at, not told
+    void end_sleep() override {}
 
     const LoadOptions options_;
     const std::uint16_t per_head_;
@@ -82,6 +89,12 @@ class Load {
     std::uint64_t sectors_ = 0;
     std::uint64_t places_ = 0;  // requests the disk holds end to end
     std::uint64_t outstanding_ = 0;
+    Clock::time_point start_, end_, now_, last_work_;
+    Clock::time_point elapsed_at_;  // when the last operation that counts was taken
+    std::uint64_t counted_ = 0;
+    bool moved_ = false;   // the last step found something
+    std::string problem_;  // why the load ended early
+    std::promise<void>* ended_ = nullptr;
     core::Prng prng_{1};
     LoadResult result_;
 };
@@ -227,7 +240,7 @@ bool Load::wait_for_interrupt() {
         waited.push_back({.fd = front_->call(queue).get(), .events = POLLIN, .revents = 0});
     }
     const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(kStallLimit);
-    if (poll(waited.data(), waited.size(), static_cast<int>(limit.count())) <= 0) {
+    if (::poll(waited.data(), waited.size(), static_cast<int>(limit.count())) <= 0) {
         return false;
     }
     for (const pollfd& one : waited) {
@@ -239,32 +252,57 @@ bool Load::wait_for_interrupt() {
     return true;
 }
 
-core::Result<void> Load::turn_until(Clock::time_point end) {
-    Clock::time_point now = Clock::now();
-    Clock::time_point last_work = now;
-    const bool draining = end == Clock::time_point{};
-    while (draining ? outstanding_ > 0 : now < end) {
-        std::size_t taken = 0;
-        for (std::uint16_t queue = 0; queue < options_.queues; ++queue) {
-            taken += reap(queue, now, !draining);
-        }
-        if (taken == 0 && options_.interrupts && !wait_for_interrupt()) {
-            return core::fail(ErrorKind::Unavailable, "the device gave no signal for 30 s");
-        }
-        now = Clock::now();
-        if (taken > 0) {
-            last_work = now;
-        } else if (now - last_work > kStallLimit) {
-            return core::fail(ErrorKind::Unavailable, "the device completed nothing for 30 s");
-        }
+// One look at every queue. False at the end, or with an error.
+bool Load::step() {
+    const bool draining = now_ >= end_;
+    if (draining && elapsed_at_ == Clock::time_point{}) {
+        elapsed_at_ = now_;
+        counted_ = result_.operations;
     }
-    return {};
+    std::size_t taken = 0;
+    for (std::uint16_t queue = 0; queue < options_.queues; ++queue) {
+        taken += reap(queue, now_, !draining);
+    }
+    moved_ = taken > 0;
+    if (draining && outstanding_ == 0) {
+        return false;
+    }
+    if (!moved_ && options_.interrupts && !wait_for_interrupt()) {
+        problem_ = "the device gave no signal for 30 s";
+        return false;
+    }
+    now_ = Clock::now();
+    if (moved_) {
+        last_work_ = now_;
+    } else if (now_ - last_work_ > kStallLimit) {
+        problem_ = "the device completed nothing for 30 s";
+        return false;
+    }
+    return true;
 }
 
-core::Result<void> Load::drain() {
-    if (auto drained = turn_until({}); !drained) {
-        return drained;
+// The reactor takes the steps; this thread waits for the last.
+void Load::ride() {
+    std::promise<void> promise;
+    auto done = promise.get_future();
+    ended_ = &promise;
+    test::run_on(*options_.rides, [this] {
+        send_first();
+        options_.rides->add_poller(*this);
+    });
+    done.wait();
+}
+
+bool Load::poll() {
+    if (!step()) {
+        options_.rides->remove_poller(*this);
+        ended_->set_value();
+        return true;
     }
+    return moved_;
+}
+
+core::Result<void> Load::stop() {
     for (std::uint16_t queue = 0; queue < options_.queues; ++queue) {
         std::uint64_t count = 0;
         if (read(front_->call(queue).get(), &count, sizeof(count)) == sizeof(count)) {
@@ -277,31 +315,40 @@ core::Result<void> Load::drain() {
     return {};
 }
 
-core::Result<LoadResult> Load::run() {
-    if (auto connected = connect(); !connected) {
-        return std::unexpected(connected.error());
-    }
-    prepare();
-    const Clock::time_point start = Clock::now();
+void Load::send_first() {
+    start_ = now_ = last_work_ = Clock::now();
+    end_ = start_ + std::chrono::duration_cast<Clock::duration>(options_.time);
     for (std::uint16_t queue = 0; queue < options_.queues; ++queue) {
         if (!options_.interrupts) {
             front_->ring(queue).suppress_interrupts();
         }
         for (std::uint16_t number = 0; number < options_.depth; ++number) {
-            send(queue, number, start);
+            send(queue, number, start_);
         }
         publish(queue);
     }
-    const auto length = std::chrono::duration_cast<Clock::duration>(options_.time);
-    if (auto turned = turn_until(start + length); !turned) {
-        return std::unexpected(turned.error());
+}
+
+core::Result<LoadResult> Load::run() {
+    if (auto connected = connect(); !connected) {
+        return std::unexpected(connected.error());
     }
-    result_.elapsed = Clock::now() - start;
-    const std::uint64_t counted = result_.operations;
-    if (auto drained = drain(); !drained) {
-        return std::unexpected(drained.error());
+    prepare();
+    if (options_.rides != nullptr) {
+        ride();
+    } else {
+        send_first();
+        while (step()) {
+        }
     }
-    result_.operations = counted;  // the last ones came after the clock was stopped
+    if (!problem_.empty()) {
+        return core::fail(ErrorKind::Unavailable, problem_);
+    }
+    if (auto stopped = stop(); !stopped) {
+        return std::unexpected(stopped.error());
+    }
+    result_.elapsed = elapsed_at_ - start_;
+    result_.operations = counted_;  // the last ones came after the clock was stopped
     return result_;
 }
 

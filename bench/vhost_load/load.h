@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The load: a front end and a virtio-blk driver in this process, one thread for all queues, a fixed
-// number of requests in flight on each.
+// number of requests in flight on each. The thread may be the one of the device's own reactor,
+// which then takes the driver's steps between its turns: so a chain that keeps every core busy is
+// measured without a core for the driver, at the price of the driver's time.
 #pragma once
 
 #include <chrono>
@@ -9,6 +11,7 @@
 
 #include "core/histogram.h"
 #include "core/result.h"
+#include "reactor/reactor.h"
 
 namespace remora::bench {
 
@@ -24,6 +27,7 @@ struct LoadOptions {
     bool event_index = true;
     bool packed = false;  ///< Packed rings; else split ones.
     bool inflight = true;
+    reactor::Reactor* rides = nullptr;  ///< The device's, when it takes the driver's steps.
     std::chrono::duration<double> time{5};
 };
 

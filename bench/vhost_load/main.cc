@@ -31,6 +31,10 @@ constexpr const char* kExamples = R"(Examples:
   # no daemon: a null volume in this process, device on core 0, driver on core 1
   vhost_load --local null --device-core 0 --core 1 --qd 32
 
+  # the whole chain: the disk is a volume of an NVMe/TCP target on another core, and the driver's
+  # steps are taken by the device's reactor
+  vhost_load --remote 127.0.0.1:4420 --nqn nqn.2026-11.example:s --device-core 0 --one-thread
+
   # the same against QEMU's storage daemon
   qemu-storage-daemon --blockdev null-co,node-name=n,size=67108864,read-zeroes=on \
     --export vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path=/tmp/q.sock,writable=on
@@ -90,9 +94,9 @@ void print_json(const LoadResult& result) {
 
 /// What is not about the load itself.
 struct Settings {
-    std::string local;  ///< Kind of a volume in this process; empty: a socket is given.
+    remora::bench::LocalDiskOptions disk;  ///< In this process, unless a socket is given.
+    bool one_thread = false;
     std::optional<unsigned> core;
-    std::optional<unsigned> device_core;
     std::vector<std::string> beside;  ///< Sockets of devices that have nothing to do.
     bool wait = false;
     bool json = false;
@@ -118,15 +122,15 @@ std::vector<std::unique_ptr<VhostFrontEnd>> connect_idle(const std::vector<std::
 
 int run(LoadOptions options, const Settings& settings) {
     std::unique_ptr<remora::bench::LocalDisk> disk;
-    if (!settings.local.empty()) {
-        auto started = remora::bench::LocalDisk::start(
-            settings.local, static_cast<std::uint16_t>(options.queues), settings.device_core);
+    if (options.path.empty()) {
+        auto started = remora::bench::LocalDisk::start(settings.disk);
         if (!started) {
             std::fprintf(stderr, "vhost_load: %s\n", started.error().message.c_str());
             return 1;
         }
         disk = std::move(*started);
         options.path = disk->path();
+        options.rides = settings.one_thread ? &disk->reactor() : nullptr;
     }
     if (settings.core && !pin(*settings.core)) {
         std::fprintf(stderr, "vhost_load: core %u cannot be used\n", *settings.core);
@@ -170,9 +174,16 @@ int main(int argc, char** argv) {
     bool no_event_index = false;
     bool no_inflight = false;
     auto* target = app.add_option_group("The device", "which of them to load")->require_option(1);
-    target->add_option("--socket", options.path, "Path of the device's unix socket");
-    target->add_option("--local", settings.local, "A volume in this process instead: null or ram")
+    auto* socket = target->add_option("--socket", options.path, "Path of the device's unix socket");
+    target
+        ->add_option("--local", settings.disk.kind, "A volume in this process instead: null or ram")
         ->check(CLI::IsMember({"null", "ram"}));
+    auto* remote = target->add_option("--remote", settings.disk.address,
+                                      "A volume of the NVMe/TCP target at this address and port");
+    auto* nqn = app.add_option("--nqn", settings.disk.nqn,
+                               "The --remote volume's subsystem, of one namespace");
+    nqn->needs(remote);
+    remote->needs(nqn);
     app.add_option("--qd", options.depth, "Requests in flight on each queue")
         ->check(CLI::Range(1, 1024))
         ->capture_default_str();
@@ -190,7 +201,8 @@ int main(int argc, char** argv) {
         ->check(CLI::Range(1, 64))
         ->capture_default_str();
     app.add_option("--queue-size", options.queue_size, "Descriptors of a queue; 0 picks");
-    app.add_flag("--interrupt", options.interrupts, "Sleep until the device signals; else poll");
+    auto* interrupt = app.add_flag("--interrupt", options.interrupts,
+                                   "Sleep until the device signals; else poll");
     app.add_flag("--indirect", options.indirect, "Indirect descriptor tables");
     app.add_option("--ring", ring, "split or packed virtqueues")
         ->check(CLI::IsMember({"split", "packed"}))
@@ -198,13 +210,18 @@ int main(int argc, char** argv) {
     app.add_flag("--no-event-idx", no_event_index, "Do not negotiate event indices");
     app.add_flag("--no-inflight", no_inflight, "Do not use the in-flight region");
     app.add_option("--core", settings.core, "Pin the driver to this core");
-    app.add_option("--device-core", settings.device_core, "Pin a --local device to this core");
+    app.add_option("--device-core", settings.disk.core, "Pin a --local or --remote device there");
+    app.add_flag("--one-thread", settings.one_thread,
+                 "A --local or --remote device's reactor takes the driver's steps")
+        ->excludes(socket)
+        ->excludes(interrupt);
     app.add_option("--beside", settings.beside, "Sockets of devices that are set up and left idle");
     app.add_flag("--wait", settings.wait, "Load nothing: stay connected to all of them for --time");
     app.add_flag("--json", settings.json, "Print one JSON object");
     CLI11_PARSE(app, argc, argv);
     options.write = direction == "write";
     options.packed = ring == "packed";
+    settings.disk.queues = static_cast<std::uint16_t>(options.queues);
     options.event_index = !no_event_index;
     options.inflight = !no_inflight;
     options.time = std::chrono::duration<double>(seconds);
