@@ -79,7 +79,8 @@ class Load final : private reactor::Poller {
     void ride();
     core::Result<void> stop();
     bool poll() override;
-    bool prepare_sleep() override { return true; }  // what the ring has is looked at, not told
+    // What the ring has is looked at, not told.
+    bool prepare_sleep() override { return ended_ != nullptr; }
     void end_sleep() override {}
 
     const LoadOptions options_;
@@ -281,19 +282,22 @@ bool Load::step() {
     return true;
 }
 
-// The reactor takes the steps; this thread waits for the last.
+// The reactor takes the steps; this thread waits for the last. The driver was a poller before the
+// device's rings were, so what it offers is taken in the same turn.
 void Load::ride() {
     std::promise<void> promise;
     auto done = promise.get_future();
-    ended_ = &promise;
-    test::run_on(*options_.rides, [this] {
+    test::run_on(*options_.rides, [&] {
+        ended_ = &promise;
         send_first();
-        options_.rides->add_poller(*this);
     });
     done.wait();
 }
 
 bool Load::poll() {
+    if (ended_ == nullptr) {
+        return false;
+    }
     if (!step()) {
         options_.rides->remove_poller(*this);
         ended_->set_value();
@@ -330,7 +334,13 @@ void Load::send_first() {
 }
 
 core::Result<LoadResult> Load::run() {
+    if (options_.rides != nullptr) {
+        test::run_on(*options_.rides, [this] { options_.rides->add_poller(*this); });
+    }
     if (auto connected = connect(); !connected) {
+        if (options_.rides != nullptr) {
+            test::run_on(*options_.rides, [this] { options_.rides->remove_poller(*this); });
+        }
         return std::unexpected(connected.error());
     }
     prepare();
