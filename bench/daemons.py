@@ -16,6 +16,7 @@ NQN = "nqn.2026-11.example.remora:bench"
 IPU_CORE, TARGET_CORE = 0, 1
 SPIN_US = "20000"  # longer than any wait under load, so the cores spin as dedicated ones would
 SEARCH_SECONDS = 120
+FILL_SECONDS = 2  # at random, several times over
 
 
 class Pair:
@@ -38,6 +39,9 @@ class Pair:
         self.ipu.remora("create", "path", f"{name}/p0", "--address", self.address, "--nqn", nqn(name))
         wait_until(lambda: self._ready(f"{name}n{len(volumes)}"), SEARCH_SECONDS,
                    f"the IPU did not find the volumes of {name}")
+        for nsid, kind in enumerate(volumes.values(), 1):
+            if kind == "malloc":
+                self.fill(f"{name}n{nsid}")
 
     def export(self, name: str, volumes: dict[str, str]) -> None:
         self.target.remora("create", "subsystem", name, "--nqn", nqn(name))
@@ -46,6 +50,10 @@ class Pair:
             self.target.remora("create", kind, f"{name}-{volume}", "--size", "256M")
             self.target.remora("create", "namespace", f"{name}/{volume}", "--volume", f"{name}-{volume}",
                                "--nsid", str(nsid), "--uuid", str(uuid.uuid4()))
+
+    def fill(self, volume: str) -> None:
+        """Memory that was never written is the kernel's one page of zeros, which stays in the cache."""
+        self.load([volume], "131072", "write", 16, FILL_SECONDS)
 
     def _ready(self, volume: str) -> bool:
         try:

@@ -318,6 +318,7 @@ class Rows:
         pair = self._pair("spin")
         if ("spin", "guest") not in self._made:
             pair.ipu.remora("create", "malloc", "local", "--size", "256M")
+            pair.fill("local")
             pair.ipu.remora("create", "virtio-blk", "guest", "--function", "1", "--volume", "local")
             self._made.add(("spin", "guest"))
         return vhost(pair.sockets / "guest", depth, TARGET_CORE, self._seconds)
