@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <span>
 
+#include "block/loan.h"
 #include "block/status.h"
 #include "core/check.h"
 #include "core/intrusive_list.h"
@@ -56,9 +57,10 @@ struct Request : core::QueueHook<Request> {
 
     Opcode opcode = Opcode::Read;
     bool force_unit_access = false;  ///< Write, WriteZeroes: durable before completion.
-    /// Read, on the way down: who made it can do without bytes that are all zeros. A stage that
-    /// turns bytes into others takes this away.
-    bool takes_holes = false;
+    /// Read, on the way down: who made it can do without a copy in its segments, if the bytes are
+    /// all zeros (`is_hole`) or the volume has them in memory (`loan`). A stage that looks at the
+    /// bytes takes this away.
+    bool takes_in_place = false;
     /// Read, on the way up: all its bytes are zeros, and its segments were left as they are.
     bool is_hole = false;
     /// On the way down: has had its turn among those that compete for the volume's back end, as
@@ -71,6 +73,10 @@ struct Request : core::QueueHook<Request> {
     std::uint32_t block_count = 0;  ///< Blocks of the device's block size; 0 for Flush.
     std::uint64_t lba = 0;          ///< First block.
     std::span<const Segment> data;  ///< Read: filled. Write: source. Sum = block_count x size.
+    /// Read, on the way up, if not empty: all its bytes, and its segments were left as they are. No
+    /// stage keeps such a request. Who made it gives the loan back in the turn in which it came,
+    /// since writers wait for that.
+    Loan loan;
     std::array<Frame, kMaxStages> frames;
 
     Frame& push_frame(Completer& completer) {

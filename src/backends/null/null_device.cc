@@ -27,7 +27,7 @@ class NullChannel final : public block::Channel {
 
   private:
     void read(Request& request) {
-        request.is_hole = request.takes_holes;
+        request.is_hole = request.takes_in_place;
         if (!request.is_hole) {
             core::SegmentCursor cursor(request.data);
             cursor.zero(std::size_t{request.block_count} * geometry_.block_size);

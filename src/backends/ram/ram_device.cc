@@ -9,6 +9,7 @@
 
 #include "block/deferred.h"
 #include "core/check.h"
+#include "core/probe.h"
 #include "core/units.h"
 #include "reactor/timer.h"
 
@@ -23,12 +24,12 @@ using block::Status;
 // Bytes that are copied or cleared in one turn (about 0.5 ms): a guest that asks for more at once
 // waits for the next turns, and its neighbours on the reactor do not wait for it.
 constexpr std::size_t kBytesPerTurn = std::size_t{4} << 20U;
-constexpr std::size_t kClearStep = 4096;
 
 class RamChannel final : public block::Channel, private reactor::TimerHandler {
   public:
-    RamChannel(const Extent* extents, const block::Geometry& geometry)
+    RamChannel(const Extent* extents, PageLocks& locks, const block::Geometry& geometry)
         : extents_(extents),
+          locks_(locks),
           geometry_(geometry),
           reactor_(reactor::Reactor::current()),
           next_turn_(*this),
@@ -53,27 +54,102 @@ class RamChannel final : public block::Channel, private reactor::TimerHandler {
         perform();
     }
 
-    // Takes requests in their order until none is left or the turn's share is used up, which may be
-    // in the middle of one.
+    // Takes requests in their order until none is left, the turn's share is used up, which may be
+    // in the middle of one, or somebody else is at the page.
     void perform() {
         while (current_ != nullptr || next()) {
-            if (left_ == 0) {
+            if (left_ == 0 || !step()) {
                 if (!next_turn_.armed()) {
                     reactor_.arm(next_turn_, reactor_.now());
                 }
                 return;
             }
-            const std::uint64_t at = current_->lba * geometry_.block_size + position_;
-            const Extent& extent = extent_of(at);
-            const std::size_t bytes = std::min(
-                {current_bytes_ - position_, left_, static_cast<std::size_t>(extent.end - at)});
-            step({extent.memory + (at - extent.begin), bytes});
-            position_ += bytes;
-            left_ -= bytes;
             if (position_ == current_bytes_) {
                 done_.push(*std::exchange(current_, nullptr), Status::Ok);
             }
         }
+    }
+
+    // What the request asks for of one page. False when others are there.
+    bool step() {
+        const std::uint64_t at = current_->lba * geometry_.block_size + position_;
+        const Extent& extent = extent_of(at);
+        const std::size_t bytes =
+            std::min({current_bytes_ - position_, left_,
+                      static_cast<std::size_t>(PageLocks::kPageBytes - at % PageLocks::kPageBytes),
+                      static_cast<std::size_t>(extent.end - at)});
+        const std::span<std::byte> there(extent.memory + (at - extent.begin), bytes);
+        PageLocks::Word& lock = locks_.of(at);
+        if (!(current_->opcode == Opcode::Read ? read(there, lock) : change(there, lock))) {
+            REMORA_COVER("ram: a page is in use elsewhere");
+            return false;
+        }
+        position_ += bytes;
+        left_ -= bytes;
+        return true;
+    }
+
+    bool read(std::span<const std::byte> from, PageLocks::Word& lock) {
+        if (current_->takes_in_place && from.size() == current_bytes_ &&
+            PageLocks::try_lend(lock)) {
+            __builtin_prefetch(from.data());
+            current_->loan = block::Loan(from.data(), lock);
+            return true;
+        }
+        if (!PageLocks::try_hold(lock)) {
+            return false;
+        }
+        const std::byte* next = next_place(from.size());
+        while (!from.empty()) {
+            const core::Segment run = cursor_.peek(from.size());
+            copy_and_fetch(run.data, from.first(run.size), next);
+            cursor_.advance(run.size);
+            from = from.subspan(run.size);
+            next += run.size;
+        }
+        PageLocks::let_go(lock);
+        return true;
+    }
+
+    // Where the copy goes on behind these bytes: in this request or in the next, which is not
+    // checked yet.
+    [[nodiscard]] const std::byte* next_place(std::size_t bytes) const {
+        std::uint64_t at = current_->lba * geometry_.block_size + position_;
+        const Request* follower = waiting_.front();
+        if (position_ + bytes < current_bytes_) {
+            at += bytes;
+        } else if (follower != nullptr && follower->lba < geometry_.block_count) {
+            at = follower->lba * geometry_.block_size;
+        }
+        const Extent& extent = extent_of(at);
+        return extent.memory + (at - extent.begin);
+    }
+
+    // A copy from memory that no cache holds waits for most of its lines. Fetching as many of the
+    // next one meanwhile, line by line, keeps the memory busy; all at once would be too many.
+    static void copy_and_fetch(std::byte* to,
+                               std::span<const std::byte> from,
+                               const std::byte* next) {
+        constexpr std::size_t kLine = 64;
+        std::size_t done = 0;
+        for (; done + kLine <= from.size(); done += kLine) {
+            __builtin_prefetch(next + done);
+            std::memcpy(to + done, from.data() + done, kLine);
+        }
+        std::memcpy(to + done, from.data() + done, from.size() - done);
+    }
+
+    bool change(std::span<std::byte> at, PageLocks::Word& lock) {
+        if (!PageLocks::try_write(lock)) {
+            return false;
+        }
+        if (current_->opcode == Opcode::Write) {
+            cursor_.copy_out(at);
+        } else {
+            clear(at);
+        }
+        PageLocks::written(lock);
+        return true;
     }
 
     /// `at` is inside the volume, whose extents follow each other.
@@ -100,36 +176,16 @@ class RamChannel final : public block::Channel, private reactor::TimerHandler {
         return false;
     }
 
-    void step(std::span<std::byte> at) {
-        switch (current_->opcode) {
-            case Opcode::Read:
-                cursor_.copy_in(at);
-                break;
-            case Opcode::Write:
-                cursor_.copy_out(at);
-                break;
-            case Opcode::WriteZeroes:
-            case Opcode::Discard:
-                clear(at);
-                break;
-            case Opcode::Flush:
-                break;
-        }
-    }
-
     // Pages that are zero already are not written: those never touched stay without memory.
-    static void clear(std::span<std::byte> range) {
-        static constexpr std::array<std::byte, kClearStep> kZeros{};
-        while (!range.empty()) {
-            const auto step = range.first(std::min(range.size(), kClearStep));
-            if (std::memcmp(step.data(), kZeros.data(), step.size()) != 0) {
-                std::memset(step.data(), 0, step.size());
-            }
-            range = range.subspan(step.size());
+    static void clear(std::span<std::byte> page) {
+        static constexpr std::array<std::byte, PageLocks::kPageBytes> kZeros{};
+        if (std::memcmp(page.data(), kZeros.data(), page.size()) != 0) {
+            std::memset(page.data(), 0, page.size());
         }
     }
 
     const Extent* extents_;
+    PageLocks& locks_;
     const block::Geometry& geometry_;  // of this reactor; it may grow
     reactor::Reactor& reactor_;
     reactor::Timer next_turn_;
@@ -142,11 +198,6 @@ class RamChannel final : public block::Channel, private reactor::TimerHandler {
     core::SegmentCursor cursor_{{}};
     block::DeferredCompletions done_;
 };
-
-/// Large callocs are fresh zero pages that cost nothing until they are touched.
-std::byte* allocate(std::uint64_t block_count, std::uint32_t block_size) {
-    return static_cast<std::byte*>(std::calloc(block_count, block_size));
-}
 
 std::unexpected<core::Error> no_memory(const block::Geometry& geometry) {
     return core::fail(core::ErrorKind::ResourceExhausted,
@@ -168,17 +219,21 @@ core::Result<std::unique_ptr<RamDevice>> RamDevice::create(std::string name,
     if (auto valid = block::check_geometry(geometry); !valid) {
         return std::unexpected(valid.error());
     }
-    std::byte* memory = allocate(block_count, block_size);
+    memory::ZeroedMemory memory = memory::allocate_zeroed(geometry.size_bytes());
     if (memory == nullptr) {
         return no_memory(geometry);
     }
-    return std::unique_ptr<RamDevice>(new RamDevice(std::move(name), uuid, geometry, memory));
+    return std::unique_ptr<RamDevice>(
+        new RamDevice(std::move(name), uuid, geometry, std::move(memory)));
 }
 
-RamDevice::RamDevice(std::string name, core::Uuid uuid, block::Geometry geometry, std::byte* memory)
+RamDevice::RamDevice(std::string name,
+                     core::Uuid uuid,
+                     block::Geometry geometry,
+                     memory::ZeroedMemory memory)
     : GrowingDevice(std::move(name), uuid, geometry) {
-    memory_.emplace_back(memory);
-    extents_[extent_count_++] = {0, geometry.size_bytes(), memory};
+    extents_[extent_count_++] = {0, geometry.size_bytes(), memory.get()};
+    memory_.push_back(std::move(memory));
 }
 
 core::Result<void> RamDevice::make_room(const block::Geometry& after) {
@@ -188,21 +243,17 @@ core::Result<void> RamDevice::make_room(const block::Geometry& after) {
                               " times, as often as a RAM volume can");
     }
     const std::uint64_t begin = extents_[extent_count_ - 1].end;
-    std::byte* memory = allocate((after.size_bytes() - begin) / after.block_size, after.block_size);
+    memory::ZeroedMemory memory = memory::allocate_zeroed(after.size_bytes() - begin);
     if (memory == nullptr) {
         return no_memory(after);
     }
-    memory_.emplace_back(memory);
-    extents_[extent_count_++] = {begin, after.size_bytes(), memory};
+    extents_[extent_count_++] = {begin, after.size_bytes(), memory.get()};
+    memory_.push_back(std::move(memory));
     return {};
 }
 
-void RamDevice::Release::operator()(std::byte* memory) const {
-    std::free(memory);
-}
-
 core::Result<std::unique_ptr<block::Channel>> RamDevice::open_channel() {
-    return std::make_unique<RamChannel>(extents_.data(), shown_geometry());
+    return std::make_unique<RamChannel>(extents_.data(), locks_, shown_geometry());
 }
 
 }  // namespace remora::backends::ram

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // RamDevice: a volume in this process's memory (OPI's malloc volume). Contents die with the
-// process. Pages are taken from the system when first written. Every reactor copies from and to
-// the same memory; overlapping I/O from two reactors has no order, as on any disk.
+// process. Memory is taken from the system when first touched, in huge pages where it has them.
+// Every reactor copies from and to the same memory; overlapping I/O from two reactors has no order,
+// as on any disk, but each block is read as one of them wrote it. A read within a page of 4 KiB is
+// lent if its maker takes that.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "backends/ram/page_locks.h"
 #include "block/growing_device.h"
+#include "memory/zeroed_memory.h"
 
 namespace remora::backends::ram {
 
@@ -34,16 +39,17 @@ class RamDevice final : public block::GrowingDevice {
     core::Result<std::unique_ptr<block::Channel>> open_channel() override;
 
   private:
-    struct Release {
-        void operator()(std::byte* memory) const;
-    };
-    RamDevice(std::string name, core::Uuid uuid, block::Geometry geometry, std::byte* memory);
+    RamDevice(std::string name,
+              core::Uuid uuid,
+              block::Geometry geometry,
+              memory::ZeroedMemory memory);
     core::Result<void> make_room(const block::Geometry& after) override;
 
     // Only added to, by the control reactor; others read what their geometry says is there.
     std::array<Extent, kMaxExtents> extents_{};
     std::size_t extent_count_ = 0;
-    std::vector<std::unique_ptr<std::byte, Release>> memory_;
+    std::vector<memory::ZeroedMemory> memory_;
+    PageLocks locks_;
 };
 
 }  // namespace remora::backends::ram

@@ -98,6 +98,8 @@ void Connection::answer_data(Slot& slot, std::uint32_t dw0, std::uint32_t dw1) {
     if (slot.is_hole) {
         data = memory::BufferPool::zeros(data.size());
         release_buffer(slot);
+    } else if (slot.loan) {
+        data = {slot.loan.data(), data.size()};
     }
     DataPdu pdu{};
     pdu.header = make_header(
@@ -170,16 +172,40 @@ void Connection::enqueue(OutPdu& out) {
 
 void Connection::flush() {
     constexpr int kRounds = 16;
-    for (int i = 0; i < kRounds; ++i) {
-        if (out_.empty() || closing() || blocked_ || !flush_once()) {
-            return;
-        }
+    for (int i = 0; i < kRounds && !out_.empty() && !closing() && !blocked_; ++i) {
+        flush_once();
     }
-    shard_.reactor().flush_later(*this);
+    if (loans_ > 0) {
+        copy_loans();
+    }
+    if (!out_.empty() && !closing() && !blocked_) {
+        shard_.reactor().flush_later(*this);
+    }
 }
 
-/// One send. False when the socket takes no more.
-bool Connection::flush_once() {
+/// What the socket has not taken in this turn: writers do not wait for a slow host.
+void Connection::copy_loans() {
+    REMORA_COVER("target: a loan outlives its turn as a copy");
+    for (OutPdu* out = out_.front(); out != nullptr; out = out_.next(*out)) {
+        if (out->slot == nullptr || !out->slot->loan) {
+            continue;
+        }
+        core::Segment& data = out->parts[1];  // behind the header
+        std::memcpy(out->slot->buffer.data(), data.data, data.size);
+        data.data = out->slot->buffer.data();
+        give_back(*out->slot);
+    }
+}
+
+void Connection::give_back(Slot& slot) {
+    if (slot.loan) {
+        slot.loan.give_back();
+        --loans_;
+    }
+}
+
+/// One send.
+void Connection::flush_once() {
     const std::span<core::Segment> segments = shard_.reactor().segments();
     std::size_t count = 0;
     std::size_t pdus = 0;
@@ -204,14 +230,11 @@ bool Connection::flush_once() {
     if (taken == -EAGAIN) {
         REMORA_COVER("target: the socket takes no more");
         blocked_ = true;
-        return false;
-    }
-    if (taken < 0) {
+    } else if (taken < 0) {
         close("send failed");
-        return false;
+    } else {
+        sent(static_cast<std::size_t>(taken));
     }
-    sent(static_cast<std::size_t>(taken));
-    return true;
 }
 
 void Connection::sent(std::size_t bytes) {

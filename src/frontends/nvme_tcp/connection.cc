@@ -37,7 +37,7 @@ Connection::Connection(Shard& shard,
 
 Connection::~Connection() {
     CHECK(closing() && in_flight_ == 0 && !connecting_ && out_.empty() && waiting_.empty());
-    CHECK(held_bytes_ == 0 && read_bytes_ == 0 && fenced_.empty());
+    CHECK(held_bytes_ == 0 && read_bytes_ == 0 && loans_ == 0 && fenced_.empty());
     while (free_.pop_front() != nullptr) {
     }
 }

@@ -278,7 +278,9 @@ class Connection final : public core::ListHook<>,
                                         std::uint32_t dw1);
     void enqueue(OutPdu& out);
     void flush() override;
-    bool flush_once();
+    void flush_once();
+    void copy_loans();
+    void give_back(Slot& slot);
     void sent(std::size_t bytes);
     void sent_whole(OutPdu& out);
     std::uint16_t next_sqhd();
@@ -315,6 +317,7 @@ class Connection final : public core::ListHook<>,
     core::Queue<Slot> free_;
     std::uint32_t in_flight_ = 0;    // requests in the block layer
     std::size_t held_bytes_ = 0;     // of the pool
+    std::uint32_t loans_ = 0;        // that slots have
     std::size_t read_bytes_ = 0;     // of these: reads, until the socket has taken them
     std::size_t awaited_bytes_ = 0;  // of these: writes whose data the host owes
     core::Queue<Slot> waiting_;      // for a buffer, in order

@@ -36,7 +36,7 @@ Slot* Connection::take_slot() {
         slot->failure = 0;
         slot->marked = false;
         slot->plan = {};
-        slot->takes_holes = false;
+        slot->takes_in_place = false;
         slot->is_hole = false;
         slot->received = 0;
         slot->range_index = 0;
@@ -94,6 +94,7 @@ bool Connection::acquire_buffer(Slot& slot, bool in_stream) {
 }
 
 void Connection::release_buffer(Slot& slot) {
+    give_back(slot);
     if (slot.buffer.empty()) {
         return;
     }
@@ -310,7 +311,7 @@ void Connection::execute_io(Slot& slot) {
 /// The request of a command that is just one.
 void Connection::prepare_request(Slot& slot) {
     slot.opcode = slot.plan.opcode;
-    slot.takes_holes = slot.opcode == block::Opcode::Read;
+    slot.takes_in_place = slot.opcode == block::Opcode::Read;
     slot.force_unit_access = slot.plan.force_unit_access;
     slot.lba = slot.plan.lba;
     slot.block_count = slot.plan.blocks;
@@ -387,6 +388,7 @@ void Connection::complete(block::RequestBatch& batch) {
         slot.pop_frame();
         CHECK(in_flight_ > 0);
         --in_flight_;
+        loans_ += slot.loan ? 1 : 0;
         std::exchange(slot.target, nullptr)->leave();
         request_done(slot);
     }

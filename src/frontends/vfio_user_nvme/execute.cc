@@ -25,7 +25,7 @@ void SubmissionQueue::admit(Slot& slot) {
     slot.target = nullptr;
     slot.range_index = 0;
     slot.nvme_status = 0;
-    slot.takes_holes = false;
+    slot.takes_in_place = false;
     slot.is_hole = false;
     slot.submitted = shared_.context.reactor.now();
     if (const std::uint16_t status = plan(slot); status != 0) {

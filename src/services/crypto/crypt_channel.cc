@@ -22,7 +22,7 @@ using block::Status;
 constexpr std::size_t kAlignment = 4096;  // of direct I/O, as the pool's buffers have it
 
 // What our frame has.
-constexpr std::size_t kOwn = 0;     // a read's takes_holes, a write's slot
+constexpr std::size_t kOwn = 0;     // a read's takes_in_place, a write's slot
 constexpr std::size_t kParity = 1;  // that its lane gave it
 
 /// What a buffer of `bytes` takes from the pool.
@@ -121,8 +121,8 @@ void CryptChannel::take(Request& request, RequestBatch& down) {
     block::Frame& frame = request.push_frame(*this);
     frame.scratch[kParity] = lane_.entered();
     if (request.opcode == Opcode::Read) {
-        frame.scratch[kOwn] = request.takes_holes ? 1 : 0;
-        request.takes_holes = false;
+        frame.scratch[kOwn] = request.takes_in_place ? 1 : 0;
+        request.takes_in_place = false;
         down.push_back(request);
     } else {
         waiting_.push_back(request);  // a write, or zeros: those below are not zeros here
@@ -187,7 +187,7 @@ void CryptChannel::work(RequestBatch& up, RequestBatch& down) {
 
 void CryptChannel::take_read(Request& request, RequestBatch& up) {
     CHECK(!request.is_hole);  // it was not taken, so the bytes are there
-    request.takes_holes = request.top_frame().scratch[kOwn] != 0;
+    request.takes_in_place = request.top_frame().scratch[kOwn] != 0;
     if (request.status == Status::Ok) {
         to_decrypt_.push_back(request);
         return;

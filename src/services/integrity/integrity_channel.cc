@@ -252,7 +252,7 @@ void IntegrityChannel::admit() {
         slot.request = &request;
         slot.work =
             request.top_frame().scratch[1] == kScrubs ? Work::Scrub : work_of(request.opcode);
-        slot.takes_holes = request.takes_holes;
+        slot.takes_in_place = request.takes_in_place;
         slot.data = request.data;
         slot.lba = request.lba;
         slot.block_count = request.block_count;

@@ -149,7 +149,7 @@ void IntegrityChannel::release_page(Slot& slot) {
 void IntegrityChannel::finish(Slot& slot) {
     Request& request = *std::exchange(slot.request, nullptr);
     request.opcode = opcode_of(slot.work);
-    request.takes_holes = slot.takes_holes;
+    request.takes_in_place = slot.takes_in_place;
     request.data = slot.data;
     request.lba = slot.lba;
     request.block_count = slot.block_count;

@@ -71,7 +71,7 @@ IntegrityChannel::Progress IntegrityChannel::read_below(Slot& slot) {
         }
         request.data = std::span(slot.pieces).first(slot.piece_count);
     }
-    request.takes_holes = false;  // the bytes are summed
+    request.takes_in_place = false;  // the bytes are summed
     request.lba = shared_.layout.data_start + slot.lba + slot.done;
     request.block_count = slot.blocks;
     slot.stage = Stage::Check;
@@ -81,7 +81,7 @@ IntegrityChannel::Progress IntegrityChannel::read_below(Slot& slot) {
 
 IntegrityChannel::Progress IntegrityChannel::zero(Slot& slot) {
     const std::size_t bytes = slot.blocks * block_size_;
-    if (slot.takes_holes && slot.blocks == slot.block_count) {
+    if (slot.takes_in_place && slot.blocks == slot.block_count) {
         slot.request->is_hole = true;
     } else if (slot.work != Work::Scrub) {
         if (!spend(bytes)) {

@@ -53,7 +53,7 @@ struct Slot final : core::QueueHook<Slot>, reactor::Message {
     // The request, as it came.
     block::Request* request = nullptr;
     Work work = Work::Read;
-    bool takes_holes = false;
+    bool takes_in_place = false;
     std::span<const core::Segment> data;
     std::uint64_t lba = 0;
     std::uint32_t block_count = 0;

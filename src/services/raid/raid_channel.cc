@@ -344,7 +344,7 @@ RaidChannel::Sub& RaidChannel::add_sub(
     sub.op = &op;
     sub.opcode = opcode;
     sub.force_unit_access = opcode != Opcode::Read && op.parent->force_unit_access;
-    sub.takes_holes = false;
+    sub.takes_in_place = false;
     sub.is_hole = false;
     sub.status = Status::Ok;
     sub.nvme_status = 0;

@@ -193,14 +193,14 @@ TEST_F(CryptDeviceTest, Read_takesHoles_isAskedBelowForBytes) {
     open();
     Bytes data(std::size_t{4} * kBlock, std::byte{0x77});
     Io read(Opcode::Read, 1, data);
-    read.request.takes_holes = true;
+    read.request.takes_in_place = true;
 
     start(read);
     ASSERT_EQ(lower.seen.size(), 1U);
-    EXPECT_FALSE(lower.seen[0].takes_holes);
+    EXPECT_FALSE(lower.seen[0].takes_in_place);
     let_all_go();
 
-    EXPECT_TRUE(read.request.takes_holes);
+    EXPECT_TRUE(read.request.takes_in_place);
     EXPECT_FALSE(read.request.is_hole);
     EXPECT_EQ(data, reference(dm_crypt(), false, 1, Bytes(data.size())));
 }

@@ -19,7 +19,7 @@ class HeldDevice final : public block::Device {
         std::uint64_t lba;
         std::uint32_t block_count;
         bool force_unit_access;
-        bool takes_holes;
+        bool takes_in_place;
     };
 
     HeldDevice(std::uint32_t block_size, std::uint64_t block_count)
@@ -68,7 +68,7 @@ class HeldDevice final : public block::Device {
             batch.for_each([this](const block::Request& request) {
                 CHECK(block::validate(request, device_.shape) == block::Status::Ok);
                 device_.seen.push_back({request.opcode, request.lba, request.block_count,
-                                        request.force_unit_access, request.takes_holes});
+                                        request.force_unit_access, request.takes_in_place});
             });
             device_.held.append(batch);
         }

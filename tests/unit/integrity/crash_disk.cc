@@ -78,7 +78,7 @@ void CrashDisk::take(Request& request, DiskChannel& channel) {
     CHECK(block::validate(request, shape) == Status::Ok);
     CHECK(request.status == Status::Ok && request.nvme_status == 0 && !request.is_hole);
     seen.push_back({request.opcode, request.lba, request.block_count, request.force_unit_access,
-                    request.takes_holes});
+                    request.takes_in_place});
     check_overlap(request);
     const Held held{&request, &channel, versions_, sum_of(request)};
     if (dead_) {

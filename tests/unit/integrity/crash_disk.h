@@ -36,7 +36,7 @@ class CrashDisk final : public block::Device {
         std::uint64_t lba;
         std::uint32_t block_count;
         bool force_unit_access;
-        bool takes_holes;
+        bool takes_in_place;
     };
 
     CrashDisk(std::uint32_t block_size, std::uint64_t block_count, bool volatile_cache);

@@ -151,7 +151,7 @@ void CrashWorld::start_one(block::RequestBatch& batch) {
     }
     choose_range(io);
     io.force_unit_access = io.opcode != Opcode::Read && draw(5) == 0;
-    io.takes_holes = io.opcode == Opcode::Read && draw(2) == 0;
+    io.takes_in_place = io.opcode == Opcode::Read && draw(2) == 0;
     if (io.opcode == Opcode::Read) {
         io.start = model_.tick();
     } else {

@@ -226,10 +226,10 @@ TEST_F(IntegrityDeviceTest, Read_takesHoles_neverWrittenIsOne) {
     create();
     Bytes data(4 * kBlock, std::byte{0x77});
     Io io(Opcode::Read, 40, 4, data);
-    io.request.takes_holes = true;
+    io.request.takes_in_place = true;
     EXPECT_EQ(perform(io), Status::Ok);
     EXPECT_TRUE(io.request.is_hole);
-    EXPECT_TRUE(io.request.takes_holes);
+    EXPECT_TRUE(io.request.takes_in_place);
     EXPECT_EQ(data, Bytes(data.size(), std::byte{0x77}));
 }
 
@@ -239,11 +239,11 @@ TEST_F(IntegrityDeviceTest, Read_takesHoles_isAskedBelowForBytes) {
     EXPECT_EQ(write(40, wanted), Status::Ok);
     Bytes data(4 * kBlock);
     Io io(Opcode::Read, 40, 4, data);
-    io.request.takes_holes = true;
+    io.request.takes_in_place = true;
     EXPECT_EQ(perform(io), Status::Ok);
-    EXPECT_FALSE(disk->seen.back().takes_holes);
+    EXPECT_FALSE(disk->seen.back().takes_in_place);
     EXPECT_FALSE(io.request.is_hole);
-    EXPECT_TRUE(io.request.takes_holes);
+    EXPECT_TRUE(io.request.takes_in_place);
     EXPECT_EQ(data, wanted);
 }
 

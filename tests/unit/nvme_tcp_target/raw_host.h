@@ -91,6 +91,10 @@ class RawHost final : private reactor::ReadyHandler {
     void shutdown_send() { stream_->shutdown_send(); }
     [[nodiscard]] bool ended() const { return ended_; }
     bool deaf = false;  ///< Receives nothing while it is set.
+    void hear_again() {
+        deaf = false;
+        take_in();
+    }
     /// The next PDU; nothing when the stream ended or `limit` passed.
     Task<std::optional<RawPdu>> next(core::Nanos limit = std::chrono::seconds(5));
     /// Waits for the end of the stream, throwing away what comes. False when `limit` passed.
