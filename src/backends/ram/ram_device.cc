@@ -102,6 +102,7 @@ class RamChannel final : public block::Channel, private reactor::TimerHandler {
         const std::byte* next = next_place(from.size());
         while (!from.empty()) {
             const core::Segment run = cursor_.peek(from.size());
+            DCHECK(run.size > 0);
             copy_and_fetch(run.data, from.first(run.size), next);
             cursor_.advance(run.size);
             from = from.subspan(run.size);

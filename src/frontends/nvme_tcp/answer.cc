@@ -6,6 +6,7 @@
 
 #include "core/probe.h"
 #include "frontends/nvme_tcp/connection.h"
+#include "frontends/nvme_tcp/replica.h"
 #include "frontends/nvme_tcp/shard.h"
 #include "nvme/tcp/digest.h"
 
@@ -197,10 +198,12 @@ void Connection::copy_loans() {
     }
 }
 
+/// Until then the namespace, and with it the volume, cannot go.
 void Connection::give_back(Slot& slot) {
     if (slot.loan) {
         slot.loan.give_back();
         --loans_;
+        std::exchange(slot.target, nullptr)->leave();
     }
 }
 

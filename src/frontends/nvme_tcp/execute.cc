@@ -388,8 +388,11 @@ void Connection::complete(block::RequestBatch& batch) {
         slot.pop_frame();
         CHECK(in_flight_ > 0);
         --in_flight_;
-        loans_ += slot.loan ? 1 : 0;
-        std::exchange(slot.target, nullptr)->leave();
+        if (slot.loan) {
+            ++loans_;
+        } else {
+            std::exchange(slot.target, nullptr)->leave();
+        }
         request_done(slot);
     }
     submit_batch();

@@ -74,7 +74,7 @@ struct Slot : block::Request, OutPdu, core::QueueHook<Slot> {
     std::uint16_t failure = 0;     ///< Status field found out while data was still to come.
     nvme::spec::Command command;
     nvme::IoPlan plan;
-    OpenNamespace* target = nullptr;  ///< Counted in flight there while Executing.
+    OpenNamespace* target = nullptr;  ///< Counted in flight there, while Executing or lent to.
     std::uint32_t nsid = 0;
     std::uint64_t incarnation = 0;  ///< Of the namespace the command was checked against.
     std::span<std::byte> buffer;
