@@ -15,6 +15,9 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 constexpr Nanos kNoticeLimit = std::chrono::seconds(8);
+// A connection stays until its requests are back from the volume. On layers over a slow disk, one
+// may take eight operations of up to 4 s one after the other.
+constexpr Nanos kSlowDiskLimit = kNoticeLimit + std::chrono::seconds(32);
 constexpr std::uint64_t kDelayOneIn = 40;
 constexpr std::uint64_t kResetOneIn = 400;
 constexpr std::uint64_t kFlipOneIn = 150;
@@ -213,7 +216,8 @@ void Connection::watch_end(std::size_t side) {
     if (faults.drawn(Fault::Stall) || faults.drawn(Fault::SmallPool)) {
         return;  // it may be kept from looking
     }
-    world_.events().after(kNoticeLimit, [self = shared_from_this(), side] {
+    const Nanos limit = faults.drawn(Fault::DiskSlow) ? kSlowDiskLimit : kNoticeLimit;
+    world_.events().after(limit, [self = shared_from_this(), side] {
         if (!self->closed_[side] && !self->reset_ && !self->lost_[side]) {
             self->world_.violation(self->options_.names[side] + " has not noticed that " +
                                    self->options_.names[1 - side] + " has ended connection " +
