@@ -124,11 +124,6 @@ bool Reactor::turn(bool timed, bool all) {
     }
     bool worked = io_.poll();
     worked |= mailbox_.drain();
-    if (worked) {
-        // What came in is handed on before anything else is looked for: a driver that waits for it
-        // may have its next request in the ring when the pollers look.
-        flush_queued();
-    }
     worked |= poll_busy();
     if (all) {
         worked |= poll_resting();
