@@ -97,7 +97,7 @@ VALUES = {
 WANTED = {"QosLimit": ["rw_iops_kiops"], "Limits": ["max"], "DetachVolumeRequest": ["host_function"],
           "NvmeControllerSpec": ["trtype", "fabrics_id"], "NvmePath": ["fabrics"],
           "FaultInjection": ["delays"], "ReplaceRaidMemberRequest": ["replacement"],
-          "FabricsEndpoint": ["traddr", "trsvcid", "adrfam"]}
+          "FabricsEndpoint": ["traddr", "trsvcid", "adrfam"], "RunBenchmarkRequest": ["seconds"]}
 
 
 @dataclass

@@ -37,9 +37,9 @@ std::string seconds_text(double seconds) {
 
 }  // namespace
 
-Client::Client(const Session& session, std::chrono::seconds busy)
+Client::Client(const Session& session, std::chrono::milliseconds busy)
     : server_(session.server),
-      timeout_seconds_(session.timeout_seconds + static_cast<double>(busy.count())) {
+      timeout_seconds_(session.timeout_seconds + std::chrono::duration<double>(busy).count()) {
     if (!std::isfinite(timeout_seconds_) || session.timeout_seconds <= 0 ||
         session.timeout_seconds > kLongestTimeoutSeconds) {
         refuse_argument("--timeout " + seconds_text(session.timeout_seconds) +

@@ -37,7 +37,7 @@ class Client {
   public:
     /// `busy` is how long the daemon works on the command by its very nature (a benchmark's
     /// time), on top of the session's timeout. Throws Refused for an address that is none.
-    explicit Client(const Session& session, std::chrono::seconds busy = {});
+    explicit Client(const Session& session, std::chrono::milliseconds busy = {});
 
     /// One call of `service` ("remora.v1.RemoraService"). Throws Refused with the daemon's words,
     /// or with ours when no daemon answered.

@@ -332,7 +332,8 @@ void add_bench(CLI::App& root, Action& action) {
     command->add_option("--bs", flags->io_size, "Bytes an operation (default: 4k)")
         ->option_text("SIZE");
     add_number(*command, "--qd", flags->queue_depth, "Operations at once (default: 32)");
-    add_number(*command, "--time", flags->seconds, "Seconds (default: 5)");
+    command->add_option("--time", flags->seconds, "Such as 0.25 (default: 5)")
+        ->option_text("SECONDS");
     command->callback(
         [&action, flags] { action = [flags](const Session& session) { bench(session, *flags); }; });
 }

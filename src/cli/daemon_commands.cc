@@ -325,9 +325,11 @@ void bench(const Session& session, const BenchFlags& flags) {
     request.set_pattern(pattern_of(flags.pattern));
     request.set_io_bytes(static_cast<std::uint32_t>(io_bytes));
     request.set_queue_depth(read_number<std::uint32_t>("--qd", flags.queue_depth));
-    request.set_seconds(read_number<std::uint32_t>("--time", flags.seconds));
+    const std::uint32_t milliseconds = read_seconds("--time", flags.seconds);
+    request.set_seconds(milliseconds / 1000);
+    request.set_milliseconds(milliseconds % 1000);
     api::RunBenchmarkResponse answer;
-    Client(session, std::chrono::seconds(request.seconds()))
+    Client(session, std::chrono::milliseconds(milliseconds))
         .call(kService, "RunBenchmark", request, answer);
     if (session.json()) {
         print_bench_json(session, answer);

@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::uint32_t kLargestIo = 1024 * 1024;
 constexpr std::uint32_t kDeepestQueue = 1024;
-constexpr std::uint32_t kLongestSeconds = 3600;
+constexpr std::uint64_t kLongestMilliseconds = 3'600'000;
 
 std::string_view text_of(node::PathState state) {
     switch (state) {
@@ -78,12 +78,15 @@ Result<node::BenchmarkSpec> read(const api::RunBenchmarkRequest& request) {
     if (request.queue_depth() > kDeepestQueue) {
         return fail(ErrorKind::InvalidArgument, "queue_depth: 1 to 1024");
     }
-    if (request.seconds() > kLongestSeconds) {
-        return fail(ErrorKind::InvalidArgument, "seconds: 1 to 3600");
+    const std::uint64_t milliseconds =
+        std::uint64_t{request.seconds()} * 1000 + request.milliseconds();
+    if (milliseconds == 0 || milliseconds > kLongestMilliseconds) {
+        return fail(ErrorKind::InvalidArgument,
+                    "seconds: with milliseconds at least 1 ms and at most 3600 s");
     }
     spec.io_bytes = request.io_bytes();
     spec.queue_depth = request.queue_depth();
-    spec.seconds = request.seconds();
+    spec.milliseconds = static_cast<std::uint32_t>(milliseconds);
     return spec;
 }
 

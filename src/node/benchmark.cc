@@ -62,7 +62,7 @@ class Load final : private block::Completer, private reactor::Runnable {
 
     Task<BenchmarkResult> measure() {
         const Nanos begin = reactor_.measure_now();
-        end_ = begin + std::chrono::seconds(spec_.seconds);
+        end_ = begin + std::chrono::milliseconds(spec_.milliseconds);
         for (Shot& shot : shots_) {
             idle_.push_back(shot);
         }
@@ -153,8 +153,8 @@ Result<void> check(const BenchmarkSpec& spec, const block::Geometry& geometry) {
     if (spec.queue_depth == 0 || spec.queue_depth > 4096) {
         return fail(ErrorKind::InvalidArgument, "queue depth is not between 1 and 4096");
     }
-    if (spec.seconds == 0 || spec.seconds > 3600) {
-        return fail(ErrorKind::InvalidArgument, "time is not between 1 and 3600 seconds");
+    if (spec.milliseconds == 0 || spec.milliseconds > 3'600'000) {
+        return fail(ErrorKind::InvalidArgument, "time is not between 1 ms and 3600 s");
     }
     return {};
 }

@@ -276,7 +276,7 @@ struct BenchmarkSpec {
     enum class Pattern { Read, Write, ReadWrite } pattern = Pattern::Read;  ///< Random offsets.
     std::uint32_t io_bytes = 4096;
     std::uint32_t queue_depth = 32;
-    std::uint32_t seconds = 5;  ///< 1..3600.
+    std::uint32_t milliseconds = 5000;  ///< Up to an hour.
 };
 
 struct BenchmarkResult {

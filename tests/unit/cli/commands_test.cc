@@ -367,7 +367,7 @@ TEST(Bench, Json_has_numbers) {
     daemon.answer("RunBenchmark", answer);
 
     const Ran ran = run_at(daemon, {"-o", "json", "bench", "--volume", "a", "--rw", "randrw",
-                                    "--bs", "4k", "--qd", "8", "--time", "2"});
+                                    "--bs", "4k", "--qd", "8", "--time", "2.25"});
 
     const auto request = daemon.request<api::RunBenchmarkRequest>();
     EXPECT_EQ(request.volume_name_ref(), "a");
@@ -375,6 +375,7 @@ TEST(Bench, Json_has_numbers) {
     EXPECT_EQ(request.io_bytes(), 4096U);
     EXPECT_EQ(request.queue_depth(), 8U);
     EXPECT_EQ(request.seconds(), 2U);
+    EXPECT_EQ(request.milliseconds(), 250U);
     const json got = json::parse(ran.out);
     EXPECT_EQ(got["operations"].get<int>(), 1000);
     EXPECT_EQ(got["errors"].get<int>(), 0);

@@ -421,7 +421,7 @@ class FakeNode final : public FakeLayers {
         co_await reactor::sleep_for(std::chrono::milliseconds(5));
         node::BenchmarkResult result;
         result.operations = 1000;
-        result.elapsed = std::chrono::seconds(spec.seconds);
+        result.elapsed = std::chrono::milliseconds(spec.milliseconds);
         result.latency_ns.record(5000);
         co_return result;
     }

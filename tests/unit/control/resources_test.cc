@@ -470,9 +470,8 @@ TEST_F(ResourcesTest, Status_showsEachDisksWholeChain) {
     EXPECT_EQ(disk.paths(0).state(), "live");
 }
 
-TEST_F(ResourcesTest, Benchmark_writesToAUsedVolume_areRefused) {
-    ASSERT_TRUE(create_malloc("m0"));
-    ASSERT_TRUE(create_disk("d0", 2, "m0"));
+TEST_F(ResourcesTest, Benchmark_ofUsedVolumesAndWrongTimes_isRefused) {
+    ASSERT_TRUE(create_malloc("m0") && create_disk("d0", 2, "m0"));
     api::RunBenchmarkRequest request;
     request.set_volume_name_ref("m0");
     request.set_pattern(api::RunBenchmarkRequest::PATTERN_WRITE);
@@ -486,6 +485,13 @@ TEST_F(ResourcesTest, Benchmark_writesToAUsedVolume_areRefused) {
     ASSERT_TRUE(result);
     EXPECT_EQ(result->iops(), 1000);
     request.set_io_bytes(100);
+    EXPECT_KIND(call(&ControlPlane::status, &Status::run_benchmark, request), InvalidArgument);
+    request.set_io_bytes(4096);
+    request.set_seconds(0);
+    EXPECT_KIND(call(&ControlPlane::status, &Status::run_benchmark, request), InvalidArgument);
+    request.set_milliseconds(1);
+    EXPECT_TRUE(call(&ControlPlane::status, &Status::run_benchmark, request));
+    request.set_seconds(3600);
     EXPECT_KIND(call(&ControlPlane::status, &Status::run_benchmark, request), InvalidArgument);
 }
 

@@ -14,7 +14,7 @@ BenchmarkSpec load_of(const std::string& volume) {
     BenchmarkSpec load;
     load.volume = volume;
     load.queue_depth = 64;
-    load.seconds = 1;
+    load.milliseconds = 1000;
     return load;
 }
 

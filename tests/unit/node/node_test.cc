@@ -22,7 +22,7 @@ TEST_F(LocalNodeTest, Remote_connected_showsVolumesThatDoIo) {
         BenchmarkSpec load;
         load.volume = "remoten1";
         load.pattern = BenchmarkSpec::Pattern::ReadWrite;
-        load.seconds = 1;
+        load.milliseconds = 1000;
         const auto result = co_await host_.node().run_benchmark(load);
         EXPECT_TRUE(result);
         EXPECT_GT(result->operations, 0U);
@@ -61,7 +61,7 @@ TEST_F(LocalNodeTest, Volume_thatGrows_isLargerForItsRemoteHostAtOnce) {
         BenchmarkSpec load;
         load.volume = "remoten1";
         load.pattern = BenchmarkSpec::Pattern::ReadWrite;
-        load.seconds = 1;
+        load.milliseconds = 1000;
         const auto result = co_await host_.node().run_benchmark(load);
         EXPECT_TRUE(result);
         EXPECT_EQ(result->errors, 0U);
@@ -89,7 +89,7 @@ Task<BenchmarkResult> load_for_a_second(LocalNode& node) {
     load.volume = "first";
     load.pattern = BenchmarkSpec::Pattern::ReadWrite;
     load.queue_depth = 4;
-    load.seconds = 1;
+    load.milliseconds = 1000;
     const auto result = co_await node.run_benchmark(load);
     EXPECT_TRUE(result);
     co_return *result;
@@ -183,7 +183,7 @@ TEST_F(LocalNodeTest, Faults_thatHoldIoUp_areNoneForAStop) {
         gate.spawn(
             [](LocalNode* node) -> Task<> {
                 const auto result =
-                    co_await node->run_benchmark({.volume = "remoten1", .seconds = 1});
+                    co_await node->run_benchmark({.volume = "remoten1", .milliseconds = 1000});
                 EXPECT_TRUE(result);
             },
             &host_.node());
