@@ -8,7 +8,7 @@
 //   write: 72-byte capsule + payload ─►   ◄─ 24-byte response
 //
 // From 32 KiB of payload on other sizes are best (large mode): a receive takes up to 512 KiB, and
-// a send gathers no more than 256 KiB, which stay in the cache between the copy in and out.
+// a send gathers no more than that.
 //
 // All payloads are sent from one buffer, which stays in the first cache, unless `--buffers` gives
 // each of so many messages its own, as the requests of a real load have.
@@ -54,9 +54,9 @@ Sizes sizes_for(std::size_t payload) {
     if (payload < kLargePayload) {
         return {};
     }
-    constexpr std::size_t kSendBytes = std::size_t{256} * 1024;
-    return {.receive_bytes = std::size_t{512} * 1024,
-            .messages_per_send = std::max<std::size_t>(kSendBytes / payload, 1)};
+    constexpr std::size_t kLargeBytes = std::size_t{512} * 1024;
+    return {.receive_bytes = kLargeBytes,
+            .messages_per_send = std::max<std::size_t>(kLargeBytes / payload, 1)};
 }
 
 struct Options {
@@ -65,7 +65,7 @@ struct Options {
     std::size_t payload = 4096;
     std::size_t buffers = 1;  ///< that the payloads are sent from, in turn
     bool write = false;
-    int seconds = 3;
+    double seconds = 3;
     int client_core = 0;
     int server_core = 1;
 };
@@ -297,7 +297,8 @@ void drive(const std::vector<int>& sockets, const Options& options) {
     group.start(options.queue_depth);
     std::uint64_t completed = 0;
     const auto start = Clock::now();
-    const auto stop = start + std::chrono::seconds(options.seconds);
+    const auto stop = start + std::chrono::duration_cast<Clock::duration>(
+                                  std::chrono::duration<double>(options.seconds));
     for (unsigned loop = 0; (loop & 255U) != 0 || Clock::now() < stop; ++loop) {
         const long messages = group.turn();
         if (messages < 0) {
@@ -360,7 +361,7 @@ int main(int argc, char** argv) {
                    "buffers that each end sends payloads from, in turn")
         ->check(CLI::Range(1, 4096));
     app.add_option("--rw", rw, "read or write")->check(CLI::IsMember({"read", "write"}));
-    app.add_option("--time", options.seconds, "seconds")->check(CLI::Range(1, 600));
+    app.add_option("--time", options.seconds, "seconds")->check(CLI::Range(0.01, 600.0));
     app.add_option("--client-core", options.client_core, "core of the client");
     app.add_option("--server-core", options.server_core, "core of the server");
     CLI11_PARSE(app, argc, argv);

@@ -135,7 +135,7 @@ class Reactor {
     /// A list to gather one send or receive in: kept here, since clearing a fresh one costs more
     /// than filling it. Contents last until the next send or receive.
     std::span<core::Segment> segments() { return {segments_.get(), kSegments}; }
-    static constexpr std::size_t kSegments = 128;
+    static constexpr std::size_t kSegments = 256;
 
   private:
     bool turn(bool timed, bool all);

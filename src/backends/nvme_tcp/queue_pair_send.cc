@@ -8,6 +8,7 @@
 #include "core/byte_reader.h"
 #include "core/prefetch.h"
 #include "nvme/tcp/digest.h"
+#include "nvme/tcp/send_size.h"
 
 namespace remora::backends::nvme_tcp {
 
@@ -18,9 +19,6 @@ using nvme::tcp::PduType;
 
 namespace {
 
-// What one send takes at most; more does not get cheaper.
-constexpr std::size_t kPdusPerSend = 64;
-constexpr std::size_t kBytesPerSend = std::size_t{256} * 1024;
 // All headers, with their digest or without, are multiples of it.
 constexpr std::uint32_t kHeaderAlignment = 4;
 
@@ -44,7 +42,7 @@ struct QueuePair::Gathered {
     std::size_t bytes = 0;
 
     bool add(const std::byte* data, std::size_t size) {
-        if (count == segments.size() || bytes >= kBytesPerSend) {
+        if (count == segments.size() || bytes >= nvme::tcp::kBytesPerSend) {
             return false;
         }
         // sendmsg only reads; Segment is laid out for both directions.
@@ -161,7 +159,7 @@ bool QueuePair::gather_slot(const Slot& slot, Gathered& out) {
 }
 
 void QueuePair::gather(Gathered& out) const {
-    const std::size_t pdus = std::min(tx_count_, kPdusPerSend);
+    const std::size_t pdus = std::min(tx_count_, nvme::tcp::kPdusPerSend);
     for (std::size_t i = 0; i < pdus; ++i) {
         prefetch_queued(i + 1);
         if (!gather_slot(slots_[tx_[tx_place(i)]], out)) {

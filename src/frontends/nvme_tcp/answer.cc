@@ -9,6 +9,7 @@
 #include "frontends/nvme_tcp/replica.h"
 #include "frontends/nvme_tcp/shard.h"
 #include "nvme/tcp/digest.h"
+#include "nvme/tcp/send_size.h"
 
 namespace remora::frontends::nvme_tcp {
 
@@ -20,9 +21,7 @@ using nvme::tcp::PduType;
 
 namespace {
 
-constexpr std::size_t kMaxPdus = 64;
 constexpr std::size_t kMaxSegments = reactor::Reactor::kSegments;
-constexpr std::size_t kMaxBytes = std::size_t{256} * 1024;
 
 static_assert(sizeof(DataPdu) + kDigestBytes <= Slot::kHeaderBytes);
 static_assert(kDigestBytes + sizeof(CapsuleResp) + kDigestBytes == Slot::kTailBytes);
@@ -215,8 +214,9 @@ void Connection::flush_once() {
     std::size_t bytes = 0;
     std::size_t skip = out_offset_;
     for (OutPdu* out = out_.front();
-         out != nullptr && pdus < kMaxPdus && count + out->part_count <= kMaxSegments &&
-         (pdus == 0 || bytes + out->bytes() <= kMaxBytes);
+         out != nullptr && pdus < nvme::tcp::kPdusPerSend &&
+         count + out->part_count <= kMaxSegments &&
+         (pdus == 0 || bytes + out->bytes() <= nvme::tcp::kBytesPerSend);
          out = out_.next(*out)) {
         for (const core::Segment& part : std::span(out->parts).first(out->part_count)) {
             const std::size_t cut = std::min(skip, part.size);
