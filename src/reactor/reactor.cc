@@ -124,12 +124,14 @@ bool Reactor::turn(bool timed, bool all) {
     }
     bool worked = io_.poll();
     worked |= mailbox_.drain();
+    flush(publish_queue_);
     worked |= poll_busy();
     if (all) {
         worked |= poll_resting();
     }
     worked |= run_queued();
-    flush_queued();
+    flush(publish_queue_);
+    flush(flush_queue_);
     worked |= timers_.fire(now_) > 0;
     ++stats_.turns;
     if (worked) {
@@ -152,10 +154,10 @@ bool Reactor::run_queued() {
     return worked;
 }
 
-void Reactor::flush_queued() {
-    // What a flush makes dirty again is flushed in the next turn.
-    core::List<Flushable, Flushable> batch;
-    batch.splice_back(flush_queue_);
+void Reactor::flush(FlushQueue& queue) {
+    // What a flush makes dirty again is for the next time.
+    FlushQueue batch;
+    batch.splice_back(queue);
     while (Flushable* next = batch.pop_front()) {
         next->flush();
     }

@@ -101,7 +101,8 @@ class Reactor {
     /// When the loop has to turn again at the latest.
     [[nodiscard]] Nanos next_deadline() const { return timers_.next(); }
     [[nodiscard]] bool has_queued_work() const {
-        return !run_queue_.empty() || !flush_queue_.empty() || !mailbox_.empty();
+        return !run_queue_.empty() || !flush_queue_.empty() || !publish_queue_.empty() ||
+               !mailbox_.empty();
     }
 
     [[nodiscard]] std::uint32_t id() const { return id_; }
@@ -120,9 +121,17 @@ class Reactor {
     void post_function(F f);
 
     void run_soon(Runnable& runnable) { run_queue_.push_back(runnable); }
+    /// Flushes it at the end of the turn.
     void flush_later(Flushable& flushable) {
         if (!flushable.core::ListHook<Flushable>::linked()) {
             flush_queue_.push_back(flushable);
+        }
+    }
+    /// Flushes it before the pollers look, or at the end of the turn: for answers to those who fill
+    /// what is polled, and may have their next request there by then.
+    void publish_later(Flushable& flushable) {
+        if (!flushable.core::ListHook<Flushable>::linked()) {
+            publish_queue_.push_back(flushable);
         }
     }
     void add_poller(Poller& poller);
@@ -138,11 +147,13 @@ class Reactor {
     static constexpr std::size_t kSegments = 256;
 
   private:
+    using FlushQueue = core::List<Flushable, Flushable>;
+
     bool turn(bool timed, bool all);
     bool poll_busy();
     bool poll_resting();
     bool run_queued();
-    void flush_queued();
+    static void flush(FlushQueue& queue);
     void sleep();
 
     std::uint32_t id_;
@@ -160,7 +171,8 @@ class Reactor {
     core::List<Poller, Poller> resting_;
     std::size_t busy_pollers_ = 0;  // in pollers_
     core::List<Runnable, Runnable> run_queue_;
-    core::List<Flushable, Flushable> flush_queue_;
+    FlushQueue flush_queue_;
+    FlushQueue publish_queue_;
     TimerHeap timers_;
     ReactorStats stats_;
     std::unique_ptr<std::byte[]> staging_;

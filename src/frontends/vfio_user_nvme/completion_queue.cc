@@ -74,7 +74,7 @@ void CompletionQueue::put(const Completion& entry) {
     __atomic_store_n(reinterpret_cast<std::uint32_t*>(to + kLast), last, __ATOMIC_RELEASE);
     tail_ = spec_.memory.after(tail_);
     phase_ = tail_ == 0 ? !phase_ : phase_;
-    reactor_.flush_later(*this);
+    reactor_.publish_later(*this);
 }
 
 bool CompletionQueue::post(PendingCompletion& completion) {

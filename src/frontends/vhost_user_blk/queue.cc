@@ -270,7 +270,7 @@ void Queue::give_back(Slot& slot, std::uint32_t used_bytes) {
     if (publishing_) {
         ring_.push_used(slot.head, used_bytes);
     }
-    reactor_.flush_later(*this);
+    reactor_.publish_later(*this);
 }
 
 void Queue::count(const Slot& slot) {

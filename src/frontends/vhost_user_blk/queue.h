@@ -3,7 +3,8 @@
 //
 //   poll:     take a batch of heads ─► walk, parse, translate each ─► one Channel::submit
 //   complete: status byte and used element each
-//   flush:    one publish and at most one interrupt for all that completed in the turn
+//   flush:    one publish and at most one interrupt for all that completed since the last one, of a
+//             turn those of what came in and those of what was polled
 //
 // The ring may be split or packed. A slot per descriptor head holds the request and its segments,
 // so the number in flight is bounded by the ring and no I/O allocates. A head that comes again

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pollers of a reactor that spins: many that find nothing rest.
+// Pollers of a reactor that spins: many that find nothing rest, and answers are out before they
+// look.
 #include <algorithm>
 #include <chrono>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -89,6 +92,41 @@ class PollersTest : public testing::Test {
   private:
     std::unique_ptr<ReactorThread> thread_;
 };
+
+// Whoever waits for an answer may have the next request there when its ring is polled; what is to
+// be sent waits for what that adds.
+TEST_F(PollersTest, Answers_arePublishedBeforeThePollersLook_andSentAfterwards) {
+    struct Output final : Flushable {
+        void flush() override { out = true; }
+        bool out = false;
+    } published, sent;
+    struct Look final : Poller {
+        bool poll() override {
+            if (!looked) {
+                looked = {published, sent};
+            }
+            return false;
+        }
+        bool prepare_sleep() override { return false; }
+        void end_sleep() override {}
+        const bool& published;
+        const bool& sent;
+        std::optional<std::pair<bool, bool>> looked;
+        Look(const bool& a, const bool& b) : published(a), sent(b) {}
+    } look(published.out, sent.out);
+    test::run_on(reactor(), [&] {
+        reactor().add_poller(look);
+        reactor().publish_later(published);
+        reactor().flush_later(sent);
+    });
+    const auto done = [&] { return look.looked.has_value() && sent.out; };
+    const auto deadline = std::chrono::steady_clock::now() + 20s;
+    while (!test::run_on(reactor(), done) && std::chrono::steady_clock::now() < deadline) {
+    }
+    test::run_on(reactor(), [&] { reactor().remove_poller(look); });
+    ASSERT_TRUE(done());
+    EXPECT_EQ(*look.looked, std::pair(true, false));
+}
 
 TEST_F(PollersTest, FewIdle_arePolledEveryTurn) {
     add(4);
