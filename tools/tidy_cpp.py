@@ -53,7 +53,7 @@ ALLOWED_HEADERS = [
     (r"reactor/(mailbox|reactor)\.h", r"atomic", "how other threads reach a reactor"),
     (r"memory/zeroed_memory\.cc", r"sys/mman\.h", "asks for huge pages; what memory is made of is no world to simulate"),
     (r"block/loan\.h", r"atomic", "who reads a volume's memory, for writers on all reactors"),
-    (r"backends/ram/page_locks\.h", r"atomic", "one memory for all reactors"),
+    (r"backends/ram/(page_locks|ram_device)\.h", r"atomic", "one memory for all reactors"),
     (r"virtio/.*", r"atomic", "memory order towards a guest's rings"),
     (r"services/fault/fault_plan\.h", r"atomic", "one count for all reactors"),
     (r"services/integrity/(integrity_shared|lock_word)\.h", r"atomic", "one cache of checksums for all reactors"),

@@ -22,7 +22,8 @@ using block::Request;
 using block::Status;
 
 // Bytes that are copied or cleared in one turn (about 0.5 ms): a guest that asks for more at once
-// waits for the next turns, and its neighbours on the reactor do not wait for it.
+// waits for the next turns, and its neighbours on the reactor do not wait for it. What is touched
+// for the first time ends the turn's share, since the system clears it, all of a huge page.
 constexpr std::size_t kBytesPerTurn = std::size_t{4} << 20U;
 
 class RamChannel final : public block::Channel, private reactor::TimerHandler {
@@ -78,7 +79,8 @@ class RamChannel final : public block::Channel, private reactor::TimerHandler {
             std::min({current_bytes_ - position_, left_,
                       static_cast<std::size_t>(PageLocks::kPageBytes - at % PageLocks::kPageBytes),
                       static_cast<std::size_t>(extent.end - at)});
-        const std::span<std::byte> there(extent.memory + (at - extent.begin), bytes);
+        const std::uint64_t offset = at - extent.begin;
+        const std::span<std::byte> there(extent.memory + offset, bytes);
         PageLocks::Word& lock = locks_.of(at);
         if (!(current_->opcode == Opcode::Read ? read(there, lock) : change(there, lock))) {
             REMORA_COVER("ram: a page is in use elsewhere");
@@ -86,7 +88,16 @@ class RamChannel final : public block::Channel, private reactor::TimerHandler {
         }
         position_ += bytes;
         left_ -= bytes;
+        if (current_->opcode != Opcode::Read && touches_first(extent, offset)) {
+            left_ = 0;
+        }
         return true;
+    }
+
+    static bool touches_first(const Extent& extent, std::uint64_t offset) {
+        std::atomic<bool>& touched = extent.touched[offset / Extent::kTouchBytes];
+        return !touched.load(std::memory_order_relaxed) &&
+               !touched.exchange(true, std::memory_order_relaxed);
     }
 
     bool read(std::span<const std::byte> from, PageLocks::Word& lock) {
@@ -233,7 +244,13 @@ RamDevice::RamDevice(std::string name,
                      block::Geometry geometry,
                      memory::ZeroedMemory memory)
     : GrowingDevice(std::move(name), uuid, geometry) {
-    extents_[extent_count_++] = {0, geometry.size_bytes(), memory.get()};
+    add_extent(0, geometry.size_bytes(), std::move(memory));
+}
+
+void RamDevice::add_extent(std::uint64_t begin, std::uint64_t end, memory::ZeroedMemory memory) {
+    const std::size_t touches = (end - begin + Extent::kTouchBytes - 1) / Extent::kTouchBytes;
+    extents_[extent_count_++] = {begin, end, memory.get(),
+                                 std::make_unique<std::atomic<bool>[]>(touches)};
     memory_.push_back(std::move(memory));
 }
 
@@ -248,8 +265,7 @@ core::Result<void> RamDevice::make_room(const block::Geometry& after) {
     if (memory == nullptr) {
         return no_memory(after);
     }
-    extents_[extent_count_++] = {begin, after.size_bytes(), memory.get()};
-    memory_.push_back(std::move(memory));
+    add_extent(begin, after.size_bytes(), std::move(memory));
     return {};
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,11 @@ struct Extent {
     std::uint64_t begin = 0;  ///< In the volume.
     std::uint64_t end = 0;
     std::byte* memory = nullptr;
+    /// Whether each `kTouchBytes` were written before. For all reactors.
+    std::unique_ptr<std::atomic<bool>[]> touched;
+
+    /// What the system clears at most when it is written for the first time.
+    static constexpr std::size_t kTouchBytes = std::size_t{2} << 20U;
 };
 
 class RamDevice final : public block::GrowingDevice {
@@ -43,6 +49,7 @@ class RamDevice final : public block::GrowingDevice {
               core::Uuid uuid,
               block::Geometry geometry,
               memory::ZeroedMemory memory);
+    void add_extent(std::uint64_t begin, std::uint64_t end, memory::ZeroedMemory memory);
     core::Result<void> make_room(const block::Geometry& after) override;
 
     // Only added to, by the control reactor; others read what their geometry says is there.

@@ -3,6 +3,9 @@
 // in tests/contract.
 #include "backends/ram/ram_device.h"
 
+#include <array>
+#include <vector>
+
 #include <gtest/gtest.h>
 
 #include "reactor/call.h"
@@ -43,6 +46,37 @@ TEST_F(RamDeviceTest, Write_moreThanATurnsShare_goesOnInTheNextTurns) {
             co_await client.perform(Opcode::Read, 0, 64 * kMiB / kBlock, std::span(&into, 1));
         EXPECT_EQ(read, Status::Ok);
         EXPECT_TRUE(back == data);
+        channel->reset();
+    });
+}
+
+// The system clears 2 MiB at a time for them, if it has huge pages.
+TEST_F(RamDeviceTest, Writes_ofUntouchedMemory_areOneATurn) {
+    run([this]() -> Task<> {
+        auto device = RamDevice::create("r", {}, kBlock, 64 * kMiB / kBlock);
+        auto channel = (*device)->open_channel();
+        test::BlockClient client(**channel);
+        std::vector<std::byte> data = test::pattern(kBlock, 1);
+        const core::Segment whole{data.data(), data.size()};
+        std::array<std::uint64_t, 2> turns{};
+        for (std::uint64_t& took : turns) {
+            std::array<test::AwaitedRequest, 32> writes;
+            const std::uint64_t before = reactor().stats().turns;
+            for (std::size_t i = 0; i < writes.size(); ++i) {
+                writes[i].opcode = Opcode::Write;
+                writes[i].lba = i * 2 * kMiB / kBlock;
+                writes[i].block_count = 1;
+                writes[i].data = std::span(&whole, 1);
+                client.start(writes[i]);
+            }
+            for (test::AwaitedRequest& write : writes) {
+                const Status written = co_await test::BlockClient::finish(write);
+                EXPECT_EQ(written, Status::Ok);
+            }
+            took = reactor().stats().turns - before;
+        }
+        EXPECT_GE(turns[0], 31U);
+        EXPECT_LT(turns[1], 4U) << "nothing is left to clear";
         channel->reset();
     });
 }
