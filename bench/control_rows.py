@@ -44,7 +44,7 @@ class Managed:
         self._rest.close()
         self._daemon.end()
 
-    def _bench(self, seconds: int) -> float:
+    def _bench(self, seconds: float) -> float:
         got = self._daemon.remora_json("--timeout", str(seconds + 60), "bench", "--volume", LOADED, "--rw", "read",
                                        "--bs", "4096", "--qd", str(DEPTH), "--time", str(seconds))
         return float(got["iops"]) / 1000
@@ -69,10 +69,10 @@ class Managed:
             if not token:
                 return took
 
-    def alone(self, seconds: int) -> dict:
+    def alone(self, seconds: float) -> dict:
         return {"value": self._bench(seconds)}
 
-    def beside(self, seconds: int, per_second: int) -> dict:
+    def beside(self, seconds: float, per_second: int) -> dict:
         """The data path's rate while so many calls a second create, delete and list."""
         stop = threading.Event()
         calls = 0
@@ -94,7 +94,7 @@ class Managed:
             worker.result()
         return {"value": got, "note": f"{calls / seconds:.0f} calls a second"}
 
-    def create_latency(self, seconds: int) -> dict:
+    def create_latency(self, seconds: float) -> dict:
         """p99 of Create while the reactor is under full load, in milliseconds."""
         took: list[float] = []
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -105,7 +105,7 @@ class Managed:
         return {"value": statistics.quantiles(took, n=100)[98], "p50_us": statistics.median(took) * 1000,
                 "note": f"{len(took)} calls"}
 
-    def page_latency(self, seconds: int) -> dict:
+    def page_latency(self, seconds: float) -> dict:
         """The longest of the pages in half of so long, in milliseconds."""
         took: list[float] = []
         until = time.monotonic() + seconds / 2

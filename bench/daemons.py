@@ -62,7 +62,7 @@ class Pair:
         except LabError:
             return False
 
-    def load(self, volumes: list[str], size: str, rw: str, depth: int, seconds: int) -> dict:
+    def load(self, volumes: list[str], size: str, rw: str, depth: int, seconds: float) -> dict:
         """`remora bench` on each volume at once; the rates are added, the latencies are the worst."""
 
         def one(volume: str) -> dict:

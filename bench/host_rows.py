@@ -22,8 +22,7 @@ class Host:
     """A daemon of one pinned reactor with a null volume as a virtio-blk disk and as an NVMe function,
     and QEMU's storage daemon on the same core with a null-co disk; the driver is on the other core."""
 
-    def __init__(self, folder: Path, seconds: int) -> None:
-        self._seconds = seconds
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True)
         self._spinning = self._daemon("spinning", ["--poll-us", SPIN_US, "--nvme-msix"])
@@ -51,22 +50,22 @@ class Host:
 
     # --- rates ------------------------------------------------------------------------------
 
-    def _load(self, program: str, socket: Path, depth: int, *more: str) -> dict:
+    def _load(self, program: str, socket: Path, depth: int, seconds: float, *more: str) -> dict:
         return run_json([str(BUILD / f"bench/{program}/{program}"), "--socket", str(socket), "--qd", str(depth),
-                         "--bs", "4k", "--rw", "read", "--time", str(self._seconds), "--core", str(TARGET_CORE),
-                         "--json", *more], self._seconds)
+                         "--bs", "4k", "--rw", "read", "--time", str(seconds), "--core", str(TARGET_CORE),
+                         "--json", *more], seconds)
 
-    def blk(self, depth: int, ring: str = "split") -> dict:
-        return self._load("vhost_load", self._folder / "spinning" / "s" / "blk", depth, "--ring", ring)
+    def blk(self, depth: int, seconds: float, ring: str = "split") -> dict:
+        return self._load("vhost_load", self._folder / "spinning" / "s" / "blk", depth, seconds, "--ring", ring)
 
-    def nvme(self, depth: int) -> dict:
+    def nvme(self, depth: int, seconds: float) -> dict:
         folder = self._folder / "spinning" / "s"
         sockets = [path for path in folder.iterdir() if path.is_socket() and path.name != "blk"]
         if len(sockets) != 1:
             raise LabError(f"which of {sockets} is the NVMe function's socket?")
-        return self._load("vfio_load", sockets[0], depth)
+        return self._load("vfio_load", sockets[0], depth, seconds)
 
-    def peer(self, depth: int) -> dict:
+    def peer(self, depth: int, seconds: float) -> dict:
         socket = self._folder / "peer.sock"
         if self._peer is None:
             program = shutil.which("qemu-storage-daemon")
@@ -78,7 +77,7 @@ class Host:
                 "--export", f"vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path={socket},writable=on"],
                 self._folder / "peer.log")
             wait_until(socket.exists, 10, "the storage daemon does not listen")
-        return self._load("vhost_load", socket, depth)
+        return self._load("vhost_load", socket, depth, seconds)
 
     # --- many idle disks --------------------------------------------------------------------
 
@@ -91,10 +90,10 @@ class Host:
                                   "--volume", f"v{number}", "--queues", "1")
         return self._idle, [str(self._folder / "idle" / "s" / f"d{number}") for number in range(DISKS)]
 
-    def idle_cpu(self) -> dict:
+    def idle_cpu(self, seconds: float) -> dict:
         """What a daemon takes whose disks all have a driver that asks for nothing."""
         daemon, sockets = self._disks()
-        window = max(self._seconds, 5)  # the clock behind it ticks a hundred times a second
+        window = max(seconds, 5)  # the clock behind it ticks a hundred times a second
         with subprocess.Popen([str(BUILD / "bench/vhost_load/vhost_load"), "--socket", sockets[0], "--beside", *sockets[1:],
                                "--wait", "--time", str(window + 5), "--core", str(TARGET_CORE)],
                               stdout=subprocess.PIPE, text=True) as driver:
@@ -108,7 +107,7 @@ class Host:
             driver.terminate()
         return {"value": 100 * used / took}
 
-    def busy(self, beside: bool) -> dict:
+    def busy(self, seconds: float, beside: bool) -> dict:
         """One disk under load, with or without drivers at the other ones."""
         _, sockets = self._disks()
-        return self._load("vhost_load", Path(sockets[0]), 32, *(["--beside", *sockets[1:]] if beside else []))
+        return self._load("vhost_load", Path(sockets[0]), 32, seconds, *(["--beside", *sockets[1:]] if beside else []))

@@ -14,7 +14,7 @@ from paths import LabError, REPOSITORY
 BUILD = Path(os.environ.get("REMORA_BUILD", REPOSITORY / "build" / "release"))
 
 
-def run_json(command: list[str], seconds: int) -> dict:
+def run_json(command: list[str], seconds: float) -> dict:
     """Runs one; its last line."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
@@ -25,22 +25,22 @@ def run_json(command: list[str], seconds: int) -> dict:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def ceiling(size: int, rw: str, depth: int, connections: int, seconds: int, buffers: int = 1) -> dict:
+def ceiling(size: int, rw: str, depth: int, connections: int, seconds: float, buffers: int = 1) -> dict:
     got = run_json([str(BUILD / "bench/tcp_ceiling/tcp_ceiling"), "--qd", str(depth), "--rw", rw, "--bs", str(size),
                     "--connections", str(connections), "--buffers", str(buffers), "--time", str(seconds),
                     "--client-core", str(IPU_CORE), "--server-core", str(TARGET_CORE)], seconds)
     return {"iops": got["iops"], "note": f"{got['per_send']:.1f} PDUs a send, {got['per_recv']:.1f} a receive"}
 
 
-def vhost(socket: Path, depth: int, core: int, seconds: int) -> dict:
+def vhost(socket: Path, depth: int, core: int, seconds: float) -> dict:
     return _vhost(depth, seconds, "--socket", str(socket), "--core", str(core))
 
 
-def chain(address: str, nqn: str, depth: int, seconds: int) -> dict:
+def chain(address: str, nqn: str, depth: int, seconds: float) -> dict:
     """A disk over a target's volume, in one process and thread with its driver."""
     return _vhost(depth, seconds, "--remote", address, "--nqn", nqn, "--device-core", str(IPU_CORE), "--one-thread")
 
 
-def _vhost(depth: int, seconds: int, *more: str) -> dict:
+def _vhost(depth: int, seconds: float, *more: str) -> dict:
     return run_json([str(BUILD / "bench/vhost_load/vhost_load"), "--qd", str(depth), "--bs", "4k", "--rw", "read",
                      "--time", str(seconds), "--json", *more], seconds)

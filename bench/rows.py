@@ -43,9 +43,10 @@ class Bar:
 
 @dataclass(frozen=True)
 class Row:
-    """`take` gives one round's {"value": ..., "p50_us", "p99_us", "note"}; `unit` is of the value.
+    """`take` gives one measurement's {"value": ..., "p50_us", "p99_us", "note"}; `unit` is of the value.
 
-    With a base the row is judged by value/base of the same round, else by the value itself.
+    With a base the row is judged by value/base of the same round, or by what it is above it when it
+    `adds`; else by the value itself.
     """
 
     name: str
@@ -53,6 +54,12 @@ class Row:
     take: Callable[[], dict]
     base: str | None = None
     bar: Bar | None = None
+    adds: bool = False
+
+    def judged(self, got: dict) -> float:
+        if self.base is None:
+            return got["value"]
+        return got["value"] - got["of"] if self.adds else got["value"] / got["of"]
 
 
 def rate(got: dict) -> dict:
@@ -67,8 +74,8 @@ def round_trip(got: dict) -> dict:
 class Rows:
     """All rows. What a row needs is started when it is first measured, and ended by close()."""
 
-    def __init__(self, seconds: int) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
+        self.seconds = 1.0  # of the next measurement
         self._folder = tempfile.TemporaryDirectory(prefix="remora-bench-")
         self._pairs: dict[str, Pair] = {}
         self._made: set[tuple[str, str]] = set()
@@ -106,10 +113,10 @@ class Rows:
 
     def _load(self, subsystem: str, size: int, rw: str, depth: int, *options: str, kind: str = "null") -> dict:
         pair = self._remote(subsystem, *options, kind=kind)
-        return pair.load([f"{subsystem}n1"], str(size), rw, depth, self._seconds)
+        return pair.load([f"{subsystem}n1"], str(size), rw, depth, self.seconds)
 
     def _sockets(self, size: int, rw: str, depth: int, connections: int = 1, buffers: int = 1) -> dict:
-        return ceiling(size, rw, depth, connections, self._seconds, buffers)
+        return ceiling(size, rw, depth, connections, self.seconds, buffers)
 
     # --- the rows ---------------------------------------------------------------------------
 
@@ -171,7 +178,7 @@ class Rows:
         names = [f"c{number}" for number in range(count)]
         for name in names:
             self._remote(name, "--queues", "1", pair="many")
-        return self._pair("many").load([f"{name}n1" for name in names], "4096", "read", depth, self._seconds)
+        return self._pair("many").load([f"{name}n1" for name in names], "4096", "read", depth, self.seconds)
 
     def _crowded(self) -> dict:
         """One namespace and connection under load beside so many that have nothing to do."""
@@ -181,7 +188,7 @@ class Rows:
             self._idle = IdleConnections(pair.address, nqn("full"))
             self._idle.add_controllers(CONNECTIONS // 2)
             self._idle.add_queues(CONNECTIONS // 2)
-        return pair.load(["nulln1"], "4096", "read", 32, self._seconds)
+        return pair.load(["nulln1"], "4096", "read", 32, self.seconds)
 
     def _idle_rows(self) -> list[Row]:
         return [
@@ -215,7 +222,7 @@ class Rows:
             idle.add_controllers(IDLE_COUNT // 2)
             idle.add_queues(IDLE_COUNT // 2)
             time.sleep(1)
-            window = max(self._seconds, 5)  # the clock behind it ticks a hundred times a second
+            window = max(self.seconds, 5)  # the clock behind it ticks a hundred times a second
             before, began = cpu_seconds(pid_of(pair.target)), time.monotonic()
             time.sleep(window)
             used = cpu_seconds(pid_of(pair.target)) - before
@@ -235,7 +242,7 @@ class Rows:
 
     def _adaptive(self) -> dict:
         pair = self._remote("null", pair="adaptive", spin_us=None)
-        got = pair.load(["nulln1"], "4096", "read", 1, self._seconds)
+        got = pair.load(["nulln1"], "4096", "read", 1, self.seconds)
         low = got["iops"] < RATE_FLOOR
         return {**round_trip(got), "note": f"below {RATE_FLOOR} I/Os a second" if low else ""}
 
@@ -245,21 +252,21 @@ class Rows:
         process = pid_of(pair.target if side == "target" else pair.ipu)
         with SystemCalls(process) as calls:
             before = cpu_seconds(process)
-            got = pair.load(["nulln1"], "4096", "read", depth, self._seconds)
+            got = pair.load(["nulln1"], "4096", "read", depth, self.seconds)
             used = cpu_seconds(process) - before
-        total = got["iops"] * self._seconds
+        total = got["iops"] * self.seconds
         return {"value": 1e6 * used / total, "note": calls.note(total)}
 
     def _control(self) -> list[Row]:
         alone = f"local null 4k read qd32 beside {VOLUMES} volumes, {SUBSYSTEMS} subsystems, {DISKS} disks"
         return [
             Row(f"list page of {PAGE} of {VOLUMES} volumes, the longest", "ms",
-                lambda: self._much().page_latency(self._seconds), None, Bar(50, at_least=False)),
+                lambda: self._much().page_latency(self.seconds), None, Bar(50, at_least=False)),
             Row("create a volume under full load, p99", "ms",
-                lambda: self._much().create_latency(self._seconds), None, Bar(20, at_least=False)),
-            Row(alone, "k/s", lambda: self._much().alone(self._seconds)),
+                lambda: self._much().create_latency(self.seconds), None, Bar(20, at_least=False)),
+            Row(alone, "k/s", lambda: self._much().alone(self.seconds)),
             Row(f"the same and {CALLS} calls a second", "k/s",
-                lambda: self._much().beside(self._seconds, CALLS), alone, Bar(0.98)),
+                lambda: self._much().beside(self.seconds, CALLS), alone, Bar(0.98)),
         ]
 
     def _much(self) -> Managed:
@@ -275,44 +282,38 @@ class Rows:
         rows = []
         for depth in (1, 16, 32, 64):
             peer, blk = f"QEMU's storage daemon, null 4k read qd{depth}", f"vhost-user, null 4k read qd{depth}"
-            rows.append(Row(peer, "k/s", lambda d=depth: rate(self._seen().peer(d))))
-            rows.append(Row(blk, "k/s", lambda d=depth: rate(self._seen().blk(d)), peer,
+            rows.append(Row(peer, "k/s", lambda d=depth: rate(self._seen().peer(d, self.seconds))))
+            rows.append(Row(blk, "k/s", lambda d=depth: rate(self._seen().blk(d, self.seconds)), peer,
                             Bar(4.0 if depth == 1 else 2.5)))
             rows.append(Row(f"vhost-user packed, null 4k read qd{depth}", "k/s", lambda d=depth:
-                            rate(self._seen().blk(d, "packed")), peer))
+                            rate(self._seen().blk(d, self.seconds, "packed")), peer))
             # A row is compared with one that is compared with none.
             alone = f"vhost-user alone, null 4k read qd{depth}"
-            rows.append(Row(alone, "k/s", lambda d=depth: rate(self._seen().blk(d))))
+            rows.append(Row(alone, "k/s", lambda d=depth: rate(self._seen().blk(d, self.seconds))))
             rows.append(Row(f"vfio-user NVMe, null 4k read qd{depth}", "k/s", lambda d=depth:
-                            rate(self._seen().nvme(d)), alone, Bar(0.8)))
+                            rate(self._seen().nvme(d, self.seconds)), alone, Bar(0.8)))
         for depth in (32, 128):
             rows.append(Row(f"vhost-user -> NVMe/TCP -> RAM 4k read qd{depth}", "k/s", lambda d=depth:
                             rate(self._chain(d)), f"sockets 4k read qd{depth}", Bar(0.80)))
         one = f"one busy disk of {IDLE_DISKS}, 4k read qd32"
         return [*rows,
-                Row("what the chain adds to a round trip, 4k read qd1", "us", self._added, None,
-                    Bar(2.0, at_least=False)),
-                Row(f"CPU of {IDLE_DISKS} idle disks", "% core", lambda: self._seen().idle_cpu(), None,
+                Row("vhost-user -> NVMe/TCP -> RAM 4k read qd1", "us", lambda: round_trip(self._chain(1)),
+                    "sockets 4k read qd1", Bar(2.0, at_least=False), adds=True),
+                Row(f"CPU of {IDLE_DISKS} idle disks", "% core", lambda: self._seen().idle_cpu(self.seconds), None,
                     Bar(1.0, at_least=False)),
-                Row(one, "k/s", lambda: rate(self._seen().busy(False))),
-                Row(f"the same beside {IDLE_DISKS - 1} idle ones", "k/s", lambda: rate(self._seen().busy(True)), one,
+                Row(one, "k/s", lambda: rate(self._seen().busy(self.seconds, False))),
+                Row(f"the same beside {IDLE_DISKS - 1} idle ones", "k/s", lambda: rate(self._seen().busy(self.seconds, True)), one,
                     Bar(0.97))]
 
     def _seen(self) -> Host:
         if self._host is None:
-            self._host = Host(Path(self._folder.name) / "host", self._seconds)
+            self._host = Host(Path(self._folder.name) / "host")
         return self._host
 
     def _chain(self, depth: int) -> dict:
         """A disk over the target's volume, whose reactor takes the driver's steps too."""
         pair = self._remote("ram", kind="malloc")
-        return chain(pair.address, nqn("ram"), depth, self._seconds)
-
-    def _added(self) -> dict:
-        before = round_trip(self._sockets(4096, "read", 1))["value"]
-        chain = round_trip(self._chain(1))["value"]
-        after = round_trip(self._sockets(4096, "read", 1))["value"]
-        return {"value": chain - (before + after) / 2}
+        return chain(pair.address, nqn("ram"), depth, self.seconds)
 
     def _guest(self, depth: int) -> dict:
         pair = self._pair("spin")
@@ -321,7 +322,7 @@ class Rows:
             pair.fill("local")
             pair.ipu.remora("create", "virtio-blk", "guest", "--function", "1", "--volume", "local")
             self._made.add(("spin", "guest"))
-        return vhost(pair.sockets / "guest", depth, TARGET_CORE, self._seconds)
+        return vhost(pair.sockets / "guest", depth, TARGET_CORE, self.seconds)
 
 
 class SystemCalls:

@@ -22,12 +22,9 @@ def machine() -> str:
 
 
 def judged(row: Row, results: dict[str, list[dict]]) -> float:
-    """What the bar is laid to: the median of the rounds' ratios to the base, or of the values."""
-    taken = results[row.name]
-    if row.base is None:
-        return statistics.median(got["value"] for got in taken)
-    # Some takes of a row are those beside the rows that are compared with it.
-    return statistics.median(got["value"] / got["of"] for got in taken if "of" in got)
+    """What the bar is laid to: the median over the rounds."""
+    # Some rounds of a row are those beside the rows that are compared with it.
+    return statistics.median(row.judged(got) for got in results[row.name] if row.base is None or "of" in got)
 
 
 def latency(taken: list[dict], name: str) -> str:
@@ -40,7 +37,7 @@ def line(row: Row, results: dict[str, list[dict]]) -> tuple[str, bool]:
     taken = results[row.name]
     values = [got["value"] for got in taken]
     figure = judged(row, results)
-    ratio = f"{figure:5.2f}" if row.base else "     "
+    ratio = (f"{figure:+5.1f}" if row.adds else f"{figure:5.2f}") if row.base else "     "
     met = row.bar is None or row.bar.met(figure)
     verdict = "" if row.bar is None else "PASS" if met else "MISS"
     span = f"{min(values):.1f}..{max(values):.1f}"
@@ -61,7 +58,7 @@ def show(order: list[Row], results: dict[str, list[dict]]) -> int:
         if not met:
             missed.append(row.name)
     bars = sum(1 for row in order if row.bar is not None)
-    print("\nratio: to the row it is compared with, measured directly before and after it; a bar is laid to it, or to the value itself. "
+    print("\nratio: to the row it is compared with, in turns with it; with a sign: what it is above that row. A bar is laid to it, or to the value itself. "
           "The last column is of the last round.")
     print(f"{bars - len(missed)} of {bars} bars met" + (f"; missed: {', '.join(missed)}" if missed else ""))
     return 1 if missed else 0
