@@ -67,7 +67,7 @@ class Pair:
 
         def one(volume: str) -> dict:
             return self.ipu.remora_json("--timeout", str(seconds + 60), "bench", "--volume", volume, "--rw", rw,
-                                        "--bs", size, "--qd", str(depth), "--time", str(seconds))
+                                        "--bs", size, "--qd", str(depth), "--time", f"{seconds:g}")
 
         with concurrent.futures.ThreadPoolExecutor(len(volumes)) as pool:
             reports = list(pool.map(one, volumes))

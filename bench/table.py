@@ -59,6 +59,6 @@ def show(order: list[Row], results: dict[str, list[dict]]) -> int:
             missed.append(row.name)
     bars = sum(1 for row in order if row.bar is not None)
     print("\nratio: to the row it is compared with, in turns with it; with a sign: what it is above that row. A bar is laid to it, or to the value itself. "
-          "The last column is of the last round.")
+          "The last column is of the last turn.")
     print(f"{bars - len(missed)} of {bars} bars met" + (f"; missed: {', '.join(missed)}" if missed else ""))
     return 1 if missed else 0

@@ -120,7 +120,8 @@ std::uint32_t read_seconds(const char* flag, const std::string& text) {
     const auto [stopped, error] = std::from_chars(text.data(), end, seconds);
     constexpr double kMost = 3600;
     if (error != std::errc() || stopped != end || !(seconds >= 0 && seconds <= kMost)) {
-        refuse_argument(std::string(flag) + " " + text + " is no number of seconds, such as 10");
+        refuse_argument(std::string(flag) + " " + text +
+                        " is no number of seconds up to 3600, such as 10");
     }
     return static_cast<std::uint32_t>(std::lround(seconds * 1000));
 }

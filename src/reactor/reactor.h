@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reactor: one core's event loop. Everything of the data path lives on exactly one.
 //
-//   turn:  io ─► mailbox ─► pollers ─► run queue ─► flush ─► timers
+//   turn:  io ─► mailbox ─► publish ─► pollers ─► run queue ─► publish, flush ─► timers
 //
 // A turn reads the clock once, lets the world's events and the virtqueues submit whole batches,
-// runs what was deferred (completions, coroutines), then flushes each dirty connection and ring
-// once. Without work it spins for PollPolicy::spin, then blocks in the one place, Io::wait().
-// Other threads reach it only through post().
+// runs what was deferred (completions, coroutines), then flushes each dirty connection. Rings are
+// published before the pollers look, too. Without work it spins for PollPolicy::spin, then blocks
+// in the one place, Io::wait(). Other threads reach it only through post().
 #pragma once
 
 #include <atomic>
@@ -35,7 +35,7 @@ class Runnable : public core::ListHook<Runnable> {
     ~Runnable() = default;
 };
 
-/// Something that gathered output during the turn. Queued once, flushed at the turn's end.
+/// Something that gathered output during the turn. Queued once: see flush_later, publish_later.
 class Flushable : public core::ListHook<Flushable> {
   public:
     virtual void flush() = 0;

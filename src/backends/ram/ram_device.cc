@@ -21,9 +21,9 @@ using block::Opcode;
 using block::Request;
 using block::Status;
 
-// Bytes that are copied or cleared in one turn (about 0.5 ms): a guest that asks for more at once
-// waits for the next turns, and its neighbours on the reactor do not wait for it. What is touched
-// for the first time ends the turn's share, since the system clears it, all of a huge page.
+// Bytes that a channel copies or clears in one turn (about 0.5 ms): a guest that asks for more at
+// once waits for the next turns, and its neighbours on the reactor do not wait for it. What is
+// touched for the first time ends the turn's share, since the system clears it, all of a huge page.
 constexpr std::size_t kBytesPerTurn = std::size_t{4} << 20U;
 
 class RamChannel final : public block::Channel, private reactor::TimerHandler {
@@ -40,18 +40,18 @@ class RamChannel final : public block::Channel, private reactor::TimerHandler {
     ~RamChannel() override { CHECK(current_ == nullptr && waiting_.empty()); }
 
     void submit(block::RequestBatch& batch) override {
+        waiting_.append(batch);
+        take_turn();
+    }
+
+  private:
+    void on_timer(reactor::Timer& /*timer*/) override { take_turn(); }
+
+    void take_turn() {
         if (turn_ != reactor_.now()) {
             turn_ = reactor_.now();
             left_ = kBytesPerTurn;
         }
-        waiting_.append(batch);
-        perform();
-    }
-
-  private:
-    void on_timer(reactor::Timer& /*timer*/) override {
-        turn_ = reactor_.now();
-        left_ = kBytesPerTurn;
         perform();
     }
 
@@ -61,7 +61,9 @@ class RamChannel final : public block::Channel, private reactor::TimerHandler {
         while (current_ != nullptr || next()) {
             if (left_ == 0 || !step()) {
                 if (!next_turn_.armed()) {
-                    reactor_.arm(next_turn_, reactor_.now());
+                    // A page may be free when this turn's sends are done.
+                    const core::Nanos wait{left_ == 0 ? 1 : 0};
+                    reactor_.arm(next_turn_, reactor_.now() + wait);
                 }
                 return;
             }
@@ -88,7 +90,8 @@ class RamChannel final : public block::Channel, private reactor::TimerHandler {
         }
         position_ += bytes;
         left_ -= bytes;
-        if (current_->opcode != Opcode::Read && touches_first(extent, offset)) {
+        // Zeros are only written where something else was.
+        if (current_->opcode == Opcode::Write && touches_first(extent, offset)) {
             left_ = 0;
         }
         return true;

@@ -215,8 +215,7 @@ void Connection::flush_once() {
     std::size_t skip = out_offset_;
     for (OutPdu* out = out_.front();
          out != nullptr && pdus < nvme::tcp::kPdusPerSend &&
-         count + out->part_count <= kMaxSegments &&
-         (pdus == 0 || bytes + out->bytes() <= nvme::tcp::kBytesPerSend);
+         count + out->part_count <= kMaxSegments && bytes < nvme::tcp::kBytesPerSend;
          out = out_.next(*out)) {
         for (const core::Segment& part : std::span(out->parts).first(out->part_count)) {
             const std::size_t cut = std::min(skip, part.size);

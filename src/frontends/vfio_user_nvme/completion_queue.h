@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// CompletionQueue: entries to the host, one interrupt for all of a turn.
+// CompletionQueue: entries to the host, one interrupt for all that came in, or was polled, in a
+// turn.
 //
 // An entry is visible with its phase tag, so nothing more has to be published. When the host has
 // not taken enough, what completes waits here, in order, and its submission queues retry with each

@@ -2,8 +2,8 @@
 // SubmissionQueue: one I/O submission queue, polled by its reactor.
 //
 //   poll:     tail doorbell ─► copy a batch of commands ─► check, locate data ─► one submit a
-//   volume complete: an entry each in the completion queue, which has one interrupt for all of the
-//   turn
+//   volume complete: an entry each in the completion queue, which has one interrupt for all that
+//   came in, or was polled, in the turn
 //
 // A slot per entry holds the command, its request and its segments, so what is in flight is bounded
 // by the queue and no I/O allocates; what has no slot stays in the queue. Data goes from and to
