@@ -8,7 +8,7 @@ from paths import LabError
 from usage import need
 from world import World
 
-USAGE = ("crypt show VOLUME FUNCTION | hide VOLUME | open VOLUME | close VOLUME | fill VOLUME SEED | "
+USAGE = ("crypt show VOLUME FUNCTION|SUBSYSTEM | hide VOLUME | open VOLUME | close VOLUME | fill VOLUME SEED | "
          "same VOLUME SEED | differs VOLUME SEED | rekey VOLUME MBS | rekeying VOLUME | "
          "rekeyed VOLUME | wrong VOLUME")
 
@@ -19,8 +19,9 @@ class CryptWords:
     world: World
 
     def word_crypt(self, rest: str) -> str | None:
-        """crypt show VOLUME FUNCTION: the IPU encrypts into the target's volume, under a key of the
-        run's, and the guest has the disk VOLUME-plain; crypt hide VOLUME undoes that. crypt open
+        """crypt show VOLUME FUNCTION|SUBSYSTEM: the IPU encrypts into the target's volume, under a key
+        of the run's, and the guest has the disk VOLUME-plain, at a function by virtio-blk or as a
+        namespace of a subsystem that is plugged; crypt hide VOLUME undoes that. crypt open
         VOLUME: the guest's cryptsetup opens the attached volume with the same key; crypt close
         VOLUME. crypt fill VOLUME SEED: writes a pattern through whichever of the two there is, or to
         the attached volume itself; crypt same|differs VOLUME SEED: reads it there. crypt rekey VOLUME
@@ -32,16 +33,13 @@ class CryptWords:
         arguments = text.split()
         takes_number = verb in ("show", "fill", "same", "differs", "rekey")
         need(len(arguments) == (2 if takes_number else 1)
-             and (not takes_number or arguments[1].isdigit()), USAGE)
+             and (not takes_number or verb == "show" or arguments[1].isdigit()), USAGE)
         at = self._encryption(arguments[0])
         vm = self.world.need_vm()
         if verb == "show":
-            return self._show(at, int(arguments[1]))
+            return self._show(at, arguments[1])
         if verb == "hide":
-            at.hide(self.world.need_ipu())
-            del self.world.places[at.disk]
-            del self.world.volumes[at.disk]
-            return None
+            return self._hide(at)
         if verb == "rekey":
             return at.rekey(self.world.need_ipu(), int(arguments[1]))
         if verb == "rekeying":
@@ -68,11 +66,25 @@ class CryptWords:
             self.world.encryptions[name] = Encryption(self.world.volume(name), self.world.folder)
         return self.world.encryptions[name]
 
-    def _show(self, at: Encryption, function: int) -> str:
-        disk = at.show(self.world.need_ipu(), self.world.target, function)
+    def _show(self, at: Encryption, where: str) -> str:
+        ipu = self.world.need_ipu()
+        disk = at.encrypt(ipu, self.world.target)
         self.world.volumes[disk.name] = disk
-        self.world.places[disk.name] = function
+        if not where.isdigit():
+            return self.world.functions().show(disk, where)
+        ipu.remora("create", "virtio-blk", disk.name, "--function", where, "--volume", at.volume.name)
+        self.world.places[disk.name] = int(where)
         return self.world.await_disk(disk.name)
+
+    def _hide(self, at: Encryption) -> None:
+        ipu = self.world.need_ipu()
+        if at.disk in self.world.places:
+            ipu.remora("delete", "virtio-blk", at.disk)
+            del self.world.places[at.disk]
+        else:
+            self.world.functions().hide(self.world.volume(at.disk))
+        at.forget(ipu)
+        del self.world.volumes[at.disk]
 
     def _device(self, at: Encryption) -> str:
         if at.opened:

@@ -44,26 +44,18 @@ class Encryption:
         return ["create", "encrypted", self.volume.name, "--volume", self.volume.uuid,
                 "--cipher", "aes-xts-256", "--key-file", str(key_file)]
 
-    def show(self, ipu: Ipu, target: Target, function: int) -> Volume:
-        """Encrypts by the IPU: the volume is a disk of the host by what it means."""
+    def encrypt(self, ipu: Ipu, target: Target) -> Volume:
+        """By the IPU: what the volume means, to be shown to the host."""
         self._reach(ipu, target)
         ipu.remora(*self._create(self.key_file))
-        ipu.remora("create", "virtio-blk", self.disk, "--function", str(function),
-                   "--volume", self.volume.name)
-        return Volume(self.disk, "encrypted", self.volume.size, self._uuid(ipu, function))
+        for one in ipu.remora_json("volumes")["volumes"]:
+            if one["name"] == f"encryptedVolumes/{self.volume.name}":
+                return Volume(self.disk, "encrypted", self.volume.size, str(one["uuid"]))
+        raise LabError(f"the IPU does not list the encrypted volume {self.volume.name}")
 
-    @staticmethod
-    def _uuid(ipu: Ipu, function: int) -> str:
-        status = ipu.remora_json("status")
-        assert isinstance(status, dict)
-        for disk in status["hostDisks"]:
-            if disk["hostFunction"] == function:
-                return str(disk["volumeUuid"])
-        raise LabError(f"the IPU has no disk at function {function}")
-
-    def hide(self, ipu: Ipu) -> None:
-        for kind, name in (("virtio-blk", self.disk), ("encrypted", self.volume.name),
-                           ("path", f"{REMOTE}/p0"), ("remote-controller", REMOTE)):
+    def forget(self, ipu: Ipu) -> None:
+        for kind, name in (("encrypted", self.volume.name), ("path", f"{REMOTE}/p0"),
+                           ("remote-controller", REMOTE)):
             ipu.remora("delete", kind, name)
 
     def check_wrong_key(self, ipu: Ipu, target: Target) -> str:
