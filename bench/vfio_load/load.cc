@@ -43,6 +43,7 @@ class Load {
         test::NvmeGuestOptions guest;
         guest.path = options.path;
         guest.map_doorbells = options.map_doorbells;
+        guest.polls = !options.interrupts;
         const std::size_t pages = options.bytes / nvme::spec::kPageBytes + 2;  // data and list
         guest.memory_bytes = (std::size_t{8} << 20U) +
                              std::size_t{options.queues} *

@@ -157,7 +157,8 @@ bool NvmeGuest::create_queue(std::uint16_t qid, std::uint32_t entries, std::uint
         std::memcpy(&command.sgl, &prps, sizeof(prps));
         command.opcode = static_cast<std::uint8_t>(spec::PcieAdminOpcode::CreateIoCq);
         const std::uint32_t vector = options_.msix ? qid : 0U;
-        command.cdw11 = spec::kQueueContiguous | spec::kQueueInterrupts | (vector << 16U);
+        const std::uint32_t interrupts = options_.polls ? 0U : spec::kQueueInterrupts;
+        command.cdw11 = spec::kQueueContiguous | interrupts | (vector << 16U);
         if (status_of(queues_[0], command) != 0) {
             return fail("completion queue refused");
         }

@@ -24,6 +24,7 @@ struct NvmeGuestOptions {
     bool map_doorbells = true;  ///< Where the device offers it.
     bool msix = true;           ///< Else INTx, or:
     bool msi = false;           ///< One message.
+    bool polls = false;         ///< I/O completion queues without interrupts.
 };
 
 /// The host's half of a queue pair.
