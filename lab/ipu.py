@@ -18,7 +18,7 @@ class Ipu(Daemon):
         reactors = ["--cores", cores] if cores else []
         super().__init__("ipu", folder, grpc_port, ["--socket-dir", str(folder / "s"), *host, *reactors])
 
-    def attach(self, discovery: str, volume_uuid: str, function: int, kind: str) -> str:
+    def attach(self, discovery: str, volume_uuid: str, function: int, kind: str = "virtio-blk") -> str:
         """One call from a volume's UUID to a disk in the host."""
         return self.remora("attach", "--discovery", discovery, "--volume", volume_uuid,
                            "--function", str(function), "--as", kind)

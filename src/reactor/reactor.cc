@@ -132,13 +132,14 @@ bool Reactor::turn(bool timed, bool all) {
     worked |= run_queued();
     flush(publish_queue_);
     flush(flush_queue_);
-    worked |= timers_.fire(now_) > 0;
+    // What a timer begins is seen as work when it moves; one that only looks costs no spinning.
+    const bool fired = timers_.fire(now_) > 0;
     ++stats_.turns;
     if (worked) {
         ++stats_.busy_turns;
         last_work_ = now_;
     }
-    return worked;
+    return worked || fired;
 }
 
 bool Reactor::run_queued() {
@@ -207,7 +208,6 @@ void Reactor::end_sleep() {
     for (auto* pollers : {&pollers_, &resting_}) {
         pollers->for_each([](Poller& poller) { poller.end_sleep(); });
     }
-    last_work_ = clock_.now();
 }
 
 void Reactor::sleep() {
