@@ -171,6 +171,18 @@ bool NvmeGuest::create_queue(std::uint16_t qid, std::uint32_t entries, std::uint
     return status_of(queues_[0], command) == 0 || fail("submission queue refused");
 }
 
+bool NvmeGuest::delete_queue(std::uint16_t qid) {
+    spec::Command command{};
+    command.cdw10 = std::uint32_t{qid};
+    command.opcode = static_cast<std::uint8_t>(spec::PcieAdminOpcode::DeleteIoSq);
+    if (status_of(queues_[0], command) != 0) {
+        return fail("submission queue not deleted");
+    }
+    command.opcode = static_cast<std::uint8_t>(spec::PcieAdminOpcode::DeleteIoCq);
+    return queues_[qid].cqid != qid || status_of(queues_[0], command) == 0 ||
+           fail("completion queue not deleted");
+}
+
 bool NvmeGuest::start(std::uint16_t queues, std::uint32_t entries) {
     if (!connect() || !enable()) {
         return false;
@@ -237,11 +249,10 @@ void NvmeGuest::ring_taken(HostQueue& queue) {
     write_doorbell(spec::cq_doorbell(queue.cqid), queue.head);
 }
 
-std::optional<spec::Completion> NvmeGuest::wait(HostQueue& queue, int timeout_ms) {
+std::optional<spec::Completion> NvmeGuest::pop_within(HostQueue& queue, int timeout_ms) {
     const auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
     while (true) {
         if (auto entry = pop(queue)) {
-            ring_taken(queue);
             return entry;
         }
         if (Clock::now() > deadline) {
@@ -249,6 +260,14 @@ std::optional<spec::Completion> NvmeGuest::wait(HostQueue& queue, int timeout_ms
         }
         std::this_thread::yield();
     }
+}
+
+std::optional<spec::Completion> NvmeGuest::wait(HostQueue& queue, int timeout_ms) {
+    auto entry = pop_within(queue, timeout_ms);
+    if (entry) {
+        ring_taken(queue);
+    }
+    return entry;
 }
 
 std::optional<spec::Completion> NvmeGuest::run(HostQueue& queue, const spec::Command& command) {

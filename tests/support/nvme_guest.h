@@ -52,6 +52,7 @@ class NvmeGuest {
     bool connect();  ///< Version, memory, BAR 0, bus mastering, interrupts.
     bool enable();   ///< Admin queue, CC.EN, CSTS.RDY.
     bool create_queue(std::uint16_t qid, std::uint32_t entries, std::uint16_t cqid = 0);
+    bool delete_queue(std::uint16_t qid);  ///< With its completion queue, if that is its own.
     /// The same guest, with its memory, at another server; its queues are as they were.
     bool move_to(const std::string& path);
     /// All of them.
@@ -77,6 +78,8 @@ class NvmeGuest {
     /// Takes an entry if there is one, and tells the controller at the next ring_taken().
     std::optional<nvme::spec::Completion> pop(HostQueue& queue);
     void ring_taken(HostQueue& queue);
+    /// As pop(), but waits for the entry.
+    std::optional<nvme::spec::Completion> pop_within(HostQueue& queue, int timeout_ms = 10'000);
     std::optional<nvme::spec::Completion> wait(HostQueue& queue, int timeout_ms = 10'000);
     /// One command from start to end.
     std::optional<nvme::spec::Completion> run(HostQueue& queue, const nvme::spec::Command& command);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LocalNode: NVMe controllers on vfio-user sockets, driven by a guest on the test's thread.
+#include <cstring>
 #include <filesystem>
 #include <stdlib.h>
 
@@ -171,6 +172,44 @@ TEST_F(VfioNvmeNodeTest, Controllers_ofOneSubsystem_showTheSameNamespaces) {
             EXPECT_TRUE(deleted);
         }
     });
+}
+
+TEST_F(VfioNvmeNodeTest, AllQueuesAndManyNamespaces_reachTheirVolumes) {
+    constexpr std::uint16_t kPairs = 64;
+    constexpr std::uint32_t kSpaces = 256;
+    spec_.io_queues = kPairs;
+    serve(1);
+    rig_.run([&]() -> Task<> {
+        for (std::uint32_t nsid = 2; nsid <= kSpaces; ++nsid) {
+            const std::string name = "volume" + std::to_string(nsid);
+            co_await add_volume(name, 1);
+            const auto added = co_await add_namespace(name, 0);
+            EXPECT_EQ(added.value_or(0), nsid);
+        }
+    });
+    NvmeGuest guest({.path = spec_.socket_path});
+    ASSERT_TRUE(guest.start(kPairs, 128)) << guest.error();
+    const auto list = guest.identify(2);
+    ASSERT_TRUE(list.has_value());
+    const std::uint64_t data = guest.allocate(4096);
+    const auto io = [&](IoOpcode opcode, std::uint32_t nsid) {
+        nvme::spec::Command command = NvmeGuest::io(opcode, 0, 1, nsid);
+        guest.point(command, data, 512);
+        return guest.status_of(guest.queue(static_cast<std::uint16_t>(1 + nsid % kPairs)), command);
+    };
+    for (std::uint32_t nsid = 1; nsid <= kSpaces; ++nsid) {
+        std::uint32_t listed = 0;
+        std::memcpy(&listed, list->data() + (nsid - 1) * sizeof(listed), sizeof(listed));
+        EXPECT_EQ(listed, nsid);
+        std::memcpy(guest.at(data), &nsid, sizeof(nsid));
+        EXPECT_EQ(io(IoOpcode::Write, nsid), 0) << nsid;
+    }
+    for (std::uint32_t nsid = kSpaces; nsid > 0; --nsid) {
+        std::uint32_t found = 0;
+        EXPECT_EQ(io(IoOpcode::Read, nsid), 0) << nsid;
+        std::memcpy(&found, guest.at(data), sizeof(found));
+        EXPECT_EQ(found, nsid);
+    }
 }
 
 // A few requests at a rate of few: the guest waits, and is told how long.

@@ -7,8 +7,6 @@
 namespace remora::test {
 namespace {
 
-using spec::PcieAdminOpcode;
-
 class VfioNvmeAdminTest : public VfioNvmeTest {
   public:
     void start(std::uint16_t queues = 0) {
@@ -21,20 +19,6 @@ class VfioNvmeAdminTest : public VfioNvmeTest {
         command.opcode = static_cast<std::uint8_t>(opcode);
         command.cdw10 = cdw10;
         command.cdw11 = cdw11;
-        return command;
-    }
-    Command make_queue(PcieAdminOpcode opcode,
-                       std::uint16_t qid,
-                       std::uint32_t entries,
-                       std::uint32_t cdw11,
-                       std::uint64_t address) {
-        Command command{};
-        command.opcode = static_cast<std::uint8_t>(opcode);
-        command.cdw10 = qid | ((entries - 1) << 16U);
-        command.cdw11 = cdw11;
-        spec::PrpPair prps;
-        prps.first = address;
-        std::memcpy(&command.sgl, &prps, sizeof(prps));
         return command;
     }
     std::uint16_t status(const Command& command) {

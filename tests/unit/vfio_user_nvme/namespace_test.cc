@@ -13,26 +13,12 @@ class VfioNvmeNamespaceTest : public VfioNvmeTest {
         make_controller();
         guest = std::make_unique<NvmeGuest>(guest_options());
         ASSERT_TRUE(guest->start(1)) << guest->error();
-        Command event{};
-        event.opcode = static_cast<std::uint8_t>(AdminOpcode::AsyncEventRequest);
-        guest->push(guest->queue(0), event);
-        guest->ring(guest->queue(0));
+        ask_for_event(*guest);
         EXPECT_FALSE(guest->wait(guest->queue(0), 20).has_value());
     }
     /// The event came, and the log names this namespace alone.
     void expect_changed(std::uint32_t nsid) {
-        const auto event = guest->wait(guest->queue(0));
-        ASSERT_TRUE(event.has_value());
-        EXPECT_EQ(event->dw0, spec::kNoticeNamespaces);
-        const std::uint64_t data = guest->allocate(4096);
-        Command command{};
-        command.opcode = static_cast<std::uint8_t>(AdminOpcode::GetLogPage);
-        spec::set_log_page_range(command, spec::LogPage::ChangedNamespaces, 0, 4096);
-        guest->point(command, data, 4096);
-        ASSERT_EQ(guest->status_of(guest->queue(0), command), 0);
-        std::array<std::uint32_t, 2> listed{};
-        std::memcpy(listed.data(), guest->at(data), sizeof(listed));
-        EXPECT_EQ(listed, (std::array<std::uint32_t, 2>{nsid, 0}));
+        VfioNvmeTest::expect_changed(*guest, std::array{nsid});
     }
     std::uint16_t flush(std::uint32_t nsid) {
         return guest->status_of(guest->queue(1), NvmeGuest::io(IoOpcode::Flush, 0, 1, nsid));

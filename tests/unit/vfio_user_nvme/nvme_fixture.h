@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <unistd.h>
@@ -32,6 +33,7 @@ using frontends::vfio_user_nvme::ControllerSpec;
 using spec::AdminOpcode;
 using spec::Command;
 using spec::IoOpcode;
+using spec::PcieAdminOpcode;
 using spec::PcieStatus;
 using spec::StatusCode;
 
@@ -157,6 +159,45 @@ class VfioNvmeTest : public testing::Test {
             ASSERT_EQ(io(IoOpcode::Read, lba), 0);
             ASSERT_EQ(*guest.at(data + 511), value);
         }
+    }
+    /// Creates or deletes a queue.
+    static Command make_queue(PcieAdminOpcode opcode,
+                              std::uint16_t qid,
+                              std::uint32_t entries,
+                              std::uint32_t cdw11,
+                              std::uint64_t address) {
+        Command command{};
+        command.opcode = static_cast<std::uint8_t>(opcode);
+        command.cdw10 = qid | ((entries - 1) << 16U);
+        command.cdw11 = cdw11;
+        spec::PrpPair prps;
+        prps.first = address;
+        std::memcpy(&command.sgl, &prps, sizeof(prps));
+        return command;
+    }
+    static void ask_for_event(NvmeGuest& guest) {
+        Command event{};
+        event.opcode = static_cast<std::uint8_t>(AdminOpcode::AsyncEventRequest);
+        guest.push(guest.queue(0), event);
+        guest.ring(guest.queue(0));
+    }
+    /// The event came, and the log names these namespaces alone.
+    static void expect_changed(NvmeGuest& guest, std::span<const std::uint32_t> nsids) {
+        const auto event = guest.wait(guest.queue(0));
+        ASSERT_TRUE(event.has_value());
+        EXPECT_EQ(event->dw0, spec::kNoticeNamespaces);
+        const std::uint64_t data = guest.allocate(sizeof(spec::ChangedNamespacesLog));
+        Command command{};
+        command.opcode = static_cast<std::uint8_t>(AdminOpcode::GetLogPage);
+        spec::set_log_page_range(command, spec::LogPage::ChangedNamespaces, 0,
+                                 sizeof(spec::ChangedNamespacesLog));
+        guest.point(command, data, sizeof(spec::ChangedNamespacesLog));
+        ASSERT_EQ(guest.status_of(guest.queue(0), command), 0);
+        std::vector<std::uint32_t> expected(nsids.begin(), nsids.end());
+        expected.resize(1024);
+        std::vector<std::uint32_t> listed(1024);
+        std::memcpy(listed.data(), guest.at(data), sizeof(spec::ChangedNamespacesLog));
+        EXPECT_EQ(listed, expected);
     }
     std::vector<std::byte> stored(SlowDevice& device, std::size_t at, std::size_t size) {
         return on_reactor([&] {
