@@ -138,6 +138,8 @@ class MessageChannel final : private ReadyHandler, private TimerHandler {
 
     /// Receives in one turn: a peer that never stops sending gets its share of the reactor.
     static constexpr int kStepsPerTurn = 256;
+    /// The same in time, looked at between messages: what one asks for may take long.
+    static constexpr Nanos kTimePerTurn{200'000};
 
     Io& io_;
     Timer next_turn_{*this};
@@ -203,11 +205,12 @@ void MessageChannel<M>::finish_message() {
 template <typename M>
 void MessageChannel<M>::read_messages() {
     reading_ = true;
+    Reactor& reactor = Reactor::current();
+    const Nanos end = reactor.measure_now() + kTimePerTurn;
     Step step = Step::Again;
     int steps = 0;
     while (step == Step::Again && stream_ != nullptr && !held_ && out_begin_ == out_end_) {
-        if (++steps > kStepsPerTurn) {
-            Reactor& reactor = Reactor::current();
+        if (++steps > kStepsPerTurn || (received_ == 0 && reactor.measure_now() > end)) {
             reactor.arm(next_turn_, reactor.now());
             break;
         }
@@ -357,6 +360,10 @@ void MessageChannel<M>::restore(const ChannelState& from) {
     const char* fault = received_ >= sizeof(Header) ? Wire::fault(message_.header) : nullptr;
     if (fault != nullptr) {
         lose(fault);
+    } else if (received_ > 0) {
+        // All of the message may be here: nothing that comes later would say so.
+        Reactor& reactor = Reactor::current();
+        reactor.arm(next_turn_, reactor.now());
     }
 }
 

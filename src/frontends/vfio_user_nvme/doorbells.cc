@@ -22,6 +22,14 @@ core::Result<std::unique_ptr<Doorbells>> Doorbells::create(reactor::Io& io, std:
     return std::unique_ptr<Doorbells>(new Doorbells(io, *handle, offset, std::move(*mapping)));
 }
 
+core::Result<void> Doorbells::renew() {
+    auto handle = io_.create_shared_memory(offset_ + kBytes);
+    if (!handle) {
+        return core::fail("doorbells", handle.error());
+    }
+    return adopt(*handle);
+}
+
 core::Result<void> Doorbells::adopt(reactor::Handle handle) {
     auto mapping = io_.map(handle, 0, offset_ + kBytes);
     if (!mapping) {

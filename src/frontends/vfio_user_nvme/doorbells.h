@@ -38,6 +38,9 @@ class Doorbells {
 
     [[nodiscard]] reactor::Handle handle() const { return handle_; }
 
+    /// Other memory, of zeros: who had this one mapped has nothing to say any more. Errors: those
+    /// of Io; then it is as it was.
+    core::Result<void> renew();
     /// Goes on with the memory of other doorbells, and takes its handle. Errors: it is not theirs.
     core::Result<void> adopt(reactor::Handle handle);
     /// What the page holds, and putting it there.

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
+#include <fcntl.h>
 #include <mutex>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -18,8 +19,9 @@ namespace remora::reactor {
 namespace {
 
 // A peer may truncate the file behind a mapping; touching the lost pages raises SIGBUS. The
-// handler puts a page of zeros there and marks the mapping, so that only that peer's session
-// suffers. The table is read in the handler, so it holds nothing but atomics.
+// handler puts zeros there, in place of the whole mapping, and marks it, so that only that peer's
+// session suffers: page by page the process would run out of mappings. The table is read in the
+// handler, so it holds nothing but atomics.
 struct GuardSlot {
     std::atomic<std::uintptr_t> begin{0};
     std::atomic<std::uintptr_t> end{0};
@@ -32,22 +34,20 @@ std::mutex guard_mutex;  // taken to claim and free slots, at session set-up onl
 
 constexpr std::uintptr_t kPage = 4096;
 
-/// A page of zeros at `address` if it belongs to a guarded mapping, which is poisoned then.
-bool replace_page(std::uintptr_t address) {
+/// Zeros at `address` if it belongs to a guarded mapping, which is poisoned then.
+bool replace_mapping(std::uintptr_t address) {
     for (GuardSlot& slot : guard_slots) {
         const std::uintptr_t begin = slot.begin.load(std::memory_order_acquire);
         const std::uintptr_t end = slot.end.load(std::memory_order_acquire);
-        if (begin == 0 || address < begin || address >= end) {
+        // A slot that is claimed anew meanwhile has an end that is not of this beginning.
+        if (begin == 0 || address < begin || address >= end ||
+            slot.begin.load(std::memory_order_acquire) != begin) {
             continue;
         }
-        auto* page = reinterpret_cast<void*>(address & ~(kPage - 1));
         constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
-        if (mmap(page, kPage, PROT_READ | PROT_WRITE, kFlags, -1, 0) == MAP_FAILED) {
-            // A huge page cannot be replaced in part: the whole mapping goes.
-            if (mmap(reinterpret_cast<void*>(begin), end - begin, PROT_READ | PROT_WRITE, kFlags,
-                     -1, 0) == MAP_FAILED) {
-                return false;
-            }
+        if (mmap(reinterpret_cast<void*>(begin), end - begin, PROT_READ | PROT_WRITE, kFlags, -1,
+                 0) == MAP_FAILED) {
+            return false;
         }
         slot.poisoned.store(true, std::memory_order_release);
         return true;
@@ -56,7 +56,7 @@ bool replace_page(std::uintptr_t address) {
 }
 
 void on_bus_error(int /*signal*/, siginfo_t* info, void* /*context*/) {
-    if (!replace_page(reinterpret_cast<std::uintptr_t>(info->si_addr))) {
+    if (!replace_mapping(reinterpret_cast<std::uintptr_t>(info->si_addr))) {
         // Not ours: die of it as usual when the access is repeated.
         std::signal(SIGBUS, SIG_DFL);
     }
@@ -148,11 +148,11 @@ ssize_t retry_after_fault(msghdr& message, Access access, F call) {
         return result;
     }
     // Taken away again since it was touched. Alone, the first segment shows whether it is the bad
-    // one; then its pages are given up, gone or not, and cannot be taken away any more.
+    // one; then its mapping is given up, and cannot be taken away any more.
     message.msg_iovlen = 1;
     result = call();
     if (result < 0 && errno == EFAULT) {
-        for_each_page(message.msg_iov[0], replace_page);
+        replace_mapping(reinterpret_cast<std::uintptr_t>(message.msg_iov[0].iov_base));
         result = call();
     }
     message.msg_iovlen = count;
@@ -232,6 +232,12 @@ core::Result<Handle> create_memfd(std::uint64_t size) {
         const int error = errno;
         close(fd);
         return core::fail_errno("create shared memory", error);
+    }
+    // Whoever gets it cannot take the pages away from the others that have it.
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+        const int error = errno;
+        close(fd);
+        return core::fail_errno("seal shared memory", error);
     }
     return fd;
 }

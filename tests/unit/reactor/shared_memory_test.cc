@@ -87,8 +87,14 @@ TEST_F(SharedMemoryStreamTest, Send_fromMemoryTakenAway_sendsZerosAndPoisonsItOn
         }
         const auto all = drain(server, sent);
         EXPECT_EQ(all[99], std::byte{0x33});
-        EXPECT_EQ(all[100 + kPage - 1], std::byte{0x5a});
         EXPECT_EQ(all[100 + kPage], std::byte{0});
+    });
+    with_connection([this](Stream& client, Stream& server) {
+        // The whole mapping has gone, or many lost pages would use up the process's mappings.
+        const Segment from = pages(0, 1);
+        ASSERT_EQ(client.send({&from, 1}), static_cast<std::ptrdiff_t>(kPage));
+        const auto all = drain(server, kPage);
+        EXPECT_EQ(all, std::vector<std::byte>(kPage));
     });
     EXPECT_TRUE(mapping_->poisoned());
     EXPECT_FALSE((*other)->poisoned());
@@ -107,7 +113,8 @@ TEST_F(SharedMemoryStreamTest, Recv_intoMemoryTakenAway_receivesAllAndPoisonsIt)
             ASSERT_TRUE(got > 0 || got == -EAGAIN) << got;
             have += got > 0 ? static_cast<std::size_t>(got) : 0U;
         }
-        EXPECT_EQ(std::memcmp(mapping_->bytes().data(), out.data(), out.size()), 0);
+        // What was received before the fault has gone with the mapping.
+        EXPECT_EQ(mapping_->bytes()[out.size() - 1], std::byte{0x77});
     });
     EXPECT_TRUE(mapping_->poisoned());
 }
