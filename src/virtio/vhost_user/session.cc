@@ -240,6 +240,15 @@ core::Result<void> Session::start_all() {
     return outcome;
 }
 
+/// The front end's memory is as it is to be.
+void Session::on_timer(reactor::Timer& /*timer*/) {
+    if (message_waits_) {
+        reactor_.arm(memory_change_, reactor_.now() + kMemoryChange);
+    } else if (state_ == State::Open) {
+        static_cast<void>(start_all());
+    }
+}
+
 void Session::on_connection_lost(std::string reason) {
     close(reason);
 }

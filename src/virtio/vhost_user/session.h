@@ -65,7 +65,9 @@ class SessionDevice {
     ~SessionDevice() = default;
 };
 
-class Session final : private ConnectionHandler, private reactor::Runnable {
+class Session final : private ConnectionHandler,
+                      private reactor::Runnable,
+                      private reactor::TimerHandler {
   public:
     Session(reactor::Reactor& reactor,
             std::unique_ptr<reactor::Stream> stream,
@@ -138,6 +140,7 @@ class Session final : private ConnectionHandler, private reactor::Runnable {
     bool on_message(Message& message) override;
     void on_connection_lost(std::string reason) override;
     void run() override;
+    void on_timer(reactor::Timer& timer) override;
 
     bool deal_with(Message& message);
     void go_on();
@@ -190,6 +193,9 @@ class Session final : private ConnectionHandler, private reactor::Runnable {
     void close(const std::string& reason);
     void end_if_drained();
 
+    /// How long after one message of a memory change the next may come.
+    static constexpr reactor::Nanos kMemoryChange{5'000'000};
+
     reactor::Reactor& reactor_;
     SessionDevice& device_;
     std::string name_;  // of the device, for logs
@@ -204,8 +210,9 @@ class Session final : private ConnectionHandler, private reactor::Runnable {
     std::vector<Vring> vrings_;
     std::size_t updating_ = 0;  // queues that were told and have not said that they go by it
     bool message_waits_ = false;
-    std::optional<Outcome> outcome_;      // of the message that waits for queues to be updated
-    std::optional<std::string> failure_;  // fail_soon() was called
+    reactor::Timer memory_change_{*this};  // queues rest until then
+    std::optional<Outcome> outcome_;       // of the message that waits for queues to be updated
+    std::optional<std::string> failure_;   // fail_soon() was called
 };
 
 }  // namespace remora::virtio::vhost_user

@@ -220,7 +220,13 @@ Session::Outcome Session::add_mem_reg(const Message& message) {
         return refused(added.error().message);
     }
     update_queues();
-    return from(start_all());
+    if (memory_change_.armed()) {
+        reactor_.arm(memory_change_, reactor_.now() + kMemoryChange);
+        return done();
+    }
+    // Rings may lie in regions that are yet to come.
+    static_cast<void>(start_all());
+    return done();
 }
 
 Session::Outcome Session::rem_mem_reg(const Message& message) {
@@ -236,9 +242,9 @@ Session::Outcome Session::rem_mem_reg(const Message& message) {
         return wait();
     }
     const auto removed = memory_.remove(single.region);
-    // A front end changes a region by removing it and adding it anew: a ring that was in it rests
-    // until then, and that is no error.
-    static_cast<void>(start_all());
+    // A front end changes a region by removing it and adding it anew, with the guest running: its
+    // requests may lie there, and the queues rest until then, or for as long as that can take.
+    reactor_.arm(memory_change_, reactor_.now() + kMemoryChange);
     return from(removed);
 }
 
