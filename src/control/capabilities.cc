@@ -123,6 +123,7 @@ Task<Result<api::Capabilities>> Overview::capabilities(
                           : "no implementation of AES-XTS passed its self-test");
     out.add_front_end_transports("NVMe/TCP");
     out.add_front_end_transports("virtio-blk (vhost-user)");
+    out.add_front_end_transports("NVMe (vfio-user)");
     out.add_back_end_transports("NVMe/TCP");
     co_return out;
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/disks.h"
 
+#include <string>
+#include <vector>
+
 #include "control/child_calls.h"
 #include "control/validate_qos.h"
 
@@ -105,8 +108,39 @@ Task<Result<void>> Disks::unserve(const opi::NvmeController& controller) {
     co_return Result<void>();
 }
 
+Task<bool> Disks::has_client(std::uint32_t function) {
+    std::vector<std::string> disks;
+    std::vector<std::string> controllers;
+    for (const auto& [name, object] : context_.model.table<opi::VirtioBlk>()) {
+        if (is_host_function(object.resource) && function_of(object.resource) == function) {
+            disks.emplace_back(last_segment(name));
+        }
+    }
+    for (const auto& [name, object] : context_.model.table<opi::NvmeController>()) {
+        if (is_host_function(object.resource) && function_of(object.resource) == function) {
+            controllers.push_back(node_controller_name(object.resource));
+        }
+    }
+    bool any = false;
+    for (const std::string& name : disks) {
+        const auto status = co_await context_.node.vhost_blk_status(name);
+        any |= status && status->connected;
+    }
+    for (const std::string& name : controllers) {
+        const auto status = co_await context_.node.vfio_nvme_status(name);
+        any |= status && status->connected;
+    }
+    co_return any;
+}
+
 Task<Result<void>> Disks::unplug(std::uint32_t function) {
     auto gone = co_await context_.host.unplug(function);
+    if (!gone && gone.error().kind == ErrorKind::NotFound) {
+        if (co_await has_client(function)) {
+            co_return core::fail(ErrorKind::Unavailable, gone.error().message);
+        }
+        gone = Result<void>();
+    }
     if (gone) {
         context_.pci_addresses.erase(function);
     }

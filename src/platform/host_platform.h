@@ -73,7 +73,8 @@ class HostPlatform {
     /// it is not known whether the host has the device, so its socket must go on being served
     /// until unplug() says that it is gone.
     virtual reactor::Task<core::Result<std::string>> plug(PlugRequest request) = 0;
-    /// Returns when the host has let go of the device. Errors: DeadlineExceeded when it does not.
+    /// Returns when the host has let go of the device. Errors: DeadlineExceeded when it does not;
+    /// NotFound: there is no host, as far as can be seen, so a device without a client is gone.
     virtual reactor::Task<core::Result<void>> unplug(std::uint32_t function) = 0;
     virtual reactor::Task<core::Result<std::vector<PluggedDevice>>> list() = 0;
     /// Ends the way to the host; devices stay plugged. Once, before destruction.

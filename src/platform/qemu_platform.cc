@@ -89,10 +89,15 @@ Task<Result<QemuPlatform::Client>> QemuPlatform::connected() {
     }
     if (!opened) {
         connect_error_ = opened.error().message;
+        // A process that lives listens; what takes too long, or is not ours to see, tells nothing.
+        absent_ = monitor_.family == reactor::Endpoint::Family::Unix && !client->reached() &&
+                  (opened.error().kind == ErrorKind::NotFound ||
+                   opened.error().kind == ErrorKind::Unavailable);
         co_return fail(ErrorKind::Unavailable, connect_error_);
     }
     client_ = client;
     connect_error_.clear();
+    absent_ = false;
     log::info("monitor connected", log::kv("endpoint", monitor_.text()),
               log::kv("qemu", std::to_string(client->version().major) + "." +
                                   std::to_string(client->version().minor)));
@@ -347,7 +352,8 @@ Task<Result<void>> QemuPlatform::remove_device(Client client, std::string id) {
 Task<Result<void>> QemuPlatform::unplug(std::uint32_t function) {
     const auto client = co_await connected();
     if (!client) {
-        co_return std::unexpected(client.error());
+        co_return absent_ ? fail(ErrorKind::NotFound, client.error().message)
+                          : std::unexpected(client.error());
     }
     const auto ids = co_await devices_at(*client, function);
     if (!ids) {

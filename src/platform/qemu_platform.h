@@ -75,6 +75,7 @@ class QemuPlatform final : public HostPlatform {
     bool stopped_ = false;
     std::vector<reactor::Signal*> waiting_for_connect_;
     std::string connect_error_;
+    bool absent_ = false;  // nobody listened at the last try to connect
     std::uint64_t generation_ = 0;
 };
 

@@ -113,6 +113,7 @@ Task<Result<void>> QmpClient::open(reactor::Endpoint endpoint, Nanos deadline) {
         co_return fail("QEMU's monitor at " + endpoint.text(), stream.error());
     }
     stream_ = std::move(*stream);
+    reached_ = true;
     open_ = true;
     stream_->set_handler(this);
     if (!greeted_) {

@@ -70,6 +70,8 @@ class QmpClient final : private reactor::ReadyHandler {
                                               core::Nanos deadline);
 
     [[nodiscard]] bool is_open() const { return open_; }
+    /// open() found somebody who listens.
+    [[nodiscard]] bool reached() const { return reached_; }
     /// Why the connection ended; empty while it has not.
     [[nodiscard]] const std::string& why_closed() const { return why_closed_; }
     [[nodiscard]] QmpVersion version() const { return version_; }
@@ -93,6 +95,7 @@ class QmpClient final : private reactor::ReadyHandler {
     std::unique_ptr<reactor::Stream> stream_;
     bool open_ = false;
     bool greeted_ = false;
+    bool reached_ = false;
     std::string why_closed_;
     QmpVersion version_;
     std::string input_;

@@ -35,6 +35,7 @@ class FakeHost final : public platform::HostPlatform {
     int plugs_of_unknown_end =
         0;                    ///< So many next plugs have their effect, and say DeadlineExceeded.
     int refused_unplugs = 0;  ///< So many next unplugs time out.
+    bool absent = false;      ///< Its process has ended.
     /// Functions that the host thinks about for as long as they are here.
     std::set<std::uint32_t> slow_plugs;
     std::set<std::uint32_t> slow_unplugs;
@@ -63,6 +64,9 @@ class FakeHost final : public platform::HostPlatform {
     Task<Result<void>> unplug(std::uint32_t function) override {
         if (auto step = steps_.take("unplug"); !step) {
             co_return step;
+        }
+        if (absent) {
+            co_return fail(ErrorKind::NotFound, "no monitor");
         }
         while (slow_unplugs.contains(function)) {
             co_await reactor::sleep_for(std::chrono::milliseconds(1));

@@ -74,6 +74,7 @@ class FakeNode final : public FakeLayers {
     nvme::ReservationKeeper* keeper = nullptr;
     nvme::UncorrectableKeeper* mark_keeper = nullptr;
     bool refuses_vhosts = false;
+    bool front_ends_connected = true;
     int places_taken = 0;  ///< So many times a place to listen at is somebody else's still.
     bool remotes_are_busy = false;  ///< delete_remote says that something reads a volume.
 
@@ -409,7 +410,7 @@ class FakeNode final : public FakeLayers {
         if (!vhosts.contains(name)) {
             co_return std::unexpected(missing(name).error());
         }
-        co_return node::VhostBlkStatus{true, 1};
+        co_return node::VhostBlkStatus{front_ends_connected, 1};
     }
     Task<Result<block::DeviceStats>> vhost_blk_stats(std::string name) override {
         if (!vhosts.contains(name)) {

@@ -61,6 +61,18 @@ class HostTroubleTest : public PlaneFixture {
     }
 };
 
+TEST_F(HostTroubleTest, Detach_afterTheHostHasEnded_freesTheFunction) {
+    ASSERT_TRUE(attach(1, 0));
+    host->absent = true;
+    EXPECT_KIND(detach(0), Unavailable) << "somebody is connected to the disk";
+    node->front_ends_connected = false;
+    plugged.clear();
+    EXPECT_TRUE(detach(0));
+    turn_until([&] { return nothing_left(); });
+    host->absent = false;
+    EXPECT_TRUE(attach(2, 0)) << "the function is free again";
+}
+
 TEST_F(HostTroubleTest, Attach_plugEndUnknown_isTakenBackAndLeavesNothing) {
     host->busy_guest = true;
     host->plugs_of_unknown_end = 1;

@@ -345,6 +345,9 @@ TEST_F(QemuPlatformTest, NobodyListens_isUnavailable) {
     ASSERT_FALSE(devices);
     EXPECT_EQ(devices.error().kind, core::ErrorKind::Unavailable);
     EXPECT_FALSE(platform->trouble().empty());
+    const auto unplugged = unplug(7);
+    ASSERT_FALSE(unplugged);
+    EXPECT_EQ(unplugged.error().kind, core::ErrorKind::NotFound) << "there is no host";
 }
 
 TEST_F(QemuPlatformTest, HostileAnswers_endTheConnectionNotUs) {
