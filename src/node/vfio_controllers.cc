@@ -215,6 +215,17 @@ Task<> VfioControllers::restore(std::string name) {
 
 Task<std::vector<FrozenFunction>> VfioControllers::freeze(core::Nanos deadline) {
     std::vector<FrozenFunction> all;
+    // All stop taking commands at once: one that takes its time does not use up that of the others.
+    for (const auto& [name, entry] : controllers_) {
+        if (!entry->busy && !entry->leaving) {
+            entry->limits->set_rates({});
+            entry->limits->set_share(nullptr, {});
+            co_await ask(*entry, [](Controller& at) {
+                at.begin_freeze();
+                return true;
+            });
+        }
+    }
     for (const auto& [name, entry] : controllers_) {
         if (entry->busy || entry->leaving) {
             continue;
@@ -233,14 +244,11 @@ Task<std::vector<FrozenFunction>> VfioControllers::freeze(core::Nanos deadline) 
 Task<Result<VfioControllers::Frozen>> VfioControllers::freeze_one(Entry& entry,
                                                                   core::Nanos deadline) {
     entry.busy = true;
-    // What its own limits hold back ends now instead of in its time.
-    entry.limits->set_rates({});
-    entry.limits->set_share(nullptr, {});
     const core::Nanos left = std::max(deadline - reactor::Reactor::current().now(), core::Nanos{0});
     auto frozen =
         // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): call_on keeps it
         co_await reactor::call_on(contexts_[entry.place].reactor, [&]() -> Task<Result<Frozen>> {
-            entry.limits->show_rates();
+            entry.limits->show_rates();  // what they held back ends now instead of in its time
             auto result = co_await entry.controller->freeze(left);
             co_return result;
         });

@@ -290,6 +290,7 @@ void Controller::enable(std::uint32_t value) {
                        (value & kEntrySizesMask) == spec::cc::kNvmEntrySizes;
     const bool supported = (value & kUnsupportedCc) == 0 && sizes;
     csts_ = supported ? spec::csts::kReady : spec::csts::kFatal;
+    event_request_count_ = 0;  // those of an admin queue before this one are nobody's
 }
 
 void Controller::io_queues_closed() {
@@ -303,6 +304,7 @@ void Controller::io_queues_closed() {
             ana_notice_ = {};
             discovery_notice_ = {};
             reservation_notice_ = {};
+            error_notice_ = {};
             reservation_log_ = {};
             not_coalesced_.reset();
             break;
@@ -386,6 +388,13 @@ void Controller::discovery_changed() {
     deliver_events();
 }
 
+void Controller::doorbell_error(std::uint32_t event) {
+    if (!std::exchange(error_notice_.pending, true)) {
+        error_event_ = event;
+    }
+    deliver_events();
+}
+
 void Controller::ana_changed() {
     ana_notice_.pending = true;
     deliver_events();
@@ -395,6 +404,7 @@ void Controller::deliver_events() {
     if (!ready() || transport_ == nullptr) {
         return;
     }
+    deliver(error_notice_, error_event_);  // no feature masks errors
     if ((event_config_ & spec::kEventNamespaceAttribute) != 0) {
         deliver(namespace_notice_, spec::kNoticeNamespaces);
     }

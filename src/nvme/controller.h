@@ -161,6 +161,8 @@ class Controller final : private reactor::TimerHandler {
     void add_errors(const ErrorBatch& errors) { error_log_.add(errors); }
     /// The state of its port is another one.
     void ana_changed();
+    /// The host has rung a doorbell in a way that cannot be; `event` is spec::kErrorDoorbell….
+    void doorbell_error(std::uint32_t event);
     /// The admin queue is going: nothing is completed any more, no timer fires.
     void detach();
 
@@ -255,6 +257,8 @@ class Controller final : private reactor::TimerHandler {
     Notice discovery_notice_;
     Notice ana_notice_;
     Notice reservation_notice_;
+    Notice error_notice_;
+    std::uint32_t error_event_ = 0;  // that it tells: the first one
     ReservationLog reservation_log_;
     ErrorLog error_log_;
     std::vector<std::uint32_t> changed_;  // ascending, at most kMaxChanged

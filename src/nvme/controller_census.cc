@@ -81,6 +81,10 @@ std::uint16_t Controller::finish(const Command& command,
         page.append(smart_log(census.io, census.up, error_log_.count()));
     } else {
         error_log_.write(page);
+        if ((command.cdw10 & spec::kRetainAsyncEvent) == 0) {
+            error_notice_.masked = false;
+            deliver_events();
+        }
     }
     return 0;
 }

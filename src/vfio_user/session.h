@@ -100,6 +100,8 @@ class Session final : private ConnectionHandler, private LevelSource, private re
 
     [[nodiscard]] const DmaMap& memory() const { return memory_; }
     [[nodiscard]] IrqTable& irqs() { return irqs_; }
+    /// It has agreed on a version: before, a client has nothing here.
+    [[nodiscard]] bool greeted() const { return state_ != State::Greeting; }
     /// A client is connected and has not hung up.
     [[nodiscard]] bool live() const {
         return (state_ == State::Open || state_ == State::Greeting) && !connection_.hung_up();

@@ -236,11 +236,14 @@ Session::Outcome Session::region_write(const Message& message) {
     return answer(access);
 }
 
+/// QEMU's client gathers 200. They are carried out in one turn, and some take long.
+constexpr std::uint64_t kMostWrites = 256;
+
 Session::Outcome Session::write_multi(const Message& message) {
     WriteMulti many;
     std::span<const std::byte> rest;
     if (!message.read(many, rest) || rest.size() % sizeof(SingleWrite) != 0 ||
-        many.count != rest.size() / sizeof(SingleWrite)) {
+        many.count != rest.size() / sizeof(SingleWrite) || many.count > kMostWrites) {
         return refused(EINVAL);
     }
     core::ByteReader reader(rest);

@@ -74,9 +74,12 @@ SubmissionQueueState AdminQueue::save() const {
 }
 
 bool AdminQueue::restore(const SubmissionQueueState& from) {
+    if (from.head >= memory_.entries) {
+        return false;
+    }
     head_ = from.head;
     broken_ = from.broken;
-    return from.head < memory_.entries;
+    return true;
 }
 
 std::optional<nvme::CommandToken> AdminQueue::hold_event_request(std::uint16_t cid) {
@@ -91,15 +94,24 @@ std::optional<nvme::CommandToken> AdminQueue::hold_event_request(std::uint16_t c
     return slot->token;
 }
 
-std::uint32_t AdminQueue::offered() const {
+/// Commands that the host has put there. A tail that cannot be breaks the queue.
+std::uint32_t AdminQueue::offered() {
     const std::uint32_t tail = shared_.doorbells.load(nvme::spec::sq_doorbell(0));
-    return tail >= memory_.entries ? 0 : (tail + memory_.entries - head_) % memory_.entries;
+    if (tail < memory_.entries) {
+        return (tail + memory_.entries - head_) % memory_.entries;
+    }
+    REMORA_COVER("vfio-user: an admin queue breaks");
+    log::warn("submission queue broken", log::kv("qid", 0), log::kv("tail", tail));
+    broken_ = true;
+    owner_.on_invalid_doorbell();
+    return 0;
 }
 
 bool AdminQueue::poll() {
     bool worked = completions_.has_waiting() && completions_.retry();
-    // One at a time: a command may end the queue that it came by.
-    while (takes_commands() && offered() > 0) {
+    // One at a time: a command may end the queue that it came by. Few in a turn: each may clear or
+    // copy much, and the reactor's other disks wait meanwhile.
+    for (int i = 0; i < kMostInTurn && takes_commands() && offered() > 0; ++i) {
         if (shared_.memory->poisoned()) {
             owner_.on_memory_poisoned();
             discard();

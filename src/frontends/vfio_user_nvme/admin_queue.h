@@ -69,13 +69,14 @@ class AdminQueue final : private reactor::Poller, private CompletionOwner {
     };
     /// More than Asynchronous Event Requests and deletions of every queue.
     static constexpr std::size_t kSlots = 128;
+    static constexpr int kMostInTurn = 8;
 
     bool poll() override;
     bool prepare_sleep() override;
     void end_sleep() override {}
     void on_posted(PendingCompletion& completion) override;
 
-    [[nodiscard]] std::uint32_t offered() const;
+    [[nodiscard]] std::uint32_t offered();
     [[nodiscard]] bool takes_commands() const {
         return shared_.running && !discarding_ && !broken_ && memory_.reachable();
     }

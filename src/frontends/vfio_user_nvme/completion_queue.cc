@@ -30,11 +30,14 @@ CompletionQueueState CompletionQueue::save() const {
 }
 
 bool CompletionQueue::restore(const CompletionQueueState& from) {
+    if (from.tail >= spec_.memory.entries || from.head >= spec_.memory.entries) {
+        return false;
+    }
     tail_ = from.tail;
     head_ = from.head;
     phase_ = from.phase;
     broken_ = from.broken;
-    return from.tail < spec_.memory.entries && from.head < spec_.memory.entries;
+    return true;
 }
 
 /// The head is only looked at when the queue is full as far as is known.
@@ -55,6 +58,7 @@ bool CompletionQueue::has_room() {
         REMORA_COVER("vfio-user: a completion queue breaks");
         log::warn("completion queue broken", log::kv("qid", spec_.qid), log::kv("head", told));
         broken_ = true;
+        sink_.on_invalid_doorbell();
         return false;
     }
     head_ = told;

@@ -41,6 +41,8 @@ class InterruptSink {
   public:
     /// Entries have been put into a queue with this vector.
     virtual void interrupt(std::uint16_t vector) = 0;
+    /// The host has told a head that cannot be: the queue stands still.
+    virtual void on_invalid_doorbell() = 0;
 
   protected:
     ~InterruptSink() = default;

@@ -113,11 +113,11 @@ reactor::Task<core::Result<void>> Controller::stop(reactor::Nanos limit) {
     co_return core::Result<void>{};
 }
 
-reactor::Task<core::Result<FrozenController>> Controller::freeze(reactor::Nanos limit) {
+void Controller::begin_freeze() {
     CHECK_ON_REACTOR(reactor_);
-    constexpr reactor::Nanos kLook = std::chrono::microseconds(200);
-    const reactor::Nanos deadline = reactor_.now() + limit;
-    stopping_ = true;
+    if (std::exchange(stopping_, true)) {
+        return;
+    }
     if (waiting_ != reactor::kNoHandle) {
         waiting_timer_.cancel();
         refuse(std::exchange(waiting_, reactor::kNoHandle));
@@ -125,8 +125,15 @@ reactor::Task<core::Result<FrozenController>> Controller::freeze(reactor::Nanos 
     if (session_ != nullptr) {
         function_->begin_freeze();
     }
+}
+
+reactor::Task<core::Result<FrozenController>> Controller::freeze(reactor::Nanos limit) {
+    CHECK_ON_REACTOR(reactor_);
+    constexpr reactor::Nanos kLook = std::chrono::microseconds(200);
+    const reactor::Nanos deadline = reactor_.now() + limit;
+    begin_freeze();
     // Reset, disable and the like that are under way end by themselves.
-    while (session_ != nullptr && session_->live() &&
+    while (session_ != nullptr && session_->live() && session_->greeted() &&
            !(session_->can_freeze() && function_->can_freeze())) {
         if (reactor_.now() >= deadline) {
             co_return core::fail(ErrorKind::DeadlineExceeded,
@@ -134,7 +141,7 @@ reactor::Task<core::Result<FrozenController>> Controller::freeze(reactor::Nanos 
         }
         co_await reactor::sleep_for(kLook);
     }
-    if (session_ == nullptr || !session_->live()) {
+    if (session_ == nullptr || !session_->live() || !session_->greeted()) {
         co_return core::fail(ErrorKind::FailedPrecondition, "'" + spec_.name + "' has no client");
     }
     FunctionState function = function_->freeze();

@@ -71,10 +71,14 @@ class Controller final : private reactor::AcceptHandler,
     /// controller must then live on, and stop() be called again.
     reactor::Task<core::Result<void>> stop(reactor::Nanos limit);
 
+    /// Takes no more commands and clients: what freeze() begins with. With many controllers all
+    /// begin before the first is waited for.
+    void begin_freeze();
     /// Takes no more commands; when those under way have ended, gives what another controller needs
     /// to go on with the client, which notices nothing but the pause. From then on this one does
     /// nothing at all and is not to be stopped: its process ends. Errors: FailedPrecondition:
-    /// there is no client; DeadlineExceeded: something is still under way after `limit`.
+    /// there is no client, or none that has agreed on a version; DeadlineExceeded: something is
+    /// still under way after `limit`.
     reactor::Task<core::Result<FrozenController>> freeze(reactor::Nanos limit);
     /// Goes on where another one was frozen; with all its namespaces there. Takes the handles, also
     /// on an error. Errors: FailedPrecondition: another client was quicker; DataLoss.

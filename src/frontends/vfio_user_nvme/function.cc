@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/probe.h"
 #include "nvme/spec/fabrics.h"
+#include "nvme/spec/log_page.h"
 #include "nvme/spec/pcie.h"
 
 namespace remora::frontends::vfio_user_nvme {
@@ -30,7 +31,8 @@ constexpr std::uint32_t kNvmeClass = 0x010802;
 
 /// How often mapped doorbells of a controller without work are looked at, while its reactor sleeps
 /// otherwise: soon after the last command at first, then less and less, so that a command waits for
-/// about half of the time since the last one, at most. A look takes 30 us of a core that was asleep.
+/// about half of the time since the last one, at most. A look takes 30 us of a core that was
+/// asleep.
 constexpr core::Nanos kIdleShortest{50'000};
 constexpr core::Nanos kIdleLongest{4'000'000};
 
@@ -161,6 +163,10 @@ void Function::on_memory_poisoned() {
     session_->fail_soon("the client truncated the memory that it shares");
 }
 
+void Function::on_invalid_doorbell() {
+    controller_->doorbell_error(nvme::spec::kErrorDoorbellValue);
+}
+
 // --- What waits for requests ---
 
 void Function::on_progress() {
@@ -279,6 +285,19 @@ bool Function::stop(bool publish) {
     return true;
 }
 
+/// The client may keep its mapping of the doorbells, and the next one is to have its own.
+void Function::renew_doorbells() {
+    const auto renewed = doorbells_->renew();
+    if (!renewed) {
+        log::warn("doorbells are not mapped by the next client", log::kv("device", spec_.name),
+                  log::kv("reason", renewed.error().message));
+    }
+    if (spec_.map_doorbells) {
+        regions_[vfio_user::kRegionBar0].handle =
+            renewed ? doorbells_->handle() : reactor::kNoHandle;
+    }
+}
+
 /// The client is gone: the next one finds a function that was reset.
 void Function::on_session_ended() {
     CHECK(queues_idle());
@@ -292,6 +311,7 @@ void Function::on_session_ended() {
     session_ = nullptr;
     finish_reset();
     shared_.memory = nullptr;
+    renew_doorbells();
     owner_.on_session_ended();
 }
 

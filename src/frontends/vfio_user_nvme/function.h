@@ -137,6 +137,7 @@ class Function final : public vfio_user::SessionDevice,
     // QueueOwner
     void on_progress() override;
     void on_memory_poisoned() override;
+    void on_invalid_doorbell() override;
     void keep_polling() override;
     // QueueCommands (function_queues.cc)
     std::optional<nvme::AdminResult> run_queue_command(const nvme::spec::Command& command,
@@ -189,6 +190,7 @@ class Function final : public vfio_user::SessionDevice,
     void begin_reset();
     void finish_reset();
     void forget_all();
+    void renew_doorbells();
     void finish_disable();
     [[nodiscard]] bool msix_mode() const;
     [[nodiscard]] bool msi_mode() const;

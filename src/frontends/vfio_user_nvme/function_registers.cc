@@ -8,6 +8,7 @@
 #include "core/probe.h"
 #include "frontends/vfio_user_nvme/function.h"
 #include "nvme/spec/fabrics.h"
+#include "nvme/spec/log_page.h"
 #include "nvme/spec/pcie.h"
 
 namespace remora::frontends::vfio_user_nvme {
@@ -162,6 +163,12 @@ void Function::write_doorbell(std::uint64_t offset, std::uint32_t value) {
         doorbells_->write(static_cast<std::uint32_t>(index), value);
         ++shared_.counters.doorbells;
         refresh_interrupts();
+        const std::uint64_t qid = index / 2;
+        const bool is_queue = qid == 0 || (index % 2 == 0 ? submissions_[qid] != nullptr
+                                                          : completions_[qid] != nullptr);
+        if (!is_queue) {
+            controller_->doorbell_error(spec::kErrorDoorbellRegister);
+        }
     }
 }
 

@@ -118,8 +118,10 @@ bool Function::restore_submissions(const SubmissionQueueState& from) {
 bool Function::restore_admin_queue(const FunctionState& from) {
     std::vector<nvme::CommandToken> requests;
     const bool has_queue = !from.completions.empty() && from.completions.front().qid == 0;
-    bool good = has_queue == (!from.submissions.empty() && from.submissions.front().qid == 0);
-    if (has_queue && good) {
+    if (has_queue != (!from.submissions.empty() && from.submissions.front().qid == 0)) {
+        return false;
+    }
+    if (has_queue) {
         const CompletionQueueState& completions = from.completions.front();
         const SubmissionQueueState& submissions = from.submissions.front();
         QueueMemory submission =
@@ -128,9 +130,14 @@ bool Function::restore_admin_queue(const FunctionState& from) {
             memory_of(completions.address, completions.entries, sizeof(spec::Completion));
         submission.locate(shared_.guest());
         completion.locate(shared_.guest());
-        good = submission.entries >= 2 && completion.entries >= 2;
+        if (submission.entries < 2 || completion.entries < 2) {
+            return false;
+        }
         make_admin_queue(submission, completion);
-        good = admin_->restore(submissions) && admin_completions_->restore(completions) && good;
+        // The controller answers event requests at once: into queues that are right.
+        if (!admin_->restore(submissions) || !admin_completions_->restore(completions)) {
+            return false;
+        }
         for (const std::uint16_t cid : from.controller.event_requests) {
             if (const auto token = admin_->hold_event_request(cid)) {
                 requests.push_back(*token);
@@ -138,7 +145,7 @@ bool Function::restore_admin_queue(const FunctionState& from) {
         }
     }
     controller_->restore(from.controller, requests);
-    return good;
+    return true;
 }
 
 core::Result<void> Function::restore(const FunctionState& from) {
@@ -239,8 +246,17 @@ core::Result<void> Function::load(std::span<const std::byte> state) {
     }
     const std::vector<CompletionQueueState>& queues = moved->function.completions;
     const bool has_admin_queue = !queues.empty() && queues.front().qid == 0;
-    if ((moved->function.controller.csts & spec::csts::kReady) != 0 && !has_admin_queue) {
+    const nvme::ControllerState& controller = moved->function.controller;
+    const bool ready = (controller.csts & spec::csts::kReady) != 0;
+    if (ready && !has_admin_queue) {
         return impossible("a controller that is ready without an admin queue");
+    }
+    // Enabling begins with no queue and no event request.
+    if ((controller.cc & spec::cc::kEnable) == 0 && (ready || has_admin_queue)) {
+        return impossible("a controller that is disabled and has queues");
+    }
+    if (!ready && !controller.event_requests.empty()) {
+        return impossible("event requests of a controller that is not ready");
     }
     doorbells_->restore(moved->doorbells);
     auto applied = apply(moved->function);

@@ -129,7 +129,7 @@ T as_it_is(T value) {
 constexpr std::size_t kMostQueues = 65;
 constexpr std::size_t kMostVectors = 65;
 constexpr std::size_t kMostFeatures = 64;
-constexpr std::size_t kMostEvents = 16;
+constexpr std::size_t kMostEvents = 4;  // that a controller keeps: AERL + 1
 constexpr std::size_t kMostChanged = 1024;
 constexpr std::size_t kMostNamespaces = 1024;
 constexpr std::size_t kMostTableBytes = 16 * kMostVectors;

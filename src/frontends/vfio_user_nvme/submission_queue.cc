@@ -58,9 +58,12 @@ SubmissionQueueState SubmissionQueue::save() const {
 }
 
 bool SubmissionQueue::restore(const SubmissionQueueState& from) {
+    if (from.head >= memory_.entries) {
+        return false;
+    }
     head_ = from.head;
     broken_ = from.broken;
-    return from.head < memory_.entries;
+    return true;
 }
 
 bool SubmissionQueue::uses(std::span<const std::byte> bytes) const {
@@ -92,12 +95,14 @@ std::uint32_t SubmissionQueue::offered() {
     return (tail + memory_.entries - head_) % memory_.entries;
 }
 
-// NVM Express Base 2.0, Invalid Doorbell Write Value: what the queue does afterwards is not
-// defined. It is deleted by the host, or the controller reset.
+// NVM Express Base 2.0, Asynchronous Event Information, Invalid Doorbell Write Value: the host is
+// told. What the queue does afterwards is not defined: the host deletes it, or resets the
+// controller.
 void SubmissionQueue::break_queue(std::uint32_t tail) {
     REMORA_COVER("vfio-user: a submission queue breaks");
     log::warn("submission queue broken", log::kv("qid", qid_), log::kv("tail", tail));
     broken_ = true;
+    owner_.on_invalid_doorbell();
 }
 
 bool SubmissionQueue::poll() {

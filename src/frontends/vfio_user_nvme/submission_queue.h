@@ -66,6 +66,8 @@ class QueueOwner {
   public:
     /// Requests have ended; something may have waited for that.
     virtual void on_progress() = 0;
+    /// The host has told a tail that cannot be: the queue stands still.
+    virtual void on_invalid_doorbell() = 0;
     /// The client took memory away behind our back.
     virtual void on_memory_poisoned() = 0;
     /// The reactor is about to sleep and nobody may tell of doorbells that are mapped.

@@ -9,7 +9,8 @@
 // The ring may be split or packed. A slot per descriptor head holds the request and its segments,
 // so the number in flight is bounded by the ring and no I/O allocates. A head that comes again
 // while its slot is busy, or an index no driver could have written, breaks the ring: the owner is
-// told and the queue stops taking work. Owned by its controller; all on the controller's reactor.
+// told and the queue stops taking work. Owned by a lane of its controller; all on that
+// lane's reactor.
 #pragma once
 
 #include <array>

@@ -130,8 +130,13 @@ constexpr std::uint32_t async_event(std::uint8_t type, std::uint8_t information,
     return type | (std::uint32_t{information} << 8U) |
            (std::uint32_t{static_cast<std::uint8_t>(page)} << 16U);
 }
+constexpr std::uint8_t kEventTypeError = 0;
 constexpr std::uint8_t kEventTypeNotice = 2;
 constexpr std::uint8_t kEventTypeIoCommandSet = 6;
+/// Error: a doorbell was written that belongs to no queue.
+constexpr std::uint32_t kErrorDoorbellRegister = async_event(kEventTypeError, 0x00, LogPage::Error);
+/// Error: a doorbell was written with a value that its queue cannot have.
+constexpr std::uint32_t kErrorDoorbellValue = async_event(kEventTypeError, 0x01, LogPage::Error);
 /// Notice: the attributes of a namespace changed; the list is in log 04h.
 constexpr std::uint32_t kNoticeNamespaces =
     async_event(kEventTypeNotice, 0x00, LogPage::ChangedNamespaces);

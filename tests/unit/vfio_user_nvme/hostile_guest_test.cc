@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Guests and clients that lie: their own queue or session suffers, nobody else.
+#include <algorithm>
+#include <cerrno>
 #include <cstring>
 
+#include "nvme/spec/log_page.h"
 #include "tests/unit/vfio_user_nvme/nvme_fixture.h"
 
 namespace remora::test {
@@ -73,6 +76,53 @@ TEST_F(VfioNvmeHostileTest, TailOutOfRange_breaksThatQueueAlone) {
     EXPECT_EQ(guest->status_of(guest->queue(0), remove), 0);
 }
 
+// NVM Express Base 2.0, Asynchronous Event Information - Error.
+TEST_F(VfioNvmeHostileTest, DoorbellsThatCannotBe_areToldAsErrorEvents) {
+    start();
+    HostQueue& admin = guest->queue(0);
+    const std::uint64_t page = guest->allocate(4096);
+    const auto send = [&](nvme::spec::AdminOpcode opcode, std::uint32_t cdw10) {
+        Command command{};
+        command.opcode = static_cast<std::uint8_t>(opcode);
+        command.nsid = 0xffff'ffff;
+        command.cdw10 = cdw10;
+        guest->point(command, page, 64);
+        guest->push(admin, command);
+        guest->ring(admin);
+    };
+    constexpr std::uint32_t kErrorLog =
+        static_cast<std::uint32_t>(nvme::spec::LogPage::Error) | (15U << 16U);
+    const auto next_event = [&]() -> std::uint32_t {
+        const auto told = guest->wait(admin, 1000);
+        return told ? std::uint32_t{told->dw0} : 0xffff'ffffU;
+    };
+    send(nvme::spec::AdminOpcode::AsyncEventRequest, 0);
+    guest->write_doorbell(spec::sq_doorbell(1), 64);
+    EXPECT_EQ(next_event(), nvme::spec::kErrorDoorbellValue);
+
+    // No more of them until the host has read the log, whose own answer comes with it.
+    send(nvme::spec::AdminOpcode::AsyncEventRequest, 0);
+    ASSERT_TRUE(guest->write32(spec::kDoorbells + 4 * spec::sq_doorbell(40), 1));
+    EXPECT_FALSE(guest->wait(admin, 20).has_value());
+    send(nvme::spec::AdminOpcode::GetLogPage, kErrorLog);
+    const std::uint32_t first = next_event();
+    const std::uint32_t second = next_event();
+    EXPECT_EQ(std::max(first, second), nvme::spec::kErrorDoorbellRegister);
+    EXPECT_EQ(std::min(first, second), 0U);
+
+    // A wrong tail of the admin queue ends it until the controller is reset.
+    send(nvme::spec::AdminOpcode::GetLogPage, kErrorLog);
+    EXPECT_EQ(next_event(), 0U);
+    send(nvme::spec::AdminOpcode::AsyncEventRequest, 0);
+    EXPECT_TRUE(guest->identify(1).has_value());  // by now the request is taken
+    guest->write_doorbell(spec::sq_doorbell(0), 0x10000);
+    EXPECT_EQ(next_event(), nvme::spec::kErrorDoorbellValue);
+    ASSERT_TRUE(guest->write32(spec::kPropertyCc, 0));
+    EXPECT_TRUE(guest->wait_status(spec::csts::kReady, 0));
+    EXPECT_TRUE(guest->enable()) << guest->error();
+    EXPECT_TRUE(guest->identify(1).has_value());
+}
+
 TEST_F(VfioNvmeHostileTest, HeadOutOfRange_breaksThatQueueAlone) {
     make_controller();
     guest = std::make_unique<NvmeGuest>(guest_options());
@@ -109,13 +159,13 @@ TEST_F(VfioNvmeHostileTest, MemoryTruncated_endsThatSession) {
     EXPECT_TRUE(next.start(1)) << next.error();
 }
 
-TEST_F(VfioNvmeHostileTest, DoorbellsTruncated_areZerosAndKillNobody) {
+TEST_F(VfioNvmeHostileTest, Doorbells_cannotBeTruncated) {
     start();
     auto reply = guest->client().region_info(0, vfio_user::kMaxRegionInfoBytes);
     ASSERT_EQ(reply->fds.size(), 1U);
-    EXPECT_EQ(ftruncate(reply->fds[0].get(), 0), 0);
-    guest->client().disconnect();
-    EXPECT_TRUE(eventually([this] { return !controller->status().connected; }));
+    EXPECT_EQ(ftruncate(reply->fds[0].get(), 0), -1);
+    EXPECT_EQ(errno, EPERM);
+    EXPECT_EQ(guest->status_of(guest->queue(1), NvmeGuest::io(IoOpcode::Flush, 0, 1)), 0);
 }
 
 TEST_F(VfioNvmeHostileTest, ShadowDoorbells_outsideMemory_areRefused) {

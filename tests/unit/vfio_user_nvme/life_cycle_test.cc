@@ -148,6 +148,18 @@ TEST_F(VfioNvmeLifeTest, ClientGone_withRequestsUnderWay_theNextOneComesAfterThe
     EXPECT_EQ(next->status_of(next->queue(1), NvmeGuest::io(IoOpcode::Flush, 0, 1)), 0);
 }
 
+TEST_F(VfioNvmeLifeTest, ClientGone_itsDoorbellsAreNotThoseOfTheNextOne) {
+    start();
+    ASSERT_TRUE(guest->doorbells_mapped());
+    guest->client().disconnect();
+    NvmeGuest next(guest_options());
+    ASSERT_TRUE(next.start(1)) << next.error();
+    guest->write_doorbell(spec::sq_doorbell(1), 5);  // it still has them mapped
+    guest->write_doorbell(spec::sq_doorbell(0), 5);
+    EXPECT_EQ(next.status_of(next.queue(1), NvmeGuest::io(IoOpcode::Flush, 0, 1)), 0);
+    EXPECT_TRUE(next.identify(1).has_value());
+}
+
 TEST_F(VfioNvmeLifeTest, SecondClient_isRefusedWhileTheFirstLives) {
     start();
     auto second = VfioClient::connect(controller_spec().socket_path);

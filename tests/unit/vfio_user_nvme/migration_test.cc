@@ -3,15 +3,18 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <future>
 
 #include "core/crc32c.h"
 #include "core/prng.h"
+#include "frontends/vfio_user_nvme/moved_state.h"
 #include "tests/unit/vfio_user_nvme/nvme_fixture.h"
 
 namespace remora::test {
 namespace {
 
+using frontends::vfio_user_nvme::MovedState;
 using vfio_user::DeviceState;
 
 class MigrationTest : public VfioNvmeTest {
@@ -221,6 +224,54 @@ TEST_F(MigrationTest, StatesThatLie_hurtNobody) {
     EXPECT_GT(taken, 0);
     EXPECT_LT(taken, 2000);
     std::ranges::copy(before, ram.begin());  // liars write into their own memory
+    EXPECT_EQ(arrive(good), 0);
+    work();
+}
+
+// Fields that a changed byte seldom makes, since each goes with others.
+TEST_F(MigrationTest, StatesThatContradictThemselves_areRefused) {
+    const auto good = leave();
+    make_destination();
+    ASSERT_TRUE(guest->move_to(destination_spec().socket_path)) << guest->error();
+    const auto with_event = [](MovedState& of) {
+        of.function.controller.event_config = 0x100;
+        of.function.controller.namespace_pending = true;
+        of.function.controller.namespace_masked = false;
+        of.function.controller.event_requests = {7};
+    };
+    const std::vector<std::function<void(MovedState&)>> lies = {
+        [&](MovedState& of) {
+            with_event(of);
+            of.function.completions.front().tail = 0x1000'0000;
+        },
+        [&](MovedState& of) {
+            with_event(of);
+            of.function.completions.front().head = of.function.completions.front().entries;
+        },
+        [&](MovedState& of) {
+            with_event(of);
+            of.function.submissions.front().head = of.function.submissions.front().entries;
+        },
+        [](MovedState& of) { of.function.controller.event_requests = {1, 2, 3, 4, 5}; },
+        [&](MovedState& of) {
+            with_event(of);
+            of.function.controller.cc = 0;
+        },
+        [](MovedState& of) { of.function.controller.cc = 0; },
+        [&](MovedState& of) {
+            with_event(of);
+            of.function.controller.csts = 0;
+        },
+    };
+    for (std::size_t i = 0; i < lies.size(); ++i) {
+        auto lie = frontends::vfio_user_nvme::decode_moved(good);
+        ASSERT_TRUE(lie.has_value());
+        lies[i](*lie);
+        ASSERT_EQ(guest->client().change_state(DeviceState::Resuming), 0) << i;
+        ASSERT_EQ(guest->client().write_state(frontends::vfio_user_nvme::encode_moved(*lie)), 0);
+        EXPECT_EQ(guest->client().change_state(DeviceState::Running), EINVAL) << i;
+        ASSERT_EQ(guest->client().reset(), 0) << i;
+    }
     EXPECT_EQ(arrive(good), 0);
     work();
 }
