@@ -6,7 +6,6 @@
 #include <memory>
 #include <signal.h>
 #include <string>
-#include <sys/resource.h>
 #include <utility>
 #include <vector>
 
@@ -16,6 +15,7 @@
 #include "control/daemon.h"
 #include "core/log.h"
 #include "core/units.h"
+#include "reactor/linux/process_limits.h"
 #include "rest/server.h"
 
 namespace {
@@ -110,16 +110,6 @@ void add_options(CLI::App& app, remora::control::DaemonOptions& options, Text& t
     app.add_option("--log-level", text.level, "debug, info, warn or error")->capture_default_str();
 }
 
-/// As many descriptors as the system lets us have: a disk with 64 queues and a successor of its
-/// client holds nearly 400, and the usual limit of 1,024 would be all disks' together.
-void allow_descriptors() {
-    rlimit limit{};
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        static_cast<void>(setrlimit(RLIMIT_NOFILE, &limit));  // goes on with what there was
-    }
-}
-
 }  // namespace
 
 // NOLINTNEXTLINE(bugprone-exception-escape): what still throws here ends the program, as it should
@@ -159,7 +149,7 @@ int main(int argc, char** argv) {
         options.credentials_directory = credentials;
     }
 
-    allow_descriptors();
+    remora::reactor::allow_descriptors();
     const sigset_t signals = block_signals();
     auto handover = remora::apps::inherited_handover();
     if (!handover) {
