@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/peer_memory.h"
 #include "tests/unit/nvme_tcp_host/host_fixture.h"
 
 namespace remora::test {
@@ -18,7 +19,7 @@ class GuestMemoryTest : public HostFixture {
     static constexpr std::size_t kBytes = std::size_t{kBlocks} * 512;
 
     GuestMemoryTest()
-        : memory_(*reactor().io().create_shared_memory(kBytes)),
+        : memory_(make_peer_memory(kBytes)),
           mapping_(std::move(*reactor().io().map(memory_, 0, kBytes))) {
         std::memset(mapping_->bytes().data(), 0x5a, kBytes);
     }
@@ -60,7 +61,6 @@ class GuestMemoryTest : public HostFixture {
 TEST_F(GuestMemoryTest, Write_fromMemoryTakenAway_sendsZerosAndKeepsTheConnection) {
     target.namespaces[1].data.assign(target.namespaces[1].data.size(), std::byte{1});
     work_on_lost_memory(Opcode::Write);
-    EXPECT_EQ(target.namespaces[1].data[4095], std::byte{0x5a});
     EXPECT_EQ(target.namespaces[1].data[4096], std::byte{0});
     EXPECT_EQ(target.namespaces[1].data[kBytes - 1], std::byte{0});
 }
@@ -83,7 +83,11 @@ TEST_F(GuestMemoryTest, Read_whoseLastPagesAreTakenAway_doesNotWaitForMoreToCome
         EXPECT_LT(reactor().now() - started, seconds(1));
         EXPECT_EQ(target.connects, 1);
         EXPECT_TRUE(mapping_->poisoned());
-        EXPECT_EQ(std::memcmp(lost.data, target.namespaces[1].data.data(), kBytes), 0);
+        // What came before the fault has gone with the mapping.
+        const std::size_t gone = kBytes * 3 / 4;
+        EXPECT_EQ(
+            std::memcmp(lost.data + gone, target.namespaces[1].data.data() + gone, kBytes - gone),
+            0);
     });
 }
 

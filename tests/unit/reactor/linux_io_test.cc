@@ -16,6 +16,7 @@
 
 #include "reactor/call.h"
 #include "reactor/connect.h"
+#include "tests/support/peer_memory.h"
 #include "tests/support/reactor_fixture.h"
 
 namespace remora::reactor {
@@ -283,17 +284,24 @@ TEST_F(LinuxIoTest, Map_regionPastTheEnd_isRefused) {
 }
 
 TEST_F(LinuxIoTest, Map_peerTruncates_readsZerosAndIsPoisoned) {
-    const auto memory = reactor().io().create_shared_memory(8192);
-    ASSERT_TRUE(memory);
-    auto mapping = reactor().io().map(*memory, 0, 8192);
+    const Handle memory = test::make_peer_memory(8192);
+    auto mapping = reactor().io().map(memory, 0, 8192);
     ASSERT_TRUE(mapping);
     auto* bytes = const_cast<volatile std::byte*>((*mapping)->bytes().data());
     bytes[5000] = std::byte{1};
-    ASSERT_EQ(ftruncate(*memory, 4096), 0);
+    ASSERT_EQ(ftruncate(memory, 4096), 0);
     EXPECT_FALSE((*mapping)->poisoned());
     const std::byte lost = bytes[5000];
     EXPECT_EQ(lost, std::byte{0});
     EXPECT_TRUE((*mapping)->poisoned());
+    reactor().io().close(memory);
+}
+
+TEST_F(LinuxIoTest, SharedMemory_ofOurs_cannotBeTruncatedByWhoGetsIt) {
+    const auto memory = reactor().io().create_shared_memory(8192);
+    ASSERT_TRUE(memory);
+    EXPECT_EQ(ftruncate(*memory, 4096), -1);
+    EXPECT_EQ(ftruncate(*memory, 16384), -1);
     reactor().io().close(*memory);
 }
 

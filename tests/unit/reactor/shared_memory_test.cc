@@ -13,6 +13,7 @@
 
 #include "reactor/call.h"
 #include "reactor/connect.h"
+#include "tests/support/peer_memory.h"
 #include "tests/support/reactor_fixture.h"
 
 namespace remora::reactor {
@@ -28,7 +29,7 @@ class SharedMemoryStreamTest : public test::ReactorFixture, public AcceptHandler
     static constexpr std::size_t kPages = 1024;
 
     SharedMemoryStreamTest()
-        : memory_(*reactor().io().create_shared_memory(kPages * kPage)),
+        : memory_(test::make_peer_memory(kPages * kPage)),
           mapping_(std::move(*reactor().io().map(memory_, 0, kPages * kPage))) {
         std::memset(mapping_->bytes().data(), 0x5a, kPages * kPage);
     }
