@@ -72,6 +72,7 @@ Task<Result<QemuPlatform::Client>> QemuPlatform::connected() {
         waiting_for_connect_.push_back(&done);
         co_await done.wait_until(core::kNever);  // The connecting caller has a deadline.
     }
+    absent_ = false;  // until this try has seen it
     if (stopped_) {
         co_return fail(ErrorKind::Unavailable, "the daemon is stopping");
     }
@@ -97,7 +98,6 @@ Task<Result<QemuPlatform::Client>> QemuPlatform::connected() {
     }
     client_ = client;
     connect_error_.clear();
-    absent_ = false;
     log::info("monitor connected", log::kv("endpoint", monitor_.text()),
               log::kv("qemu", std::to_string(client->version().major) + "." +
                                   std::to_string(client->version().minor)));
