@@ -13,22 +13,22 @@ class FunctionWords:
     world: World
 
     def word_function(self, rest: str) -> str | None:
-        """function plug SUBSYSTEM N | unplug SUBSYSTEM | await SUBSYSTEM | show VOLUME SUBSYSTEM |
+        """function plug CONTROLLER N | unplug CONTROLLER | await CONTROLLER | show VOLUME SUBSYSTEM |
         hide VOLUME | expect N functions|namespaces: a subsystem of the IPU as an NVMe controller at
-        host function N; the guest must have it, or have it no more. await: the guest must have it
-        live again. show, hide: the volume (the IPU reaches it by its UUID) as a namespace, seen or
+        host function N; the guest must have it, or have it no more. A CONTROLLER is SUBSYSTEM, or
+        SUBSYSTEM/NAME if it has several. await: the guest must have it live again. show, hide: the volume (the IPU reaches it by its UUID) as a namespace, seen or
         gone in the guest by an event. expect: waits until the guest has so many."""
-        usage = ("function plug SUBSYSTEM N | unplug SUBSYSTEM | await SUBSYSTEM | "
+        usage = ("function plug CONTROLLER N | unplug CONTROLLER | await CONTROLLER | "
                  "show VOLUME SUBSYSTEM | hide VOLUME | expect N functions|namespaces")
         parts = rest.split()
         functions = self.world.functions()
         match parts:
-            case ["plug", subsystem, function] if function.isdigit():
-                return functions.plug(subsystem, int(function))
-            case ["unplug", subsystem]:
-                return functions.unplug(subsystem)
-            case ["await", subsystem]:
-                return functions.await_controller(subsystem)
+            case ["plug", controller, function] if function.isdigit():
+                return functions.plug(controller, int(function))
+            case ["unplug", controller]:
+                return functions.unplug(controller)
+            case ["await", controller]:
+                return functions.await_controller(controller)
             case ["show", volume, subsystem]:
                 return functions.show(self.world.volume(volume), subsystem)
             case ["hide", volume] if functions.shows(volume):

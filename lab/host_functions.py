@@ -20,6 +20,7 @@ class HostFunctions:
         self.vm = vm
         self._ipu = ipu
         self._shown: dict[str, str] = {}  # volume -> subsystem
+        self._cntlids: dict[str, int] = {}  # controller, as scenarios call it -> its number
 
     @staticmethod
     def nqn(subsystem: str) -> str:
@@ -28,37 +29,50 @@ class HostFunctions:
     def shows(self, volume: str) -> bool:
         return volume in self._shown
 
-    def controllers(self) -> dict[str, str]:
-        """The guest's NVMe controllers on PCI by their subsystem's NQN."""
+    def controllers(self) -> dict[tuple[str, int], str]:
+        """The guest's live NVMe controllers on PCI, each by its subsystem's NQN and its number there."""
         text = self.vm.check("for c in /sys/class/nvme/nvme*; do [ -e $c/transport ] && "
                               "[ \"$(cat $c/transport)\" = pcie ] && [ \"$(cat $c/state)\" = live ] && "
-                              "echo \"$(cat $c/subsysnqn) ${c##*/}\"; done; true")
-        return dict(line.split() for line in text.splitlines() if len(line.split()) == 2)
+                              "echo \"$(cat $c/subsysnqn $c/cntlid) ${c##*/}\"; done; true")
+        words = text.split()
+        return {(words[at], int(words[at + 1])): words[at + 2] for at in range(0, len(words) - 2, 3)}
 
-    def plug(self, subsystem: str, function: int) -> str:
+    def plug(self, controller: str, function: int) -> str:
         """Makes the subsystem if there is none of that name, and its controller at the function."""
+        subsystem, name = self._parts(controller)
         if f"nvmeSubsystems/{subsystem}" not in names_of(self._ipu.remora_json("list", "subsystem")):
             self._ipu.remora("create", "subsystem", subsystem, "--nqn", self.nqn(subsystem))
-        self._ipu.remora("create", "controller", f"{subsystem}/pci", "--function", str(function))
-        return self.await_controller(subsystem)
+        self._ipu.remora("create", "controller", f"{subsystem}/{name}", "--function", str(function))
+        self._cntlids[controller] = function + 1
+        return self.await_controller(controller)
 
-    def await_controller(self, subsystem: str) -> str:
+    @staticmethod
+    def _parts(controller: str) -> tuple[str, str]:
+        """Of SUBSYSTEM/NAME, or SUBSYSTEM, whose one controller is called pci."""
+        subsystem, _, name = controller.partition("/")
+        return subsystem, name or "pci"
+
+    def _key(self, controller: str) -> tuple[str, int]:
+        return self.nqn(self._parts(controller)[0]), self._cntlids[controller]
+
+    def await_controller(self, controller: str) -> str:
         """Both must say so: a guest may take a controller for live that has lost its IPU."""
-        prefix = f"nvmeSubsystems/{subsystem}/"
+        ours = f"nvmeSubsystems/{self._parts(controller)[0]}/nvmeControllers/{self._parts(controller)[1]}"
 
         def ready() -> bool:
             disks = self._ipu.remora_json("status").get("hostDisks", [])
-            return (any(disk.get("nvmeController", "").startswith(prefix) and disk.get("hostConnected")
-                        for disk in disks) and self.nqn(subsystem) in self.controllers())
+            return (any(disk.get("nvmeController", "") == ours and disk.get("hostConnected")
+                        for disk in disks) and self._key(controller) in self.controllers())
 
-        wait_until(ready, SEEN_SECONDS, f"the guest has no live controller of {subsystem}", step=0.2)
-        return f"{self.controllers()[self.nqn(subsystem)]} in the guest"
+        wait_until(ready, SEEN_SECONDS, f"the guest has no live controller {controller}", step=0.2)
+        return f"{self.controllers()[self._key(controller)]} in the guest"
 
-    def unplug(self, subsystem: str) -> None:
+    def unplug(self, controller: str) -> None:
         """When the call returns the guest has no such controller."""
-        self._ipu.remora("delete", "controller", f"{subsystem}/pci")
-        if self.nqn(subsystem) in self.controllers():
-            raise LabError(f"the guest still has the controller of {subsystem}")
+        subsystem, name = self._parts(controller)
+        self._ipu.remora("delete", "controller", f"{subsystem}/{name}")
+        if self._key(controller) in self.controllers():
+            raise LabError(f"the guest still has the controller {controller}")
 
     def show(self, volume: Volume, subsystem: str) -> str:
         self._ipu.remora("create", "namespace", f"{subsystem}/{volume.name}", "--volume", volume.uuid)
@@ -81,17 +95,17 @@ class HostFunctions:
 
     def expect(self, what: str, count: int) -> str:
         """Waits until the guest has so many `functions` or `namespaces`."""
-        seen: dict[str, str] = {}
+        seen: list[str] = []
 
         def ready() -> bool:
-            seen.clear()
-            seen.update(self.controllers() if what == "functions" else guest_namespaces(self.vm))
+            found = self.controllers() if what == "functions" else guest_namespaces(self.vm)
+            seen[:] = sorted(found.values())
             return len(seen) == count
 
         try:
             wait_until(ready, SEEN_SECONDS, "not so many", step=0.2)
         except LabError:
             raise LabError(f"the guest has {len(seen)} NVMe {what}, not {count}: "
-                           f"{', '.join(sorted(seen.values())) or 'none'}") from None
-        names = f"{len(seen)} {what}" if len(seen) > 8 else ", ".join(sorted(seen.values()))
+                           f"{', '.join(seen) or 'none'}") from None
+        names = f"{len(seen)} {what}" if len(seen) > 8 else ", ".join(seen)
         return f"the guest has {names or 'none'}"

@@ -27,7 +27,8 @@ UP = f"{NETWORK} && modprobe nvme_tcp && test -c /dev/nvme-fabrics"
 def guest_namespaces(vm: Vm) -> dict[str, str]:
     """The guest's NVMe block devices by the UUID that they are shown with."""
     text = vm.check("for at in /sys/block/nvme*n*; do "
-                    "[ -e $at/uuid ] && echo \"$(cat $at/uuid) ${at##*/}\"; done; true")
+                    # nvme0c1n1 is a path of nvme0n1.
+                    "case ${at##*/} in *c*) continue;; esac; [ -e $at/uuid ] && echo \"$(cat $at/uuid) ${at##*/}\"; done; true")
     return dict(line.split() for line in text.splitlines() if len(line.split()) == 2)
 
 

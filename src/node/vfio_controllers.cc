@@ -76,6 +76,7 @@ Task<Result<void>> VfioControllers::create(VfioNvmeSpec spec,
     const ControllerSpec options = controller_spec(spec);
     auto made = std::make_unique<Entry>();
     made->nqn = spec.nqn;
+    made->cntlid = spec.cntlid;
     made->place =
         static_cast<std::size_t>(std::min_element(load_.begin(), load_.end()) - load_.begin());
     made->limits = std::make_shared<QosStage>(QosStage::Place::Above);
@@ -100,8 +101,27 @@ Task<Result<void>> VfioControllers::create(VfioNvmeSpec spec,
             co_return added;
         }
     }
+    co_await tell_controllers(spec.nqn);
     co_await go_on(spec.name);
     co_return Result<void>{};
+}
+
+Task<> VfioControllers::tell_controllers(std::string nqn) {
+    for (const std::string& name : names_of(nqn)) {
+        const auto at = controllers_.find(name);
+        // One that is not made yet tells everybody when it is.
+        if (at == controllers_.end() || at->second->leaving || at->second->controller == nullptr) {
+            continue;
+        }
+        std::vector<std::uint16_t> cntlids;
+        for (const std::string& sibling : names_of(nqn)) {
+            cntlids.push_back(controllers_.at(sibling)->cntlid);
+        }
+        co_await ask(*at->second, [&cntlids](Controller& controller) {
+            controller.set_subsystem_controllers(std::move(cntlids));
+            return true;
+        });
+    }
 }
 
 Task<Result<void>> VfioControllers::show(std::string name, NamespaceSpec spec) {
@@ -279,6 +299,7 @@ Task<Result<void>> VfioControllers::drain(std::string name, core::Nanos limit) {
     }
     Entry& entry = **found;
     entry.busy = true;
+    entry.leaving = true;
     // What its own limits hold back ends now instead of in its time.
     entry.limits->set_rates({});
     entry.limits->set_share(nullptr, {});
@@ -294,14 +315,15 @@ Task<Result<void>> VfioControllers::drain(std::string name, core::Nanos limit) {
         });
     if (!stopped) {
         entry.busy = false;
-        entry.leaving = true;
         co_return stopped;
     }
     --load_[entry.place];
     for (const auto& [nsid, shown] : entry.namespaces) {
         volumes_.release(shown.volume, user_text(name));
     }
+    const std::string nqn = entry.nqn;
     controllers_.erase(name);
+    co_await tell_controllers(nqn);
     co_return Result<void>{};
 }
 

@@ -76,12 +76,14 @@ class VfioControllers {
     };
     struct Entry {
         std::string nqn;
+        std::uint16_t cntlid = 0;
         std::size_t place = 0;  // index of its reactor
         std::shared_ptr<services::qos::QosStage> limits;
         std::unique_ptr<Controller> controller;
         std::map<std::uint32_t, Shown> namespaces;  // by nsid
         bool busy = true;                           // a call changes it
-        bool leaving = false;  // a removal ran out of time: only another one is left to do
+        bool leaving =
+            false;  // a removal has begun: if it ran out of time, only another one is left
     };
     Task<Result<void>> drain(std::string name, core::Nanos limit);
     Task<> go_on(std::string name);
@@ -89,6 +91,8 @@ class VfioControllers {
     Task<Result<Frozen>> freeze_one(Entry& entry, core::Nanos deadline);
     Task<Result<void>> show(std::string name, NamespaceSpec spec);
     Task<Result<void>> hide(std::string name, std::uint32_t nsid);
+    /// Each controller of the subsystem learns of the others.
+    Task<> tell_controllers(std::string nqn);
     Result<Entry*> find(const std::string& name);
     [[nodiscard]] std::vector<std::string> names_of(const std::string& nqn) const;
     /// Runs `read(controller)` on its reactor.

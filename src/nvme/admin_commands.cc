@@ -23,8 +23,10 @@ constexpr std::string_view kFirmware = "0.1";
 
 /// LPA: command effects log; log page offsets and 32-bit lengths.
 constexpr std::uint8_t kLogPageAttributes = (1U << 1U) | (1U << 2U);
+/// CMIC: what hosts ask for before they take a second controller of a subsystem.
+constexpr std::uint8_t kManyControllers = 1U << 1U;
 /// CMIC: several ports, several controllers, asymmetric namespace access reporting.
-constexpr std::uint8_t kMultiPath = (1U << 0U) | (1U << 1U) | spec::kCmicAna;
+constexpr std::uint8_t kMultiPath = (1U << 0U) | kManyControllers | spec::kCmicAna;
 /// VWC 2:1 = 10b: Flush of all namespaces at once is not supported.
 constexpr std::uint8_t kVwc = spec::kVwcPresent | (2U << 1U);
 
@@ -255,6 +257,7 @@ void Controller::identify_sharing(spec::IdentifyController& out) const {
                                       spec::kOncsWriteZeroes | spec::kOncsVerify | spec::kOncsCopy;
     if (pcie()) {
         out.oaes = spec::kEventNamespaceAttribute;
+        out.cmic = kManyControllers;
         out.oncs = kAlways;
         return;
     }

@@ -14,6 +14,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "block/device.h"
 #include "block/reactor_context.h"
@@ -65,6 +67,11 @@ class Controller final : private reactor::AcceptHandler,
     /// Takes it away from the host at once, and returns when its last command has ended. Errors:
     /// NotFound; DeadlineExceeded: it is hidden, and this is to be called again.
     reactor::Task<core::Result<void>> remove_namespace(std::uint32_t nsid, reactor::Nanos limit);
+
+    /// Which controllers the subsystem has by now, this one with them.
+    void set_subsystem_controllers(std::vector<std::uint16_t> cntlids) {
+        function_->set_subsystem_controllers(std::move(cntlids));
+    }
 
     /// Stops listening, lets the queues give back what they took, closes the session and the
     /// channels. Errors: DeadlineExceeded when a volume still holds requests after `limit`: the

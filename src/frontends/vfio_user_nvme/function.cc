@@ -55,6 +55,7 @@ vfio_user::PciLayout make_layout(const FunctionSpec& spec) {
 
 Function::Function(const FunctionSpec& spec,
                    block::ReactorContext& context,
+      subsystem_controllers_{spec.cntlid},
                    std::unique_ptr<Doorbells> doorbells,
                    FunctionOwner& owner)
     : spec_(spec),
@@ -339,7 +340,7 @@ void Function::end_association() {
 }
 
 nvme::Census Function::take_census() {
-    return {.controllers = {controller_->options().cntlid},
+    return {.controllers = subsystem_controllers_,
             .io = shared_.smart,
             .up = reactor_.now() - since_,
             .errors = shared_.errors.take()};
@@ -434,7 +435,7 @@ core::Result<void> Function::add_namespace(const nvme::Namespace& from, block::D
     auto added = std::make_unique<OpenNamespace>(listener, device);
     static_cast<nvme::Namespace&>(*added) = from;
     added->geometry = device.geometry();
-    added->shared = false;
+    added->in_ana_group = false;
     added->can_reserve = false;
     added->can_persist = false;
     added->channel = std::move(*channel);

@@ -20,6 +20,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "frontends/vfio_user_nvme/admin_queue.h"
@@ -89,6 +90,10 @@ class Function final : public vfio_user::SessionDevice,
     /// Forgets one that is hidden and idle.
     void drop_namespace(std::uint32_t nsid);
     [[nodiscard]] std::size_t namespace_count() const { return namespaces_.size(); }
+    /// The controllers of the subsystem, this one with them: the host may ask for a list.
+    void set_subsystem_controllers(std::vector<std::uint16_t> cntlids) {
+        subsystem_controllers_ = std::move(cntlids);
+    }
     [[nodiscard]] OpenNamespace* first_namespace() const;
 
     [[nodiscard]] const QueueCounters& counters() const { return shared_.counters; }
@@ -202,6 +207,7 @@ class Function final : public vfio_user::SessionDevice,
     }
 
     FunctionSpec spec_;
+    std::vector<std::uint16_t> subsystem_controllers_;
     reactor::Reactor& reactor_;
     FunctionOwner& owner_;
     std::unique_ptr<Doorbells> doorbells_;

@@ -54,6 +54,19 @@ class VfioNvmeNodeTest : public testing::Test {
         });
     }
 
+    /// What Identify says of the controllers that have namespace 1.
+    static std::vector<std::uint16_t> listed_controllers(NvmeGuest& guest) {
+        std::vector<std::uint16_t> cntlids;
+        if (const auto page = guest.identify(0x12, 1)) {
+            nvme::spec::ControllerList list;
+            std::memcpy(&list, page->data(), sizeof(list));
+            for (std::size_t i = 0; i < list.count; ++i) {
+                cntlids.push_back(list.cntlid[i]);
+            }
+        }
+        return cntlids;
+    }
+
     std::string folder_;
     VfioNvmeSpec spec_;
     Rig rig_{"vfio"};
@@ -155,16 +168,22 @@ TEST_F(VfioNvmeNodeTest, Controllers_ofOneSubsystem_showTheSameNamespaces) {
         ASSERT_TRUE(guest.start(1)) << guest.error();
         EXPECT_EQ(guest.status_of(guest.queue(1), NvmeGuest::io(IoOpcode::Verify, 0, 8, 1)), 0);
         EXPECT_EQ(guest.status_of(guest.queue(1), NvmeGuest::io(IoOpcode::Verify, 0, 8, 2)), 0);
+        EXPECT_EQ(listed_controllers(guest), (std::vector<std::uint16_t>{1, 2}));
     }
+    rig_.run([&]() -> Task<> {
+        const auto removed = co_await rig_.node().delete_vfio_nvme("nvme1");
+        EXPECT_TRUE(removed);
+    });
+    NvmeGuest left({.path = spec_.socket_path});
+    ASSERT_TRUE(left.start(1)) << left.error();
+    EXPECT_EQ(listed_controllers(left), (std::vector<std::uint16_t>{1}));
     rig_.run([&]() -> Task<> {
         auto gone = co_await rig_.node().delete_subsystem(kNqn);
         EXPECT_EQ(gone.error().kind, ErrorKind::FailedPrecondition);
         const auto removed = co_await rig_.node().remove_namespace(kNqn, 1);
         EXPECT_TRUE(removed);
-        for (const char* name : {"nvme0", "nvme1"}) {
-            gone = co_await rig_.node().delete_vfio_nvme(name);
-            EXPECT_TRUE(gone);
-        }
+        gone = co_await rig_.node().delete_vfio_nvme("nvme0");
+        EXPECT_TRUE(gone);
         gone = co_await rig_.node().delete_subsystem(kNqn);
         EXPECT_TRUE(gone);
         for (const char* volume : {"first", "second"}) {

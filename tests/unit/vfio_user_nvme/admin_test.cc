@@ -50,7 +50,8 @@ TEST_F(VfioNvmeAdminTest, Identify_isThatOfAPcieController) {
     std::memcpy(&controller_page, bytes->data(), sizeof(controller_page));
     EXPECT_EQ(controller_page.sgls, spec::kSglsPcie);
     EXPECT_EQ(controller_page.ioccsz, 0U);
-    EXPECT_EQ(controller_page.cmic, 0);
+    EXPECT_EQ(controller_page.cmic, 2);  // of several controllers, without ANA
+    EXPECT_EQ(controller_page.anacap, 0);
     EXPECT_EQ(controller_page.fuses, 0);
     EXPECT_NE(controller_page.oacs & spec::kOacsDoorbellBuffers, 0);
     EXPECT_EQ(controller_page.oncs & (spec::kOncsReservations | spec::kOncsWriteUncorrectable), 0);
@@ -62,7 +63,8 @@ TEST_F(VfioNvmeAdminTest, Identify_isThatOfAPcieController) {
     spec::IdentifyNamespace page;
     std::memcpy(&page, namespace_bytes->data(), sizeof(page));
     EXPECT_EQ(page.nsze, kBlocks);
-    EXPECT_EQ(page.nmic, 0);
+    EXPECT_EQ(page.nmic, spec::kNmicShared);
+    EXPECT_EQ(page.anagrpid, 0U);
     EXPECT_EQ(page.rescap, 0);
     EXPECT_TRUE(guest->identify(0x13).has_value());  // controller list: the census
 }
