@@ -41,21 +41,24 @@ class Collector {
     Collector(const memory::GuestMemory& guest, std::span<Segment> storage)
         : guest_(guest), storage_(storage) {}
 
-    /// False when some of it is not mapped, or the list is full.
-    bool add(std::uint64_t address, std::uint64_t bytes) {
+    /// 0, or why it cannot be: some of it is not mapped, or the list is full.
+    std::uint16_t add(std::uint64_t address, std::uint64_t bytes) {
         std::uint64_t past = 0;
         if (__builtin_add_overflow(address, bytes, &past)) {
-            return false;
+            return refused(StatusCode::DataTransferError);
         }
         while (bytes > 0) {
             const std::span<std::byte> run = guest_.run_at(address, bytes);
-            if (run.empty() || !append(run)) {
-                return false;
+            if (run.empty()) {
+                return refused(StatusCode::DataTransferError);
+            }
+            if (!append(run)) {
+                return kTooManySegments;
             }
             address += run.size();
             bytes -= run.size();
         }
-        return true;
+        return 0;
     }
 
     [[nodiscard]] std::span<const Segment> segments() const { return storage_.first(count_); }
@@ -108,8 +111,8 @@ std::uint16_t walk_prp_list(const memory::GuestMemory& guest,
                 if (entry % kPageBytes != 0) {
                     return refused(PcieStatus::PrpOffsetInvalid);
                 }
-                if (!to.add(entry, size)) {
-                    return refused(StatusCode::DataTransferError);
+                if (const std::uint16_t status = to.add(entry, size); status != 0) {
+                    return status;
                 }
                 bytes -= size;
             }
@@ -140,8 +143,8 @@ std::uint16_t walk_prps(const memory::GuestMemory& guest,
         return refused(PcieStatus::PrpOffsetInvalid);
     }
     const std::uint64_t first = std::min<std::uint64_t>(bytes, kPageBytes - offset);
-    if (!to.add(prps.first, first)) {
-        return refused(StatusCode::DataTransferError);
+    if (const std::uint16_t status = to.add(prps.first, first); status != 0) {
+        return status;
     }
     bytes -= first;
     if (bytes > kPageBytes) {
@@ -151,9 +154,7 @@ std::uint16_t walk_prps(const memory::GuestMemory& guest,
         if (prps.second % kPageBytes != 0) {
             return refused(PcieStatus::PrpOffsetInvalid);
         }
-        if (!to.add(prps.second, bytes)) {
-            return refused(StatusCode::DataTransferError);
-        }
+        return to.add(prps.second, bytes);
     }
     return 0;
 }
@@ -179,7 +180,7 @@ class SglWalk {
     /// `last`: nothing follows in this segment, so it may lead on.
     std::uint16_t take(const spec::SglDescriptor& descriptor, bool last) {
         if (++count_ > kMaxSglDescriptors) {
-            return refused(PcieStatus::InvalidSglDescriptorCount);
+            return kTooManySegments;
         }
         switch (descriptor.identifier) {
             case spec::kSglDataBlock:
@@ -188,9 +189,7 @@ class SglWalk {
                     return refused(StatusCode::DataSglLengthInvalid);
                 }
                 bytes_ -= descriptor.length;
-                return to_.add(descriptor.address, descriptor.length)
-                           ? std::uint16_t{0}
-                           : refused(StatusCode::DataTransferError);
+                return to_.add(descriptor.address, descriptor.length);
             case spec::kSglSegment:
             case spec::kSglLastSegment:
                 // A last segment has data only, and the others lead on with their last descriptor.

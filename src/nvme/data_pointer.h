@@ -12,6 +12,7 @@
 #include "core/segment.h"
 #include "memory/guest_memory.h"
 #include "nvme/spec/command.h"
+#include "nvme/spec/pcie.h"
 
 namespace remora::nvme {
 
@@ -23,8 +24,15 @@ constexpr std::size_t max_segments(std::uint32_t bytes) {
 /// Descriptors of one SGL, those that lead on included.
 constexpr std::size_t kMaxSglDescriptors = 1024;
 
+/// What data may lie in, however it is cut: as much as one call of the kernel takes.
+constexpr std::size_t kMostSegments = 1024;
+/// The answer to data in too many pieces: for `storage`, or altogether.
+constexpr std::uint16_t kTooManySegments =
+    spec::status_field(spec::PcieStatus::InvalidSglDescriptorCount, true);
+
 /// The first `bytes` bytes of the command's data, as segments in `storage`. Neighbours are joined.
-/// The error is the status field to answer with.
+/// The error is the status field to answer with; after kTooManySegments more storage, up to
+/// kMostSegments, may do.
 std::expected<std::span<const core::Segment>, std::uint16_t> locate_data(
     const memory::GuestMemory& guest,
     const spec::Command& command,

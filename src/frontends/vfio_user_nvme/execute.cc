@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SubmissionQueue: commands, from their entry to the block layer and back.
+#include <memory>
+
 #include "core/probe.h"
 #include "frontends/vfio_user_nvme/submission_queue.h"
 #include "nvme/status_map.h"
@@ -61,14 +63,32 @@ std::uint16_t SubmissionQueue::plan(Slot& slot) {
         case Action::Copy:
             break;
     }
-    const auto data =
+    if (const std::uint16_t refusal = locate(slot); refusal != 0) {
+        return refusal;
+    }
+    slot.target = target;
+    target->enter();
+    return 0;
+}
+
+/// Where its data lies: in the slot's own segments, mostly.
+std::uint16_t SubmissionQueue::locate(Slot& slot) {
+    auto data =
         nvme::locate_data(shared_.guest(), slot.command, slot.plan.bytes, segments_of(slot));
+    if (!data && data.error() == nvme::kTooManySegments) {
+        slot.pieces = shared_.context.buffers.allocate(nvme::kMostSegments * sizeof(core::Segment));
+        if (slot.pieces.empty()) {
+            return nvme::spec::status_field(StatusCode::CommandInterrupted);
+        }
+        auto* storage = reinterpret_cast<core::Segment*>(slot.pieces.data());
+        std::uninitialized_default_construct_n(storage, nvme::kMostSegments);
+        data = nvme::locate_data(shared_.guest(), slot.command, slot.plan.bytes,
+                                 {storage, nvme::kMostSegments});
+    }
     if (!data) {
         return data.error();
     }
     slot.guest = *data;
-    slot.target = target;
-    target->enter();
     return 0;
 }
 

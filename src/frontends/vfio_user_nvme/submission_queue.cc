@@ -182,7 +182,7 @@ void SubmissionQueue::on_posted(PendingCompletion& completion) {
 }
 
 void SubmissionQueue::release_buffers(Slot& slot) {
-    for (std::span<std::byte>* buffer : {&slot.list, &slot.scratch}) {
+    for (std::span<std::byte>* buffer : {&slot.pieces, &slot.list, &slot.scratch}) {
         if (!buffer->empty()) {
             shared_.context.buffers.release(*buffer);
             *buffer = {};

@@ -126,6 +126,7 @@ class SubmissionQueue final : private reactor::Poller,
         std::uint16_t index = 0;
         nvme::spec::Command command;
         nvme::IoPlan plan;
+        std::span<std::byte> pieces;           ///< Of the pool: `guest`, if there are very many.
         OpenNamespace* target = nullptr;       ///< Entered while Executing.
         std::span<const core::Segment> guest;  ///< Its data.
         std::span<std::byte> list;             ///< Of the pool: ranges of Discard and Copy.
@@ -157,6 +158,7 @@ class SubmissionQueue final : private reactor::Poller,
     void break_queue(std::uint32_t tail);
 
     // execute.cc
+    std::uint16_t locate(Slot& slot);
     void admit(Slot& slot);
     std::uint16_t plan(Slot& slot);
     void execute(Slot& slot);

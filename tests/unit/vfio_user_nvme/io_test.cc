@@ -104,6 +104,41 @@ TEST_F(VfioNvmeIoTest, Sgl_ofPiecesInSegments_movesTheBytes) {
     EXPECT_EQ(std::memcmp(there.data() + 512, guest->at(data), 1024), 0);
 }
 
+// Far more pieces than pages: Linux asks for that where a program's buffers are small.
+TEST_F(VfioNvmeIoTest, Sgl_ofVeryManyPieces_movesTheBytes) {
+    start();
+    constexpr std::uint32_t kPieces = 1022;
+    constexpr std::uint32_t kBytes = 256;
+    const std::uint64_t data = guest->allocate(std::size_t{kPieces} * 2 * kBytes);
+    const std::uint64_t back = guest->allocate(std::size_t{kPieces} * kBytes);
+    const std::uint64_t list = guest->allocate(std::size_t{kPieces + 4} * 16);
+    fill(data, std::size_t{kPieces} * 2 * kBytes, 5);
+    const auto describe = [&](std::uint32_t pieces) {
+        std::vector<spec::SglDescriptor> all(pieces);
+        for (std::uint32_t i = 0; i < pieces; ++i) {
+            all[i].address = NvmeGuest::guest(data + std::size_t{i} * 2 * kBytes);
+            all[i].length = pieces == kPieces ? kBytes : 128U;
+            all[i].identifier = spec::kSglDataBlock;
+        }
+        std::memcpy(guest->at(list), all.data(), all.size() * sizeof(all[0]));
+        Command command =
+            NvmeGuest::io(IoOpcode::Write, 0, pieces == kPieces ? kPieces / 2 : pieces / 4);
+        command.flags = spec::kFlagsSgl;
+        command.sgl.address = NvmeGuest::guest(list);
+        command.sgl.length = pieces * 16;
+        command.sgl.identifier = spec::kSglLastSegment;
+        return guest->status_of(guest->queue(1), command);
+    };
+    EXPECT_EQ(describe(kPieces), 0);
+    ASSERT_EQ(transfer(IoOpcode::Read, 0, back, kPieces * kBytes), 0);
+    for (std::size_t i = 0; i < kPieces; ++i) {
+        ASSERT_EQ(
+            std::memcmp(guest->at(back + i * kBytes), guest->at(data + i * 2 * kBytes), kBytes), 0)
+            << i;
+    }
+    EXPECT_EQ(describe(1024), refused(PcieStatus::InvalidSglDescriptorCount));
+}
+
 TEST_F(VfioNvmeIoTest, Sgl_thatDoesNotFit_isRefused) {
     start();
     const std::uint64_t data = guest->allocate(0x2000);
