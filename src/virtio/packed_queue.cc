@@ -183,13 +183,13 @@ void PackedQueue::resume_at(PackedPlace used, PackedPlace written) {
 bool PackedQueue::walk_indirect(ChainWalk& walk, const PackedDescriptor& table) const {
     const std::uint32_t bytes = table.length;
     if (bytes == 0 || bytes % sizeof(PackedDescriptor) != 0) {
-        return false;
+        return walk.give_up();
     }
     const std::uint64_t entries = bytes / sizeof(PackedDescriptor);
     std::uint64_t end = 0;
     if (entries > std::uint64_t{max_chain_} - walk.descriptors ||
         __builtin_add_overflow(std::uint64_t{table.address}, bytes, &end)) {
-        return false;
+        return walk.give_up();
     }
     for (std::uint64_t address = table.address; address < end;
          address += sizeof(PackedDescriptor)) {
@@ -200,16 +200,14 @@ bool PackedQueue::walk_indirect(ChainWalk& walk, const PackedDescriptor& table) 
         } else {
             std::byte copy[sizeof(PackedDescriptor)];
             if (!walk.memory.copy_out(address, copy)) {
-                return false;
+                return walk.give_up();
             }
             std::memcpy(&descriptor, copy, sizeof(descriptor));
         }
-        if (!walk.append(descriptor.address, descriptor.length,
-                         (descriptor.flags & descriptor_flags::kWrite) != 0)) {
-            return false;
-        }
+        walk.append(descriptor.address, descriptor.length,
+                    (descriptor.flags & descriptor_flags::kWrite) != 0);
     }
-    return true;
+    return walk.finish();
 }
 
 bool PackedQueue::walk(const memory::GuestMemory& memory, std::uint16_t head, Chain& chain) const {
@@ -217,7 +215,7 @@ bool PackedQueue::walk(const memory::GuestMemory& memory, std::uint16_t head, Ch
     ChainWalk walk(memory, chain);
     const Taken taken = taken_[head];
     if (taken.count > max_chain_) {
-        return false;
+        return walk.give_up();
     }
     std::uint16_t index = taken.first;
     for (std::uint16_t i = 0; i < taken.count; ++i) {
@@ -225,17 +223,15 @@ bool PackedQueue::walk(const memory::GuestMemory& memory, std::uint16_t head, Ch
         const std::uint16_t flags = descriptor.flags;
         if ((flags & descriptor_flags::kIndirect) != 0) {
             // A next flag beside the indirect one is forbidden.
-            return indirect_ && (flags & descriptor_flags::kNext) == 0 &&
-                   walk_indirect(walk, descriptor);
+            return indirect_ && (flags & descriptor_flags::kNext) == 0
+                       ? walk_indirect(walk, descriptor)
+                       : walk.give_up();
         }
         ++walk.descriptors;
-        if (!walk.append(descriptor.address, descriptor.length,
-                         (flags & descriptor_flags::kWrite) != 0)) {
-            return false;
-        }
+        walk.append(descriptor.address, descriptor.length, (flags & descriptor_flags::kWrite) != 0);
         index = index + 1U == size_ ? std::uint16_t{0} : static_cast<std::uint16_t>(index + 1U);
     }
-    return true;
+    return walk.finish();
 }
 
 void PackedQueue::push_used(std::uint16_t head, std::uint32_t written_bytes) {

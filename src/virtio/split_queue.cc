@@ -112,9 +112,9 @@ std::optional<std::size_t> SplitQueue::take_heads(std::span<std::uint16_t> heads
     return count;
 }
 
-bool SplitQueue::append(ChainWalk& walk, const Descriptor& descriptor) {
-    return walk.append(descriptor.address, descriptor.length,
-                       (descriptor.flags & descriptor_flags::kWrite) != 0);
+void SplitQueue::append(ChainWalk& walk, const Descriptor& descriptor) {
+    walk.append(descriptor.address, descriptor.length,
+                (descriptor.flags & descriptor_flags::kWrite) != 0);
 }
 
 // VIRTIO 1.2 section 2.7.5.3: the table is a chain of its own that starts at entry 0; it holds no
@@ -122,18 +122,18 @@ bool SplitQueue::append(ChainWalk& walk, const Descriptor& descriptor) {
 bool SplitQueue::walk_indirect(ChainWalk& walk, const Descriptor& table) const {
     const std::uint32_t bytes = table.length;
     if (bytes == 0 || bytes % sizeof(Descriptor) != 0) {
-        return false;
+        return walk.give_up();
     }
     const std::uint64_t entries = bytes / sizeof(Descriptor);
     const std::uint64_t base = table.address;
     std::uint64_t at = 0;
     for (;;) {
         if (walk.descriptors++ >= max_chain_ || at >= entries) {
-            return false;
+            return walk.give_up();
         }
         std::uint64_t address = 0;
         if (__builtin_add_overflow(base, at * sizeof(Descriptor), &address)) {
-            return false;
+            return walk.give_up();
         }
         Descriptor descriptor;
         const auto whole = walk.memory.run_at(address, sizeof(Descriptor));
@@ -142,16 +142,17 @@ bool SplitQueue::walk_indirect(ChainWalk& walk, const Descriptor& table) const {
         } else {
             std::byte copy[sizeof(Descriptor)];
             if (!walk.memory.copy_out(address, copy)) {
-                return false;
+                return walk.give_up();
             }
             std::memcpy(&descriptor, copy, sizeof(descriptor));
         }
         const std::uint16_t flags = descriptor.flags;
-        if ((flags & descriptor_flags::kIndirect) != 0 || !append(walk, descriptor)) {
-            return false;
+        if ((flags & descriptor_flags::kIndirect) != 0) {
+            return walk.give_up();
         }
+        append(walk, descriptor);
         if ((flags & descriptor_flags::kNext) == 0) {
-            return true;
+            return walk.finish();
         }
         at = descriptor.next;
     }
@@ -163,7 +164,7 @@ bool SplitQueue::walk(const memory::GuestMemory& memory, std::uint16_t head, Cha
     std::uint16_t at = head;
     for (;;) {
         if (walk.descriptors >= max_chain_) {
-            return false;
+            return walk.give_up();
         }
         const Descriptor descriptor =
             load_descriptor(descriptors_ + std::size_t{at} * sizeof(Descriptor));
@@ -171,19 +172,18 @@ bool SplitQueue::walk(const memory::GuestMemory& memory, std::uint16_t head, Cha
         if ((flags & descriptor_flags::kIndirect) != 0) {
             // The write flag of the descriptor that holds the table means nothing (section
             // 2.7.5.3.2); a next flag beside the indirect one is forbidden (2.7.5.3.1).
-            return indirect_ && (flags & descriptor_flags::kNext) == 0 &&
-                   walk_indirect(walk, descriptor);
+            return indirect_ && (flags & descriptor_flags::kNext) == 0
+                       ? walk_indirect(walk, descriptor)
+                       : walk.give_up();
         }
         ++walk.descriptors;
-        if (!append(walk, descriptor)) {
-            return false;
-        }
+        append(walk, descriptor);
         if ((flags & descriptor_flags::kNext) == 0) {
-            return true;
+            return walk.finish();
         }
         at = descriptor.next;
         if (at >= size_) {
-            return false;
+            return walk.give_up();
         }
     }
 }

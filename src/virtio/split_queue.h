@@ -89,7 +89,7 @@ class SplitQueue {
     [[nodiscard]] std::uint16_t published_index() const { return published_index_; }
 
   private:
-    static bool append(ChainWalk& walk, const Descriptor& descriptor);
+    static void append(ChainWalk& walk, const Descriptor& descriptor);
     bool walk_indirect(ChainWalk& walk, const Descriptor& table) const;
 
     std::byte* descriptors_ = nullptr;

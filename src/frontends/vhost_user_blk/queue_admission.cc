@@ -99,7 +99,8 @@ Queue::Admission Queue::admit(Walked& walked) {
     if (!walked.good) {
         REMORA_COVER("guest: a chain is refused");
         ++counters_.refused_chains;
-        return finish(slot, BlkStatus::IoError, 0);
+        slot.status_byte = walked.chain.last_byte;
+        return finish(slot, BlkStatus::IoError, slot.status_byte != nullptr ? 1 : 0);
     }
     BlkRequest request;
     const virtio::ParseResult parsed = parse_blk_request(walked.chain, request);

@@ -35,12 +35,12 @@ class HostileGuestTest : public VhostTest {
         }
     }
     /// The chain at 0 comes back refused, and the session lives.
-    void expect_refused() {
+    void expect_refused(std::uint32_t length = 0) {
         offer(0);
         const auto used = next_used(front);
         ASSERT_TRUE(used.has_value());
         EXPECT_EQ(used->id, 0U);
-        EXPECT_EQ(used->length, 0U);
+        EXPECT_EQ(used->length, length);
         EXPECT_EQ(perform(front, BlkType::In, 0, 512), kOk);
     }
     void expect_session_ends() {
@@ -69,10 +69,15 @@ TEST_P(HostileGuestTest, LoopingChain_isRefused) {
     }
 }
 
-TEST_P(HostileGuestTest, UnmappedBuffer_isRefused) {
+// The driver learns of it where it looks: by the status byte, if that can be reached.
+TEST_P(HostileGuestTest, UnmappedBuffer_getsIoError) {
     front.ring(0).describe(0, at(0), 16, kNext, 1);
     front.ring(0).describe(1, 0x1000, 512, kNext | kWrite, 2);
     front.ring(0).describe(2, at(64), 1, kWrite);
+    *front.ram().at(front.data_offset() + 64) = std::byte{0xff};
+    expect_refused(1);
+    EXPECT_EQ(*front.ram().at(front.data_offset() + 64), std::byte{1});
+    front.ring(0).describe(2, 0x1000, 1, kWrite);
     expect_refused();
 }
 

@@ -282,6 +282,22 @@ TEST_F(PackedRingTest, Walk_indirectTablesThatCannotBe_areRefused) {
     EXPECT_FALSE(refused(GuestRam::guest(0x4000), std::size_t{16} * kMaxChain));
 }
 
+TEST_F(PackedRingTest, Walk_refusedChain_tellsItsLastByte) {
+    const auto last_byte_of = [&](std::uint64_t data, std::uint64_t status, unsigned flags) {
+        start(true);
+        driver.describe(0, GuestRam::guest(kData), 16, kNext, 1);
+        driver.describe(1, data, 512, kNext | kWrite, 2);
+        driver.describe(2, status, 3, static_cast<std::uint16_t>(flags));
+        driver.offer(0);
+        static_cast<void>(driver.publish());
+        EXPECT_TRUE(take() == Heads{0} && !walk(0));
+        return chain.last_byte;
+    };
+    EXPECT_EQ(last_byte_of(0x10, GuestRam::guest(kData + 64), kWrite), ram.at(kData + 66));
+    EXPECT_EQ(last_byte_of(0x10, 0x10, kWrite), nullptr);
+    EXPECT_EQ(last_byte_of(0x10, GuestRam::guest(kData + 64), 0), nullptr);
+}
+
 // Random rings: taken or broken, and what is walked lies inside the memory.
 TEST_F(PackedRingTest, RandomRings_stayInsideTheMemory) {
     core::Prng prng(20'261'127);

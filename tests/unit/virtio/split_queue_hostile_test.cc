@@ -92,6 +92,30 @@ TEST_F(HostileRingTest, Walk_readableAfterWritable_isRefused) {
     EXPECT_FALSE(walk(0));
 }
 
+TEST_F(HostileRingTest, Walk_refusedChain_tellsItsLastByte) {
+    driver.describe(0, GuestRam::guest(kData), 16, kNext, 1);
+    driver.describe(1, 0x10, 512, kNext | kWrite, 2);
+    driver.describe(2, GuestRam::guest(kData + 64), 3, kWrite);
+    EXPECT_FALSE(walk(0));
+    EXPECT_EQ(chain.last_byte, ram.at(kData + 66));
+    driver.describe(1, GuestRam::guest(kData), 0, kNext | kWrite, 2);
+    EXPECT_FALSE(walk(0));
+    EXPECT_EQ(chain.last_byte, ram.at(kData + 66));
+    driver.describe(2, 0x10, 512, kWrite);
+    EXPECT_FALSE(walk(0));
+    EXPECT_EQ(chain.last_byte, nullptr);
+    driver.describe(2, GuestRam::guest(kData), 1, 0);
+    EXPECT_FALSE(walk(0));
+    EXPECT_EQ(chain.last_byte, nullptr);  // not to be written
+    driver.describe(2, GuestRam::guest(kData), 1, kNext | kWrite, 0);
+    EXPECT_FALSE(walk(0));
+    EXPECT_EQ(chain.last_byte, nullptr);  // there is no last one
+    driver.describe(2, GuestRam::guest(kData), 1, kWrite);
+    driver.describe(1, GuestRam::guest(kData), 1, kNext | kWrite, 2);
+    EXPECT_TRUE(walk(0));
+    EXPECT_EQ(chain.last_byte, nullptr);
+}
+
 TEST_F(HostileRingTest, Walk_indirectWithNext_isRefused) {
     const virtio::Descriptor table[] = {make(kData, 1, kWrite)};
     put_table(0x4000, table);
