@@ -5,12 +5,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string>
-#include <string_view>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "reactor/linux/file.h"
+#include "reactor/linux/foreign.h"
 #include "reactor/linux/shared_memory.h"
 #include "reactor/linux/socket.h"
 #include "reactor/linux/stream.h"
@@ -31,15 +31,6 @@ void add_to_counter(int fd) {
     const std::uint64_t one = 1;
     const ssize_t put = write(fd, &one, sizeof one);
     static_cast<void>(put);  // EAGAIN: the counter is full, so the other side is woken already
-}
-
-/// Whether /proc names it so. Without /proc nobody can tell.
-bool is_eventfd(int fd) {
-    char name[32] = {};
-    const std::string link = "/proc/self/fd/" + std::to_string(fd);
-    const ssize_t size = readlink(link.c_str(), name, sizeof name - 1);
-    return size < 0 ? errno == ENOENT && access("/proc/self/fd", F_OK) != 0
-                    : std::string_view(name) == "anon_inode:[eventfd]";
 }
 
 class LinuxEventSource final : public EventSource {
@@ -139,7 +130,7 @@ core::Result<std::shared_ptr<EventSource>> LinuxIo::take_event(Handle handle) {
     // The handle is a peer's: signalling a pipe nobody reads would raise SIGPIPE, and a regular
     // file is always readable.
     if (!is_eventfd(handle)) {
-        ::close(handle);
+        close_foreign(handle);
         return core::fail(core::ErrorKind::InvalidArgument, "adopt event: not an eventfd");
     }
     const int flags = fcntl(handle, F_GETFL);
@@ -168,7 +159,7 @@ core::Result<Handle> LinuxIo::create_shared_memory(std::uint64_t size) {
 }
 
 void LinuxIo::close(Handle handle) {
-    ::close(handle);
+    close_foreign(handle);
 }
 
 bool LinuxIo::poll() {

@@ -14,6 +14,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "reactor/linux/foreign.h"
+
 namespace remora::reactor {
 
 namespace {
@@ -96,7 +98,7 @@ class SharedMapping final : public Mapping {
             guard_.begin.store(0, std::memory_order_release);
             guard_.end.store(0, std::memory_order_relaxed);
         }
-        munmap(base_, mapped_);
+        unmap_foreign(base_, mapped_);
     }
     [[nodiscard]] std::span<std::byte> bytes() const override {
         return std::span(static_cast<std::byte*>(base_), mapped_).subspan(offset_, size_);
@@ -191,6 +193,9 @@ core::Result<std::unique_ptr<Mapping>> map_shared_memory(Handle handle,
                                                          std::uint64_t offset,
                                                          std::uint64_t size) {
     using core::ErrorKind;
+    if (auto memory = check_is_memory(handle); !memory) {
+        return std::unexpected(memory.error());
+    }
     struct stat info{};
     std::uint64_t past = 0;
     if (fstat(handle, &info) != 0) {

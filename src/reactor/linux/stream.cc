@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "reactor/linux/address.h"
+#include "reactor/linux/foreign.h"
 #include "reactor/linux/shared_memory.h"
 
 namespace remora::reactor {
@@ -181,7 +182,7 @@ class SocketStream final : public Stream, private WatchOwner, private BusyPolled
                 if (box != nullptr && box->count < HandleBox::kMax) {
                     box->handles[box->count++] = fd;
                 } else {
-                    close(fd);
+                    close_foreign(fd);
                 }
             }
         }
