@@ -218,8 +218,9 @@ class Io {
 
     /// Calls the handlers of what is ready. Returns whether there was anything.
     virtual bool poll() = 0;
-    /// Blocks until something is ready, wake() is called or `timeout` has passed.
-    virtual void wait(Nanos timeout) = 0;
+    /// Blocks until something is ready, wake() is called or `timeout` has passed. False: nothing is
+    /// ready, it was the time.
+    virtual bool wait(Nanos timeout) = 0;
     /// Ends a wait(). The one call that any thread may make.
     virtual void wake() = 0;
 };

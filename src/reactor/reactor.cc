@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "reactor/reactor.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace remora::reactor {
@@ -191,6 +192,8 @@ void Reactor::stop() {
 
 bool Reactor::begin_sleep() {
     const CurrentScope scope(this);
+    std::ranges::for_each(watched_, &Watched::begin_watch);
+    plan_look(now_);
     // Ask for notifications, say that we sleep, then look once more: a producer either sees
     // `sleeping` and wakes us, or we see what it produced (both sides use seq_cst).
     bool ready = has_queued_work();
@@ -205,17 +208,32 @@ bool Reactor::begin_sleep() {
 void Reactor::end_sleep() {
     const CurrentScope scope(this);
     sleeping_.store(false, std::memory_order_seq_cst);
+    next_look_ = kNever;
     for (auto* pollers : {&pollers_, &resting_}) {
         pollers->for_each([](Poller& poller) { poller.end_sleep(); });
+    }
+}
+
+void Reactor::plan_look(Nanos now) {
+    next_look_ = kNever;
+    for (const Watched* watched : watched_) {
+        next_look_ = std::min(next_look_, watched->next_look(now));
     }
 }
 
 void Reactor::sleep() {
     if (begin_sleep()) {
         ++stats_.sleeps;
-        const Nanos next = timers_.next();
-        const Nanos now = clock_.now();
-        io_.wait(next == kNever ? kNever : std::max(next - now, Nanos{0}));
+        for (;;) {
+            const Nanos next = next_deadline();
+            const Nanos now = clock_.now();
+            if (io_.wait(next == kNever ? kNever : std::max(next - now, Nanos{0})) ||
+                timers_.next() <= clock_.now() ||
+                std::ranges::any_of(watched_, &Watched::changed)) {
+                break;
+            }
+            plan_look(clock_.now());
+        }
     }
     end_sleep();
 }

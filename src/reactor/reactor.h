@@ -9,6 +9,7 @@
 // in the one place, Io::wait(). Other threads reach it only through post().
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -66,6 +67,23 @@ class Poller : public core::ListHook<Poller> {
     bool resting_ = false;
 };
 
+/// Memory that changes without a word to anybody (doorbells that a guest has mapped): looked at
+/// while the reactor sleeps, without a turn if it is as it was. A turn visits every poller, whose
+/// memory no cache holds after a sleep.
+class Watched {
+  public:
+    /// The reactor is about to sleep: remembers how it is, before the pollers look for the last
+    /// time.
+    virtual void begin_watch() = 0;
+    /// Whether it is not as it was when the sleep began.
+    [[nodiscard]] virtual bool changed() const = 0;
+    /// When to look again, seen from `now`; kNever: nothing will come that way.
+    [[nodiscard]] virtual Nanos next_look(Nanos now) const = 0;
+
+  protected:
+    ~Watched() = default;
+};
+
 struct PollPolicy {
     Nanos spin{100'000};  ///< How long to look for work before blocking; kNever never blocks.
 };
@@ -99,7 +117,7 @@ class Reactor {
     bool begin_sleep();
     void end_sleep();
     /// When the loop has to turn again at the latest.
-    [[nodiscard]] Nanos next_deadline() const { return timers_.next(); }
+    [[nodiscard]] Nanos next_deadline() const { return std::min(timers_.next(), next_look_); }
     [[nodiscard]] bool has_queued_work() const {
         return !run_queue_.empty() || !flush_queue_.empty() || !publish_queue_.empty() ||
                !mailbox_.empty();
@@ -137,6 +155,8 @@ class Reactor {
     void add_poller(Poller& poller);
     void remove_poller(Poller& poller);
     void arm(Timer& timer, Nanos at) { timers_.arm(timer, at); }
+    void watch(Watched& watched) { watched_.push_back(&watched); }
+    void unwatch(Watched& watched) { std::erase(watched_, &watched); }
 
     /// Bytes to receive into and parse at once; contents last until the next receive.
     std::span<std::byte> staging() { return {staging_.get(), kStagingBytes}; }
@@ -155,6 +175,7 @@ class Reactor {
     bool run_queued();
     static void flush(FlushQueue& queue);
     void sleep();
+    void plan_look(Nanos now);
 
     std::uint32_t id_;
     Io& io_;
@@ -163,13 +184,15 @@ class Reactor {
     PollPolicy policy_;
     Nanos now_;
     Nanos last_work_;
-    Nanos last_all_;  // when the resting pollers were polled
+    Nanos last_all_;            // when the resting pollers were polled
+    Nanos next_look_ = kNever;  // in a sleep, at what is watched
     Mailbox mailbox_;
     std::atomic<bool> sleeping_{false};
     std::atomic<bool> stopping_{false};
     core::List<Poller, Poller> pollers_;
     core::List<Poller, Poller> resting_;
     std::size_t busy_pollers_ = 0;  // in pollers_
+    std::vector<Watched*> watched_;
     core::List<Runnable, Runnable> run_queue_;
     FlushQueue flush_queue_;
     FlushQueue publish_queue_;

@@ -124,6 +124,7 @@ bool AdminQueue::poll() {
         std::memcpy(&slot->command, memory_.entry(head_), sizeof(slot->command));
         __asm__ volatile("" : : : "memory");  // from here on the copy is what counts
         head_ = memory_.after(head_);
+        shared_.doorbells.note_use(shared_.context.reactor.now());
         run(*slot);
         worked = true;
     }
@@ -131,9 +132,6 @@ bool AdminQueue::poll() {
 }
 
 bool AdminQueue::prepare_sleep() {
-    if (completions_.has_waiting() || takes_commands()) {
-        owner_.keep_polling();
-    }
     return takes_commands() && offered() > 0 && free_.front() != nullptr;
 }
 

@@ -13,6 +13,7 @@
 // Specification 2.0, Doorbell Buffer Config.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -23,10 +24,11 @@
 #include "core/result.h"
 #include "memory/guest_memory.h"
 #include "reactor/io.h"
+#include "reactor/reactor.h"
 
 namespace remora::frontends::vfio_user_nvme {
 
-class Doorbells {
+class Doorbells final : public reactor::Watched {
   public:
     static constexpr std::size_t kBytes = 4096;
 
@@ -57,6 +59,14 @@ class Doorbells {
     void write(std::uint32_t index, std::uint32_t value) { store(page(), index, value); }
     /// What the page holds, for reads that come as messages (which hosts should not make).
     [[nodiscard]] std::uint32_t peek(std::uint32_t index) const { return read(page(), index); }
+    /// Commands have come by them.
+    void note_use(core::Nanos now) { last_use_ = now; }
+    // reactor::Watched, for a page that the client has mapped. With shadow buffers it may be
+    // written what it held before, so they are watched, too.
+    void begin_watch() override;
+    [[nodiscard]] bool changed() const override;
+    [[nodiscard]] core::Nanos next_look(core::Nanos now) const override;
+
     /// A queue is new: its doorbell is 0.
     void reset(std::uint32_t index);
     /// All are 0, and without shadows.
@@ -75,9 +85,15 @@ class Doorbells {
               reactor::Handle handle,
               std::size_t offset,
               std::unique_ptr<reactor::Mapping> mapping)
-        : io_(io), handle_(handle), offset_(offset), mapping_(std::move(mapping)) {}
+        : io_(io), handle_(handle), offset_(offset) {
+        use(std::move(mapping));
+    }
 
-    [[nodiscard]] std::span<std::byte> page() const { return mapping_->bytes().subspan(offset_); }
+    void use(std::unique_ptr<reactor::Mapping> mapping) {
+        mapping_ = std::move(mapping);
+        page_ = mapping_->bytes().subspan(offset_);
+    }
+    [[nodiscard]] std::span<std::byte> page() const { return page_; }
     /// The admin queue has none.
     [[nodiscard]] bool uses_shadow(std::uint32_t index) const {
         return index >= 2 && !shadow_.empty();
@@ -92,6 +108,12 @@ class Doorbells {
                          value, __ATOMIC_RELAXED);
     }
 
+    static constexpr std::uint32_t kCount = 2 * 65;  // a tail and a head for each queue
+
+    // What a look takes is together: no cache holds it after a sleep.
+    std::span<std::byte> page_;
+    core::Nanos last_use_{};
+    std::array<std::uint32_t, kCount> remembered_{};
     reactor::Io& io_;
     reactor::Handle handle_;
     std::size_t offset_;

@@ -29,13 +29,6 @@ static_assert((kMaxIoQueues + 1U) * kMsixEntryBytes <= kMsixPending - kMsixTable
 /// memory, NVM Express I/O controller.
 constexpr std::uint32_t kNvmeClass = 0x010802;
 
-/// How often mapped doorbells of a controller without work are looked at, while its reactor sleeps
-/// otherwise: soon after the last command at first, then less and less, so that a command waits for
-/// about half of the time since the last one, at most. A look takes 30 us of a core that was
-/// asleep.
-constexpr core::Nanos kIdleShortest{50'000};
-constexpr core::Nanos kIdleLongest{4'000'000};
-
 std::uint16_t vector_count(const FunctionSpec& spec) {
     return spec.msix ? static_cast<std::uint16_t>(spec.io_queues + 1U) : std::uint16_t{0};
 }
@@ -55,7 +48,6 @@ vfio_user::PciLayout make_layout(const FunctionSpec& spec) {
 
 Function::Function(const FunctionSpec& spec,
                    block::ReactorContext& context,
-      subsystem_controllers_{spec.cntlid},
                    std::unique_ptr<Doorbells> doorbells,
                    FunctionOwner& owner)
     : spec_(spec),
@@ -63,11 +55,11 @@ Function::Function(const FunctionSpec& spec,
       owner_(owner),
       doorbells_(std::move(doorbells)),
       subsystem_(spec.identity),
+      subsystem_controllers_{spec.cntlid},
       shared_{.context = context, .doorbells = *doorbells_, .subsystem = subsystem_},
       since_(reactor_.now()),
       config_(make_layout(spec)),
-      msix_table_(vector_count(spec) * kMsixEntryBytes),
-      idle_timer_(*this) {
+      msix_table_(vector_count(spec) * kMsixEntryBytes) {
     regions_[vfio_user::kRegionBar0] = {.size = kBarBytes, .flags = kRegionRead | kRegionWrite};
     if (spec.map_doorbells) {
         regions_[vfio_user::kRegionBar0].map_offset = nvme::spec::kDoorbells;
@@ -304,8 +296,6 @@ void Function::on_session_ended() {
     CHECK(queues_idle());
     reset_awaited_ = false;
     halted_ = false;
-    idle_timer_.cancel();
-    idle_armed_ = false;
     if (admin_ != nullptr) {
         admin_->discard();
     }
@@ -390,27 +380,6 @@ void Function::refresh_interrupts() {
     const std::uint64_t before = session_->irqs().signals();
     session_->irqs().set_intx_level(high);
     shared_.counters.interrupts += session_->irqs().signals() - before;
-}
-
-// --- Polling while idle ---
-
-void Function::keep_polling() {
-    if (!spec_.map_doorbells || idle_armed_) {
-        return;  // a doorbell comes as a message, which ends a sleep
-    }
-    const bool busy =
-        std::exchange(idle_batches_, shared_.counters.batches) != shared_.counters.batches;
-    idle_interval_ =
-        busy ? kIdleShortest : std::clamp(idle_interval_ * 3 / 2, kIdleShortest, kIdleLongest);
-    idle_armed_ = true;
-    // On a grid, so that many idle controllers wake their reactor together.
-    const auto interval = idle_interval_.count();
-    const auto at = (reactor_.now().count() / interval + 1) * interval;
-    reactor_.arm(idle_timer_, core::Nanos(at));
-}
-
-void Function::on_timer(reactor::Timer& /*timer*/) {
-    idle_armed_ = false;  // the turn that comes looks at the doorbells
 }
 
 // --- Namespaces ---

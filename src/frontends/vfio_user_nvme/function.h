@@ -31,7 +31,6 @@
 #include "frontends/vfio_user_nvme/namespaces.h"
 #include "frontends/vfio_user_nvme/submission_queue.h"
 #include "nvme/controller.h"
-#include "reactor/timer.h"
 #include "vfio_user/pci_config.h"
 #include "vfio_user/session.h"
 
@@ -65,8 +64,7 @@ class Function final : public vfio_user::SessionDevice,
                        private QueueCommands,
                        private InterruptSink,
                        private NamespaceListener,
-                       private reactor::Runnable,
-                       private reactor::TimerHandler {
+                       private reactor::Runnable {
   public:
     Function(const FunctionSpec& spec,
              block::ReactorContext& context,
@@ -90,12 +88,12 @@ class Function final : public vfio_user::SessionDevice,
     /// Forgets one that is hidden and idle.
     void drop_namespace(std::uint32_t nsid);
     [[nodiscard]] std::size_t namespace_count() const { return namespaces_.size(); }
+    [[nodiscard]] OpenNamespace* first_namespace() const;
+
     /// The controllers of the subsystem, this one with them: the host may ask for a list.
     void set_subsystem_controllers(std::vector<std::uint16_t> cntlids) {
         subsystem_controllers_ = std::move(cntlids);
     }
-    [[nodiscard]] OpenNamespace* first_namespace() const;
-
     [[nodiscard]] const QueueCounters& counters() const { return shared_.counters; }
     [[nodiscard]] std::uint32_t io_queue_count() const;
     [[nodiscard]] bool ready() const { return controller_->ready(); }
@@ -143,7 +141,6 @@ class Function final : public vfio_user::SessionDevice,
     void on_progress() override;
     void on_memory_poisoned() override;
     void on_invalid_doorbell() override;
-    void keep_polling() override;
     // QueueCommands (function_queues.cc)
     std::optional<nvme::AdminResult> run_queue_command(const nvme::spec::Command& command,
                                                        nvme::CommandToken token) override;
@@ -152,7 +149,6 @@ class Function final : public vfio_user::SessionDevice,
     void interrupt(std::uint16_t vector) override;
     void on_namespace_resized(OpenNamespace& changed) override;
     void run() override;
-    void on_timer(reactor::Timer& timer) override;
 
     // function_registers.cc
     void read_registers(std::uint64_t offset, std::span<std::byte> to) const;
@@ -207,11 +203,11 @@ class Function final : public vfio_user::SessionDevice,
     }
 
     FunctionSpec spec_;
-    std::vector<std::uint16_t> subsystem_controllers_;
     reactor::Reactor& reactor_;
     FunctionOwner& owner_;
     std::unique_ptr<Doorbells> doorbells_;
     nvme::Subsystem subsystem_;
+    std::vector<std::uint16_t> subsystem_controllers_;
     std::vector<std::unique_ptr<OpenNamespace>> namespaces_;
     QueueShared shared_;
     core::Nanos since_;
@@ -241,11 +237,6 @@ class Function final : public vfio_user::SessionDevice,
     bool halted_ = false;
     bool halting_ = false;  // the session waits for it
     std::span<const std::byte> leaving_memory_;
-
-    reactor::Timer idle_timer_;
-    core::Nanos idle_interval_{};
-    std::uint64_t idle_batches_ = 0;  // as the counter was when the timer was set last
-    bool idle_armed_ = false;
 };
 
 }  // namespace remora::frontends::vfio_user_nvme

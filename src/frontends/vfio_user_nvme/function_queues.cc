@@ -217,6 +217,7 @@ void Function::destroy_io_queues() {
 void Function::destroy_admin_queue() {
     if (admin_ != nullptr) {
         admin_completions_->settle();
+        reactor_.unwatch(*doorbells_);
     }
     admin_.reset();
     admin_completions_.reset();

@@ -268,6 +268,9 @@ void Function::make_admin_queue(const QueueMemory& submission, const QueueMemory
         CompletionQueueSpec{.qid = 0, .memory = completion, .interrupts = true, .vector = 0});
     admin_ = std::make_unique<AdminQueue>(shared_, owner, commands, *controller_,
                                           *admin_completions_, submission);
+    if (spec_.map_doorbells) {  // else a doorbell comes as a message, which ends a sleep
+        reactor_.watch(*doorbells_);
+    }
 }
 
 }  // namespace remora::frontends::vfio_user_nvme

@@ -116,6 +116,7 @@ bool SubmissionQueue::poll() {
         return worked;
     }
     ++shared_.counters.batches;
+    shared_.doorbells.note_use(shared_.context.reactor.now());
     take(count);
     return true;
 }
@@ -153,13 +154,11 @@ bool SubmissionQueue::prepare_sleep() {
         if (completions_.prepare_sleep()) {
             return true;
         }
-        owner_.keep_polling();
     }
     if (!takes_commands()) {
         return false;
     }
     shared_.doorbells.request(nvme::spec::sq_doorbell(qid_), head_);
-    owner_.keep_polling();
     return offered() > 0 && free_.front() != nullptr;
 }
 

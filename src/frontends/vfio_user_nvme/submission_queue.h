@@ -70,8 +70,6 @@ class QueueOwner {
     virtual void on_invalid_doorbell() = 0;
     /// The client took memory away behind our back.
     virtual void on_memory_poisoned() = 0;
-    /// The reactor is about to sleep and nobody may tell of doorbells that are mapped.
-    virtual void keep_polling() = 0;
 
   protected:
     ~QueueOwner() = default;
@@ -126,9 +124,9 @@ class SubmissionQueue final : private reactor::Poller,
         std::uint16_t index = 0;
         nvme::spec::Command command;
         nvme::IoPlan plan;
-        std::span<std::byte> pieces;           ///< Of the pool: `guest`, if there are very many.
         OpenNamespace* target = nullptr;       ///< Entered while Executing.
         std::span<const core::Segment> guest;  ///< Its data.
+        std::span<std::byte> pieces;           ///< Of the pool: `guest`, if there are very many.
         std::span<std::byte> list;             ///< Of the pool: ranges of Discard and Copy.
         std::span<std::byte> scratch;          ///< Of the pool: what is read piece by piece.
         core::Segment piece;                   ///< The part of `scratch` in use.
@@ -158,9 +156,9 @@ class SubmissionQueue final : private reactor::Poller,
     void break_queue(std::uint32_t tail);
 
     // execute.cc
-    std::uint16_t locate(Slot& slot);
     void admit(Slot& slot);
     std::uint16_t plan(Slot& slot);
+    std::uint16_t locate(Slot& slot);
     void execute(Slot& slot);
     void execute_request(Slot& slot);
     void execute_ranges(Slot& slot);

@@ -167,9 +167,9 @@ bool LinuxIo::poll() {
     return busy_.look() || completed;
 }
 
-void LinuxIo::wait(Nanos timeout) {
+bool LinuxIo::wait(Nanos timeout) {
     busy_.rest();
-    ring_->wait(timeout);
+    return ring_->wait(timeout);
 }
 
 void LinuxIo::wake() {

@@ -37,7 +37,7 @@ class LinuxIo final : public Io, private WatchOwner {
     void close(Handle handle) override;
 
     bool poll() override;
-    void wait(Nanos timeout) override;
+    bool wait(Nanos timeout) override;
     void wake() override;
 
     /// What the kernel still holds for us: polls and event writes. For tests.

@@ -227,17 +227,17 @@ bool Ring::reap() {
     return any;
 }
 
-void Ring::wait(Nanos timeout) {
+bool Ring::wait(Nanos timeout) {
     if (timeout == kNever) {
         io_uring_submit_and_wait(&ring_, 1);
-        return;
+        return true;
     }
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(timeout);
     __kernel_timespec limit{};
     limit.tv_sec = seconds.count();
     limit.tv_nsec = (timeout - seconds).count();
     io_uring_cqe* entry = nullptr;
-    io_uring_submit_and_wait_timeout(&ring_, &entry, 1, &limit, nullptr);
+    return io_uring_submit_and_wait_timeout(&ring_, &entry, 1, &limit, nullptr) != -ETIME;
 }
 
 }  // namespace remora::reactor

@@ -106,7 +106,8 @@ class Ring {
     /// Submits what is queued and delivers what has completed. Returns whether anything had.
     bool reap();
     /// Blocks until a completion or for `timeout`.
-    void wait(Nanos timeout);
+    /// False: the time has passed.
+    bool wait(Nanos timeout);
 
   private:
     friend class Watch;

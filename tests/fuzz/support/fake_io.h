@@ -58,7 +58,7 @@ class FakeIo final : public reactor::Io {
     core::Result<Handle> create_shared_memory(std::uint64_t size) override;
     void close(Handle handle) override;
     bool poll() override;
-    void wait(Nanos timeout) override;
+    bool wait(Nanos timeout) override;
     void wake() override {}
 
     // --- For the one who plays the world ---

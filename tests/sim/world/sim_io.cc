@@ -119,8 +119,9 @@ bool SimIo::poll() {
     return any;
 }
 
-void SimIo::wait(core::Nanos /*timeout*/) {
+bool SimIo::wait(core::Nanos /*timeout*/) {
     CHECK(false);  // the world owns the loop
+    return true;
 }
 
 void SimIo::wake() {

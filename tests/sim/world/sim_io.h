@@ -59,7 +59,7 @@ class SimIo final : public reactor::Io {
     core::Result<Handle> create_shared_memory(std::uint64_t size) override;
     void close(Handle handle) override;
     bool poll() override;
-    void wait(core::Nanos timeout) override;
+    bool wait(core::Nanos timeout) override;
     void wake() override;
 
     Process& process() { return process_; }

@@ -45,7 +45,7 @@ class StillIo final : public reactor::Io {
     }
     void close(reactor::Handle) override {}
     bool poll() override { return false; }
-    void wait(reactor::Nanos) override {}
+    bool wait(reactor::Nanos) override { return true; }
     void wake() override {}
 
   private:

@@ -2,6 +2,7 @@
 // Pollers of a reactor that spins: many that find nothing rest, and answers are out before they
 // look.
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <limits>
 #include <memory>
@@ -95,6 +96,72 @@ class PollersTest : public testing::Test {
 
 // Whoever waits for an answer may have the next request there when its ring is polled; what is to
 // be sent waits for what that adds.
+/// A word that somebody writes without telling.
+class WatchedWord final : public Watched {
+  public:
+    explicit WatchedWord(Nanos interval) : interval_(interval) {}
+    void begin_watch() override { remembered_ = word.load(); }
+    [[nodiscard]] bool changed() const override {
+        ++looks;
+        return word.load() != remembered_;
+    }
+    [[nodiscard]] Nanos next_look(Nanos now) const override { return now + interval_; }
+
+    std::atomic<int> word{0};
+    mutable std::atomic<int> looks{0};
+
+  private:
+    Nanos interval_;
+    int remembered_ = 0;
+};
+
+TEST(WatchedTest, Sleep_looksWithoutTurning_andEndsWithAChange) {
+    ReactorThreadOptions options;
+    options.policy.spin = Nanos{0};
+    auto thread = std::move(*ReactorThread::start(options));
+    Reactor& reactor = thread->reactor();
+    WatchedWord late(20s);
+    WatchedWord soon(200us);
+    test::run_on(reactor, [&] {
+        reactor.watch(late);
+        reactor.watch(soon);
+    });
+    const auto deadline = std::chrono::steady_clock::now() + 20s;
+    const auto wait_for = [&](auto condition) {
+        while (!condition() && std::chrono::steady_clock::now() < deadline) {
+            std::this_thread::yield();
+        }
+        return condition();
+    };
+    const auto before = test::run_on(reactor, [&] { return reactor.stats(); });
+    const int looks = soon.looks;
+    EXPECT_TRUE(wait_for([&] { return soon.looks > looks + 20; }));
+    const auto after = test::run_on(reactor, [&] { return reactor.stats(); });
+    EXPECT_LT(after.turns - before.turns, 15U);
+    // One that is to be looked at seldom is looked at along with the others.
+    class Counter final : public Poller {
+      public:
+        bool poll() override {
+            ++polls;
+            return false;
+        }
+        bool prepare_sleep() override { return false; }
+        void end_sleep() override {}
+        std::atomic<int> polls{0};
+    } poller;
+    test::run_on(reactor, [&] { reactor.add_poller(poller); });
+    const int quiet = soon.looks;
+    EXPECT_TRUE(wait_for([&] { return soon.looks > quiet + 5; }));
+    const int polls = poller.polls;
+    late.word = 1;
+    EXPECT_TRUE(wait_for([&] { return poller.polls > polls; }));
+    test::run_on(reactor, [&] {
+        reactor.remove_poller(poller);
+        reactor.unwatch(soon);
+        reactor.unwatch(late);
+    });
+}
+
 TEST_F(PollersTest, Answers_arePublishedBeforeThePollersLook_andSentAfterwards) {
     struct Output final : Flushable {
         void flush() override { out = true; }
