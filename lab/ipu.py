@@ -13,10 +13,12 @@ from paths import LabError
 class Ipu(Daemon):
     """Plugs into the QEMU whose control socket is `qmp`, or only serves sockets without one."""
 
-    def __init__(self, folder: Path, qmp: Path | None, grpc_port: int = 0, cores: str = "") -> None:
+    def __init__(self, folder: Path, qmp: Path | None, grpc_port: int = 0, cores: str = "",
+                 more: list[str] | None = None) -> None:
         host = ["--qmp", f"unix:{qmp}", "--functions", vm.FUNCTIONS] if qmp else []
         reactors = ["--cores", cores] if cores else []
-        super().__init__("ipu", folder, grpc_port, ["--socket-dir", str(folder / "s"), *host, *reactors])
+        super().__init__("ipu", folder, grpc_port, ["--socket-dir", str(folder / "s"), *host, *reactors,
+                                             *(more or [])])
 
     def attach(self, discovery: str, volume_uuid: str, function: int, kind: str = "virtio-blk") -> str:
         """One call from a volume's UUID to a disk in the host."""

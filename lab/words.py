@@ -44,9 +44,9 @@ class Words(ArrayWords, CryptWords, FunctionWords, LinuxWords, NvmeWords):
         self.world = world
 
     def word_start(self, rest: str) -> str | None:
-        """start target | ipu [REACTORS] | vm [PARAMETER] | newer-vm [PARAMETER]: starts it and waits
-        until it is ready; vm before ipu. The IPU has so many reactors, each on a core, or one. A
-        parameter, such as nvme_core.multipath=N, goes to the guest's kernel; packed=on gives the
+        """start target | ipu [REACTORS|msix] | vm [PARAMETER] | newer-vm [PARAMETER]: starts it and
+        waits until it is ready; vm before ipu. The IPU has so many reactors, each on a core, or one;
+        msix: NVMe functions have MSI-X, and QEMU aborts when one is unplugged. A parameter, such as nvme_core.multipath=N, goes to the guest's kernel; packed=on gives the
         disks packed rings. newer-vm has a QEMU that can have NVMe functions."""
         match rest.split():
             case ["target"]:
@@ -55,9 +55,11 @@ class Words(ArrayWords, CryptWords, FunctionWords, LinuxWords, NvmeWords):
                 return self.world.start_ipu()
             case ["ipu", reactors] if reactors.isdigit():
                 return self.world.start_ipu(int(reactors))
+            case ["ipu", "msix"]:
+                return self.world.start_ipu(msix=True)
             case ["vm" | "newer-vm" as name, *parameter] if len(parameter) <= 1:
                 return self.world.start_vm("".join(parameter), newer=name == "newer-vm")
-        need(False, "start target | ipu [REACTORS] | vm [PARAMETER] | newer-vm [PARAMETER]")
+        need(False, "start target | ipu [REACTORS|msix] | vm [PARAMETER] | newer-vm [PARAMETER]")
         return None
 
     def word_restart(self, rest: str) -> str | None:

@@ -69,14 +69,16 @@ class World:
         vm.stop()
         self.vm = None
 
-    def start_ipu(self, reactors: int = 0) -> str:
-        """With so many reactors, each on a core of its own, or with one anywhere."""
+    def start_ipu(self, reactors: int = 0, msix: bool = False) -> str:
+        """With so many reactors, each on a core of its own, or with one anywhere; NVMe functions with
+        MSI-X, or with one MSI."""
         if self.ipu is None:
             mine = sorted(os.sched_getaffinity(0))
             if reactors > len(mine):
                 raise LabSkip(f"{reactors} reactors need as many cores, and there are {len(mine)}")
             cores = ",".join(str(core) for core in mine[:reactors])
-            self.ipu = Ipu(self.folder / "ipu", self.vm.qmp_path if self.vm else None, cores=cores)
+            self.ipu = Ipu(self.folder / "ipu", self.vm.qmp_path if self.vm else None, cores=cores,
+                           more=["--nvme-msix"] if msix else None)
         self.ipu.start()
         return f"gRPC {self.ipu.server}"
 
