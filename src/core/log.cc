@@ -2,10 +2,13 @@
 #include "core/log.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+
+#include "core/log_limiter.h"
 
 namespace remora::core::log {
 
@@ -101,6 +104,15 @@ void write(Level level, std::string_view message, std::initializer_list<Field> f
     if (other_sink != nullptr) {
         other_sink(level, line);
         return;
+    }
+    static LogLimiter limiter;
+    const auto left_out =
+        limiter.admit(message, std::chrono::steady_clock::now().time_since_epoch());
+    if (!left_out) {
+        return;
+    }
+    if (*left_out > 0) {
+        line += " left_out=" + std::to_string(*left_out);
     }
     logger().log(native(level), "{}", line);
 }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/log.h"
 
+#include <algorithm>
+#include <chrono>
 #include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "core/log_limiter.h"
 
 namespace remora {
 namespace {
@@ -84,6 +88,40 @@ TEST_F(LogTest, ParseLevel_knowsFourNames) {
     EXPECT_FALSE(log::parse_level("INFO", level));
     EXPECT_FALSE(log::parse_level("", level));
     EXPECT_EQ(level, log::Level::Error);
+}
+
+TEST(LogLimiterTest, RepeatedMessage_isLeftOutAndCounted) {
+    using std::chrono::seconds;
+    core::LogLimiter limiter;
+    core::Nanos now = seconds(100);
+    for (int i = 0; i < core::LogLimiter::kBurst; ++i) {
+        ASSERT_EQ(limiter.admit("queue broken", now), 0U);
+    }
+    for (int i = 0; i < 7; ++i) {
+        EXPECT_EQ(limiter.admit("queue broken", now), std::nullopt);
+    }
+    EXPECT_EQ(limiter.admit("session opened", now), 0U);  // another one is not concerned
+    now += seconds(1);
+    EXPECT_EQ(limiter.admit("queue broken", now), 7U);
+    for (int i = 1; i < core::LogLimiter::kPerSecond; ++i) {
+        EXPECT_EQ(limiter.admit("queue broken", now), 0U);
+    }
+    EXPECT_EQ(limiter.admit("queue broken", now), std::nullopt);
+    now += seconds(1000);
+    EXPECT_EQ(limiter.admit("queue broken", now), 1U);
+}
+
+TEST(LogTest, MessageWithoutEnd_fillsNoDisk) {
+    const std::string lines = logged([] {
+        for (int i = 0; i < 20'000; ++i) {
+            log::info("the same again");
+        }
+        log::info("another one");
+    });
+    const auto count = std::ranges::count(lines, '\n');
+    EXPECT_GE(count, core::LogLimiter::kBurst + 1);
+    EXPECT_LT(count, core::LogLimiter::kBurst + 500);
+    EXPECT_THAT(lines, HasSubstr("another one"));
 }
 
 }  // namespace
