@@ -18,6 +18,12 @@ DISKS = 64
 NQN = "nqn.2026-11.example.remora:host"
 
 
+def load_program(kind: str) -> str:
+    """The driver of virtio-blk disks (`blk`) or of NVMe functions (`nvme`)."""
+    name = "vhost_load" if kind == "blk" else "vfio_load"
+    return str(BUILD / f"bench/{name}/{name}")
+
+
 class Host:
     """A daemon of one pinned reactor with a null volume as a virtio-blk disk and as an NVMe function,
     and QEMU's storage daemon on the same core with a null-co disk; the driver is on the other core."""
@@ -32,7 +38,7 @@ class Host:
         self._spinning.remora("create", "subsystem", "sub", "--nqn", NQN)
         self._spinning.remora("create", "namespace", "sub/ns", "--volume", "nvme", "--nsid", "1")
         self._spinning.remora("create", "controller", "sub/fn", "--function", "1")
-        self._idle: Daemon | None = None
+        self._idle: dict[str, Daemon] = {}
         self._peer: Child | None = None
 
     def _daemon(self, name: str, arguments: list[str]) -> Daemon:
@@ -42,28 +48,27 @@ class Host:
         return daemon
 
     def end(self) -> None:
-        for daemon in (self._spinning, self._idle):
-            if daemon is not None:
-                daemon.end()
+        for daemon in (self._spinning, *self._idle.values()):
+            daemon.end()
         if self._peer is not None:
             self._peer.stop()
 
     # --- rates ------------------------------------------------------------------------------
 
-    def _load(self, program: str, socket: Path, depth: int, seconds: float, *more: str) -> dict:
-        return run_json([str(BUILD / f"bench/{program}/{program}"), "--socket", str(socket), "--qd", str(depth),
+    def _load(self, kind: str, socket: Path, depth: int, seconds: float, *more: str) -> dict:
+        return run_json([load_program(kind), "--socket", str(socket), "--qd", str(depth),
                          "--bs", "4k", "--rw", "read", "--time", str(seconds), "--core", str(TARGET_CORE),
                          "--json", *more], seconds)
 
     def blk(self, depth: int, seconds: float, ring: str = "split") -> dict:
-        return self._load("vhost_load", self._folder / "spinning" / "s" / "blk", depth, seconds, "--ring", ring)
+        return self._load("blk", self._folder / "spinning" / "s" / "blk", depth, seconds, "--ring", ring)
 
     def nvme(self, depth: int, seconds: float) -> dict:
         folder = self._folder / "spinning" / "s"
         sockets = [path for path in folder.iterdir() if path.is_socket() and path.name != "blk"]
         if len(sockets) != 1:
             raise LabError(f"which of {sockets} is the NVMe function's socket?")
-        return self._load("vfio_load", sockets[0], depth, seconds)
+        return self._load("nvme", sockets[0], depth, seconds)
 
     def peer(self, depth: int, seconds: float) -> dict:
         socket = self._folder / "peer.sock"
@@ -77,24 +82,33 @@ class Host:
                 "--export", f"vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path={socket},writable=on"],
                 self._folder / "peer.log")
             wait_until(socket.exists, 10, "the storage daemon does not listen")
-        return self._load("vhost_load", socket, depth, seconds)
+        return self._load("blk", socket, depth, seconds)
 
     # --- many idle disks --------------------------------------------------------------------
 
-    def _disks(self) -> tuple[Daemon, list[str]]:
-        if self._idle is None:
-            self._idle = self._daemon("idle", [])
+    def _disks(self, kind: str) -> tuple[Daemon, list[str]]:
+        """A daemon that sleeps when it can, with as many disks of a kind, and their sockets."""
+        if kind not in self._idle:
+            daemon = self._idle[kind] = self._daemon(f"idle-{kind}", ["--nvme-msix"])
             for number in range(DISKS):
-                self._idle.remora("create", "null", f"v{number}", "--size", "256M")
-                self._idle.remora("create", "virtio-blk", f"d{number}", "--function", str(number),
+                daemon.remora("create", "null", f"v{number}", "--size", "256M")
+                if kind == "blk":
+                    daemon.remora("create", "virtio-blk", f"d{number}", "--function", str(number),
                                   "--volume", f"v{number}", "--queues", "1")
-        return self._idle, [str(self._folder / "idle" / "s" / f"d{number}") for number in range(DISKS)]
+                else:
+                    daemon.remora("create", "subsystem", f"s{number}", "--nqn", f"{NQN}-{number}")
+                    daemon.remora("create", "namespace", f"s{number}/n", "--volume", f"v{number}", "--nsid", "1")
+                    daemon.remora("create", "controller", f"s{number}/fn", "--function", str(number))
+        sockets = sorted(str(path) for path in (self._folder / f"idle-{kind}" / "s").iterdir() if path.is_socket())
+        if len(sockets) != DISKS:
+            raise LabError(f"{len(sockets)} sockets, not {DISKS}")
+        return self._idle[kind], sockets
 
-    def idle_cpu(self, seconds: float) -> dict:
+    def idle_cpu(self, kind: str, seconds: float) -> dict:
         """What a daemon takes whose disks all have a driver that asks for nothing."""
-        daemon, sockets = self._disks()
+        daemon, sockets = self._disks(kind)
         window = max(seconds, 5)  # the clock behind it ticks a hundred times a second
-        with subprocess.Popen([str(BUILD / "bench/vhost_load/vhost_load"), "--socket", sockets[0], "--beside", *sockets[1:],
+        with subprocess.Popen([load_program(kind), "--socket", sockets[0], "--beside", *sockets[1:],
                                "--wait", "--time", str(window + 5), "--core", str(TARGET_CORE)],
                               stdout=subprocess.PIPE, text=True) as driver:
             if driver.stdout is None or not driver.stdout.readline():
@@ -107,7 +121,7 @@ class Host:
             driver.terminate()
         return {"value": 100 * used / took}
 
-    def busy(self, seconds: float, beside: bool) -> dict:
+    def busy(self, kind: str, seconds: float, beside: bool) -> dict:
         """One disk under load, with or without drivers at the other ones."""
-        _, sockets = self._disks()
-        return self._load("vhost_load", Path(sockets[0]), 32, seconds, *(["--beside", *sockets[1:]] if beside else []))
+        _, sockets = self._disks(kind)
+        return self._load(kind, Path(sockets[0]), 32, seconds, *(["--beside", *sockets[1:]] if beside else []))

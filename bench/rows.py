@@ -296,15 +296,17 @@ class Rows:
         for depth in (32, 128):
             rows.append(Row(f"vhost-user -> NVMe/TCP -> RAM 4k read qd{depth}", "k/s", lambda d=depth:
                             rate(self._chain(d)), f"sockets 4k read qd{depth}", Bar(0.80)))
-        one = f"one busy disk of {IDLE_DISKS}, 4k read qd32"
-        return [*rows,
-                Row("vhost-user -> NVMe/TCP -> RAM 4k read qd1", "us", lambda: round_trip(self._chain(1)),
-                    "sockets 4k read qd1", Bar(2.0, at_least=False), adds=True),
-                Row(f"CPU of {IDLE_DISKS} idle disks", "% core", lambda: self._seen().idle_cpu(self.seconds), None,
-                    Bar(1.0, at_least=False)),
-                Row(one, "k/s", lambda: rate(self._seen().busy(self.seconds, False))),
-                Row(f"the same beside {IDLE_DISKS - 1} idle ones", "k/s", lambda: rate(self._seen().busy(self.seconds, True)), one,
-                    Bar(0.97))]
+        rows.append(Row("vhost-user -> NVMe/TCP -> RAM 4k read qd1", "us", lambda: round_trip(self._chain(1)),
+                        "sockets 4k read qd1", Bar(2.0, at_least=False), adds=True))
+        for kind, disks in (("blk", "disks"), ("nvme", "NVMe functions")):
+            one = f"one busy of {IDLE_DISKS} {disks}, 4k read qd32"
+            rows += [
+                Row(f"CPU of {IDLE_DISKS} idle {disks}", "% core", lambda k=kind: self._seen().idle_cpu(k, self.seconds),
+                    None, Bar(1.0, at_least=False)),
+                Row(one, "k/s", lambda k=kind: rate(self._seen().busy(k, self.seconds, False))),
+                Row(f"the same {disks}, {IDLE_DISKS - 1} of them with idle drivers", "k/s",
+                    lambda k=kind: rate(self._seen().busy(k, self.seconds, True)), one, Bar(0.97))]
+        return rows
 
     def _seen(self) -> Host:
         if self._host is None:

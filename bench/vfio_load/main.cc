@@ -4,15 +4,18 @@
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include "bench/vfio_load/load.h"
 #include "bench/vfio_load/local_controller.h"
 #include "core/log.h"
+#include "tests/support/nvme_guest.h"
 
 namespace {
 
@@ -20,10 +23,14 @@ using remora::bench::LoadOptions;
 using remora::bench::LoadResult;
 using remora::bench::LocalController;
 using remora::bench::LocalOptions;
+using remora::test::NvmeGuest;
 
 constexpr const char* kExamples = R"(Examples:
   # 4 KiB random reads at depth 32 from a controller that remorad shows
   vfio_load --socket /run/remora/nvme0.sock --qd 32
+
+  # one busy controller beside others with idle drivers
+  vfio_load --socket /run/remora/nvme0.sock --beside /run/remora/nvme1.sock /run/remora/nvme2.sock
 
   # no daemon: a null volume in this process, controller on core 0, driver on core 1
   vfio_load --local null --device-core 0 --core 1 --qd 32
@@ -120,8 +127,25 @@ int serve(LocalController& controller) {
 struct Settings {
     LocalOptions local;  ///< Kind empty: a socket is given.
     std::optional<unsigned> core;
+    std::vector<std::string> beside;  ///< Sockets of controllers that have nothing to do.
+    bool wait = false;
     bool json = false;
 };
+
+/// Guests with one queue each that ask for nothing; fewer than asked for after an error, which is
+/// printed.
+std::vector<std::unique_ptr<NvmeGuest>> connect_idle(const std::vector<std::string>& paths) {
+    std::vector<std::unique_ptr<NvmeGuest>> all;
+    for (const std::string& path : paths) {
+        all.push_back(std::make_unique<NvmeGuest>(remora::test::NvmeGuestOptions{.path = path}));
+        if (!all.back()->start(1)) {
+            std::fprintf(stderr, "vfio_load: %s: %s\n", path.c_str(), all.back()->error().c_str());
+            all.pop_back();
+            break;
+        }
+    }
+    return all;
+}
 
 int run(LoadOptions options, Settings settings) {
     std::unique_ptr<LocalController> controller;
@@ -143,6 +167,19 @@ int run(LoadOptions options, Settings settings) {
     if (settings.core && !pin(*settings.core)) {
         std::fprintf(stderr, "vfio_load: core %u cannot be used\n", *settings.core);
         return 1;
+    }
+    if (settings.wait) {
+        settings.beside.push_back(options.path);
+    }
+    const auto idle = connect_idle(settings.beside);
+    if (idle.size() != settings.beside.size()) {
+        return 1;
+    }
+    if (settings.wait) {
+        std::puts("{}");
+        std::fflush(stdout);
+        poll(nullptr, 0, static_cast<int>(options.time.count() * 1000));
+        return 0;
     }
     const auto result = remora::bench::run_load(options);
     if (!result) {
@@ -201,6 +238,9 @@ int main(int argc, char** argv) {
     app.add_flag("--intx", intx, "A --serve controller without MSI-X");
     app.add_option("--core", settings.core, "Pin the driver to this core");
     app.add_option("--device-core", settings.local.core, "Pin a --local controller to this core");
+    app.add_option("--beside", settings.beside,
+                   "Sockets of other controllers, each with a driver that asks for nothing");
+    app.add_flag("--wait", settings.wait, "Ask for nothing either: only be there");
     app.add_flag("--json", settings.json, "Print one JSON object");
     CLI11_PARSE(app, argc, argv);
     options.write = direction == "write";
