@@ -30,7 +30,9 @@ struct GuardSlot {
     std::atomic<bool> poisoned{false};
 };
 
-constexpr std::size_t kMaxMappings = 4096;
+/// More than all sessions may have together: 64 host functions, two front ends each, with 64
+/// regions and what goes with their queues. So none can use up those of others.
+constexpr std::size_t kMaxMappings = 16384;
 std::array<GuardSlot, kMaxMappings> guard_slots;
 std::mutex guard_mutex;  // taken to claim and free slots, at session set-up only
 
@@ -223,7 +225,9 @@ core::Result<std::unique_ptr<Mapping>> map_shared_memory(Handle handle,
     GuardSlot* guard = claim_guard(base, length);
     if (guard == nullptr) {
         munmap(base, length);
-        return core::fail(ErrorKind::ResourceExhausted, "map shared memory: 4096 mappings in use");
+        return core::fail(
+            ErrorKind::ResourceExhausted,
+            "map shared memory: " + std::to_string(kMaxMappings) + " mappings in use");
     }
     return std::make_unique<SharedMapping>(base, length, offset - begin, size, *guard);
 }
