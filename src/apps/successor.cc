@@ -8,6 +8,7 @@
 #include <string>
 #include <unistd.h>
 
+#include "reactor/linux/foreign.h"
 #include "reactor/linux/inherited.h"
 
 namespace remora::apps {
@@ -44,6 +45,13 @@ core::Result<void> check_successor(char** argv) {
     if (std::strchr(argv[0], '/') != nullptr && access(argv[0], X_OK) != 0) {
         return core::fail(core::ErrorKind::FailedPrecondition,
                           std::string(argv[0]) + ": " + std::string(core::errno_text(errno)));
+    }
+    // The next image comes only when all threads of this one have ended.
+    if (const std::size_t closes = reactor::closes_under_way(); closes > 0) {
+        return core::fail(core::ErrorKind::FailedPrecondition,
+                          std::to_string(closes) +
+                              " descriptors that clients sent are still being closed, which their "
+                              "owners hold up; try again, or restart");
     }
     return {};
 }

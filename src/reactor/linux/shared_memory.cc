@@ -88,9 +88,18 @@ GuardSlot* claim_guard(void* base, std::size_t size) {
 
 class SharedMapping final : public Mapping {
   public:
-    SharedMapping(
-        void* base, std::size_t mapped, std::size_t offset, std::size_t size, GuardSlot& guard)
-        : base_(base), mapped_(mapped), offset_(offset), size_(size), guard_(guard) {}
+    SharedMapping(void* base,
+                  std::size_t mapped,
+                  std::size_t offset,
+                  std::size_t size,
+                  bool large,
+                  GuardSlot& guard)
+        : base_(base),
+          mapped_(mapped),
+          offset_(offset),
+          size_(size),
+          large_(large),
+          guard_(guard) {}
     SharedMapping(const SharedMapping&) = delete;
     SharedMapping& operator=(const SharedMapping&) = delete;
     ~SharedMapping() override {
@@ -100,7 +109,7 @@ class SharedMapping final : public Mapping {
             guard_.begin.store(0, std::memory_order_release);
             guard_.end.store(0, std::memory_order_relaxed);
         }
-        unmap_foreign(base_, mapped_);
+        unmap_foreign(base_, mapped_, large_);
     }
     [[nodiscard]] std::span<std::byte> bytes() const override {
         return std::span(static_cast<std::byte*>(base_), mapped_).subspan(offset_, size_);
@@ -114,6 +123,7 @@ class SharedMapping final : public Mapping {
     std::size_t mapped_;
     std::size_t offset_;
     std::size_t size_;
+    bool large_;
     GuardSlot& guard_;
 };
 
@@ -229,7 +239,8 @@ core::Result<std::unique_ptr<Mapping>> map_shared_memory(Handle handle,
             ErrorKind::ResourceExhausted,
             "map shared memory: " + std::to_string(kMaxMappings) + " mappings in use");
     }
-    return std::make_unique<SharedMapping>(base, length, offset - begin, size, *guard);
+    return std::make_unique<SharedMapping>(base, length, offset - begin, size, is_large(handle),
+                                           *guard);
 }
 
 core::Result<Handle> create_memfd(std::uint64_t size) {

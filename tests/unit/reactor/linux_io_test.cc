@@ -2,11 +2,9 @@
 #include "reactor/linux/linux_io.h"
 
 #include <array>
-#include <chrono>
 #include <cstdlib>
 #include <fcntl.h>
 #include <filesystem>
-#include <netinet/in.h>
 #include <string>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -297,46 +295,6 @@ TEST_F(LinuxIoTest, Map_peerTruncates_readsZerosAndIsPoisoned) {
     EXPECT_EQ(lost, std::byte{0});
     EXPECT_TRUE((*mapping)->poisoned());
     reactor().io().close(memory);
-}
-
-// A page of any other file may be as long in coming as whoever sent it likes.
-TEST_F(LinuxIoTest, Map_ofWhatIsNoMemory_isRefused) {
-    for (const char* path : {"/proc/self/maps", "/dev/zero", "/tmp"}) {
-        const Handle other = ::open(path, O_RDONLY | O_CLOEXEC);
-        ASSERT_GE(other, 0) << path;
-        const auto mapping = reactor().io().map(other, 0, 4096);
-        ASSERT_FALSE(mapping) << path;
-        EXPECT_EQ(mapping.error().kind, core::ErrorKind::InvalidArgument);
-        EXPECT_NE(mapping.error().message.find("is to be a memfd"), std::string::npos);
-        reactor().io().close(other);
-    }
-}
-
-// What a peer sends may take its time to close.
-TEST_F(LinuxIoTest, Close_ofASocketThatLingers_doesNotWait) {
-    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    auto* at = reinterpret_cast<sockaddr*>(&address);
-    ASSERT_EQ(bind(listener, at, size), 0);
-    ASSERT_EQ(listen(listener, 1), 0);
-    ASSERT_EQ(getsockname(listener, at, &size), 0);
-    const Handle sender = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ASSERT_EQ(connect(sender, at, size), 0);
-    const int deaf = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-    ASSERT_GE(deaf, 0);
-    const std::vector<std::byte> data(std::size_t{1} << 20U);
-    while (send(sender, data.data(), data.size(), MSG_DONTWAIT) > 0) {
-    }
-    const linger wait{.l_onoff = 1, .l_linger = 20};
-    ASSERT_EQ(setsockopt(sender, SOL_SOCKET, SO_LINGER, &wait, sizeof wait), 0);
-    const auto begin = std::chrono::steady_clock::now();
-    reactor().io().close(sender);
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
-    ::close(deaf);  // which ends the wait
-    ::close(listener);
 }
 
 TEST_F(LinuxIoTest, SharedMemory_ofOurs_cannotBeTruncatedByWhoGetsIt) {
