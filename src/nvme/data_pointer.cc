@@ -179,7 +179,7 @@ class SglWalk {
   private:
     /// `last`: nothing follows in this segment, so it may lead on.
     std::uint16_t take(const spec::SglDescriptor& descriptor, bool last) {
-        if (++count_ > kMaxSglDescriptors) {
+        if (++count_ > kMaxSglDescriptors + 1) {  // with the one in the command
             return kTooManySegments;
         }
         switch (descriptor.identifier) {

@@ -21,7 +21,7 @@ namespace remora::nvme {
 constexpr std::size_t max_segments(std::uint32_t bytes) {
     return bytes / 4096 + 1 + 8;
 }
-/// Descriptors of one SGL, those that lead on included.
+/// Descriptors of one SGL besides the one in the command, those that lead on included.
 constexpr std::size_t kMaxSglDescriptors = 1024;
 
 /// What data may lie in, however it is cut: as much as one call of the kernel takes.

@@ -14,6 +14,10 @@ using nvme::spec::StatusCode;
 
 namespace {
 
+/// Pieces of the data of a command that has more than a slot has room for: a page of them is enough
+/// for most.
+constexpr std::size_t kManySegments = 256;
+
 std::uint16_t refused(StatusCode code) {
     return nvme::spec::status_field(code, true);
 }
@@ -75,21 +79,38 @@ std::uint16_t SubmissionQueue::plan(Slot& slot) {
 std::uint16_t SubmissionQueue::locate(Slot& slot) {
     auto data =
         nvme::locate_data(shared_.guest(), slot.command, slot.plan.bytes, segments_of(slot));
-    if (!data && data.error() == nvme::kTooManySegments) {
-        slot.pieces = shared_.context.buffers.allocate(nvme::kMostSegments * sizeof(core::Segment));
-        if (slot.pieces.empty()) {
+    for (const std::size_t most : {kManySegments, nvme::kMostSegments}) {
+        if (data || data.error() != nvme::kTooManySegments) {
+            break;
+        }
+        const std::span<core::Segment> storage = more_segments(slot, most);
+        if (storage.empty()) {
             return nvme::spec::status_field(StatusCode::CommandInterrupted);
         }
-        auto* storage = reinterpret_cast<core::Segment*>(slot.pieces.data());
-        std::uninitialized_default_construct_n(storage, nvme::kMostSegments);
-        data = nvme::locate_data(shared_.guest(), slot.command, slot.plan.bytes,
-                                 {storage, nvme::kMostSegments});
+        data = nvme::locate_data(shared_.guest(), slot.command, slot.plan.bytes, storage);
     }
     if (!data) {
         return data.error();
     }
     slot.guest = *data;
     return 0;
+}
+
+/// Of the pool, which is all functions': this one has a quarter of it at most.
+std::span<core::Segment> SubmissionQueue::more_segments(Slot& slot, std::size_t count) {
+    const std::size_t bytes = count * sizeof(core::Segment);
+    release_pieces(slot);
+    if (shared_.pieces_bytes + bytes > shared_.context.buffers.capacity() / 4) {
+        return {};
+    }
+    slot.pieces = shared_.context.buffers.allocate(bytes);
+    if (slot.pieces.empty()) {
+        return {};
+    }
+    shared_.pieces_bytes += bytes;
+    auto* storage = reinterpret_cast<core::Segment*>(slot.pieces.data());
+    std::uninitialized_default_construct_n(storage, count);
+    return {storage, count};
 }
 
 void SubmissionQueue::execute(Slot& slot) {

@@ -180,8 +180,16 @@ void SubmissionQueue::on_posted(PendingCompletion& completion) {
     release(slot);
 }
 
+void SubmissionQueue::release_pieces(Slot& slot) {
+    if (!slot.pieces.empty()) {
+        shared_.pieces_bytes -= slot.pieces.size();
+        shared_.context.buffers.release(std::exchange(slot.pieces, {}));
+    }
+}
+
 void SubmissionQueue::release_buffers(Slot& slot) {
-    for (std::span<std::byte>* buffer : {&slot.pieces, &slot.list, &slot.scratch}) {
+    release_pieces(slot);
+    for (std::span<std::byte>* buffer : {&slot.list, &slot.scratch}) {
         if (!buffer->empty()) {
             shared_.context.buffers.release(*buffer);
             *buffer = {};

@@ -54,6 +54,7 @@ struct QueueShared {
     nvme::IoCounters smart{};
     nvme::ErrorNotes errors{};
     QueueCounters counters{};
+    std::size_t pieces_bytes = 0;  ///< Of the pool, for commands with very many segments.
 
     [[nodiscard]] OpenNamespace* find(std::uint32_t nsid) const {
         return static_cast<OpenNamespace*>(subsystem.find(nsid));
@@ -153,12 +154,14 @@ class SubmissionQueue final : private reactor::Poller,
     void take(std::uint32_t count);
     void release(Slot& slot);
     void release_buffers(Slot& slot);
+    void release_pieces(Slot& slot);
     void break_queue(std::uint32_t tail);
 
     // execute.cc
     void admit(Slot& slot);
     std::uint16_t plan(Slot& slot);
     std::uint16_t locate(Slot& slot);
+    std::span<core::Segment> more_segments(Slot& slot, std::size_t count);
     void execute(Slot& slot);
     void execute_request(Slot& slot);
     void execute_ranges(Slot& slot);

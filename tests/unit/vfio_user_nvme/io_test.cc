@@ -107,11 +107,11 @@ TEST_F(VfioNvmeIoTest, Sgl_ofPiecesInSegments_movesTheBytes) {
 // Far more pieces than pages: Linux asks for that where a program's buffers are small.
 TEST_F(VfioNvmeIoTest, Sgl_ofVeryManyPieces_movesTheBytes) {
     start();
-    constexpr std::uint32_t kPieces = 1022;
+    constexpr std::uint32_t kPieces = 1024;
     constexpr std::uint32_t kBytes = 256;
-    const std::uint64_t data = guest->allocate(std::size_t{kPieces} * 2 * kBytes);
+    const std::uint64_t data = guest->allocate(std::size_t{kPieces + 8} * 2 * kBytes);
     const std::uint64_t back = guest->allocate(std::size_t{kPieces} * kBytes);
-    const std::uint64_t list = guest->allocate(std::size_t{kPieces + 4} * 16);
+    const std::uint64_t list = guest->allocate(std::size_t{kPieces + 8} * 16);
     fill(data, std::size_t{kPieces} * 2 * kBytes, 5);
     const auto describe = [&](std::uint32_t pieces) {
         std::vector<spec::SglDescriptor> all(pieces);
@@ -136,7 +136,7 @@ TEST_F(VfioNvmeIoTest, Sgl_ofVeryManyPieces_movesTheBytes) {
             std::memcmp(guest->at(back + i * kBytes), guest->at(data + i * 2 * kBytes), kBytes), 0)
             << i;
     }
-    EXPECT_EQ(describe(1024), refused(PcieStatus::InvalidSglDescriptorCount));
+    EXPECT_EQ(describe(1028), refused(PcieStatus::InvalidSglDescriptorCount));
 }
 
 TEST_F(VfioNvmeIoTest, Sgl_thatDoesNotFit_isRefused) {
