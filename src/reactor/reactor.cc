@@ -196,10 +196,11 @@ bool Reactor::begin_sleep() {
     plan_look(now_);
     // Ask for notifications, say that we sleep, then look once more: a producer either sees
     // `sleeping` and wakes us, or we see what it produced (both sides use seq_cst).
-    bool ready = has_queued_work();
+    bool ready = false;
     for (auto* pollers : {&pollers_, &resting_}) {
         pollers->for_each([&ready](Poller& poller) { ready |= poller.prepare_sleep(); });
     }
+    ready |= has_queued_work();  // a last look may have found what has to be told
     sleeping_.store(true, std::memory_order_seq_cst);
     ready |= !mailbox_.empty() || stopping_.load(std::memory_order_seq_cst);
     return !ready;

@@ -132,6 +132,9 @@ bool AdminQueue::poll() {
 }
 
 bool AdminQueue::prepare_sleep() {
+    if (completions_.has_waiting() && completions_.prepare_sleep()) {
+        return true;
+    }
     return takes_commands() && offered() > 0 && free_.front() != nullptr;
 }
 
