@@ -93,6 +93,8 @@ Task<Result<void>> Disks::serve(const Object<opi::NvmeController>& controller) {
     spec.model = of.model_number();
     spec.max_namespaces = static_cast<std::uint32_t>(of.max_namespaces());
     spec.cntlid = static_cast<std::uint16_t>(controller.resource.spec().nvme_controller_id());
+    // What an attachment made is for its one disk.
+    spec.one_controller = !subsystem->known.attachment().empty();
     spec.msix = context_.options.nvme_msix;
     if (const auto rates = read_rates("spec.max_limit", controller.resource.spec().max_limit())) {
         spec.rates = *rates;

@@ -33,6 +33,7 @@ ControllerSpec controller_spec(const VfioNvmeSpec& from) {
     spec.identity.nqn = from.nqn;
     spec.identity.serial = from.serial;
     spec.identity.model = from.model.empty() ? "Remora" : from.model;
+    spec.identity.one_controller = from.one_controller;
     spec.identity.max_namespaces = from.max_namespaces == 0 ? kMaxNamespaces : from.max_namespaces;
     return spec;
 }
@@ -115,7 +116,10 @@ Task<> VfioControllers::tell_controllers(std::string nqn) {
         }
         std::vector<std::uint16_t> cntlids;
         for (const std::string& sibling : names_of(nqn)) {
-            cntlids.push_back(controllers_.at(sibling)->cntlid);
+            const Entry& entry = *controllers_.at(sibling);
+            if (entry.leaving || entry.controller != nullptr) {
+                cntlids.push_back(entry.cntlid);
+            }
         }
         co_await ask(*at->second, [&cntlids](Controller& controller) {
             controller.set_subsystem_controllers(std::move(cntlids));

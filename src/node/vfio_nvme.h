@@ -19,6 +19,8 @@ struct VfioNvmeSpec {
     std::string model;
     std::uint32_t max_namespaces = 0;  ///< 0: the built-in limit.
     std::uint16_t cntlid = 1;          ///< Its number in the subsystem, not that of another.
+    /// The subsystem will never have another controller: hosts need not look for one.
+    bool one_controller = false;
     /// Clients may map the doorbells: fast, and polled, seldom when idle. Else each is a message.
     bool map_doorbells = true;
     bool msix = true;            ///< Else MSI with one message, and INTx.

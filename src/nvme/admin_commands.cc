@@ -257,7 +257,7 @@ void Controller::identify_sharing(spec::IdentifyController& out) const {
                                       spec::kOncsWriteZeroes | spec::kOncsVerify | spec::kOncsCopy;
     if (pcie()) {
         out.oaes = spec::kEventNamespaceAttribute;
-        out.cmic = kManyControllers;
+        out.cmic = subsystem_->identity().one_controller ? std::uint8_t{0} : kManyControllers;
         out.oncs = kAlways;
         return;
     }

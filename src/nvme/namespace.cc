@@ -48,7 +48,7 @@ std::uint8_t reservation_capabilities(const Namespace& from) {
 /// What tells of other controllers and hosts.
 template <typename T>
 void show_sharing(const Namespace& from, T& to) {
-    to.nmic = spec::kNmicShared;  // all controllers of the subsystem have it
+    to.nmic = from.shared ? spec::kNmicShared : std::uint8_t{0};
     to.anagrpid = from.in_ana_group ? kAnaGroup : 0U;
     to.rescap = reservation_capabilities(from);
 }

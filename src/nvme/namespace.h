@@ -22,6 +22,7 @@ struct Namespace {
     core::Uuid uuid;
     std::array<unsigned char, 16> nguid{};  ///< All zero: none.
     std::uint64_t eui64 = 0;                ///< 0: none.
+    bool shared = true;                     ///< Other controllers may have it, too.
     bool in_ana_group = true;               ///< Its controller tells its state (ANA).
     bool can_reserve = true;                ///< Hosts may make reservations.
     bool can_persist = false;               ///< Reservations may be made to survive a restart.

@@ -20,6 +20,7 @@ struct SubsystemIdentity {
     std::string model;
     std::uint32_t max_namespaces = 0;          ///< Also the greatest NSID.
     std::vector<std::string> allowed_hosts{};  ///< Empty: any.
+    bool one_controller = false;               ///< There will never be another one.
 
     [[nodiscard]] bool admits(std::string_view hostnqn) const {
         return allowed_hosts.empty() ||

@@ -404,6 +404,7 @@ core::Result<void> Function::add_namespace(const nvme::Namespace& from, block::D
     auto added = std::make_unique<OpenNamespace>(listener, device);
     static_cast<nvme::Namespace&>(*added) = from;
     added->geometry = device.geometry();
+    added->shared = !spec_.identity.one_controller;
     added->in_ana_group = false;
     added->can_reserve = false;
     added->can_persist = false;

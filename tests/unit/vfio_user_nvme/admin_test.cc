@@ -69,6 +69,25 @@ TEST_F(VfioNvmeAdminTest, Identify_isThatOfAPcieController) {
     EXPECT_TRUE(guest->identify(0x13).has_value());  // controller list: the census
 }
 
+// What will never have another controller does not make hosts look for other paths to it.
+TEST_F(VfioNvmeAdminTest, Identify_ofTheOnlyController_saysSo) {
+    ControllerSpec only = controller_spec();
+    only.identity.one_controller = true;
+    make_controller(only);
+    add_namespace(1);
+    guest = std::make_unique<NvmeGuest>(guest_options());
+    ASSERT_TRUE(guest->start()) << guest->error();
+    const auto bytes = guest->identify(0x01);
+    const auto namespace_bytes = guest->identify(0x00, 1);
+    ASSERT_TRUE(bytes.has_value() && namespace_bytes.has_value());
+    spec::IdentifyController controller_page;
+    std::memcpy(&controller_page, bytes->data(), sizeof(controller_page));
+    EXPECT_EQ(controller_page.cmic, 0);
+    spec::IdentifyNamespace page;
+    std::memcpy(&page, namespace_bytes->data(), sizeof(page));
+    EXPECT_EQ(page.nmic, 0);
+}
+
 TEST_F(VfioNvmeAdminTest, Features_ofInterruptsAndQueues) {
     start();
     const auto queues = guest->admin(make(AdminOpcode::SetFeatures, 0x07, 0x003f003f));
