@@ -111,7 +111,7 @@ TEST(LogLimiterTest, RepeatedMessage_isLeftOutAndCounted) {
     EXPECT_EQ(limiter.admit("queue broken", now), 1U);
 }
 
-TEST(LogTest, MessageWithoutEnd_fillsNoDisk) {
+TEST_F(LogTest, MessageWithoutEnd_fillsNoDisk) {
     const std::string lines = logged([] {
         for (int i = 0; i < 20'000; ++i) {
             log::info("the same again");
