@@ -182,8 +182,6 @@ class QueuePair final : private reactor::ReadyHandler,
     bool decode_common(const std::byte* bytes);
     std::size_t take_data(std::span<const std::byte> bytes);
     void copy_with_digest(std::span<const std::byte> bytes);
-    void copy_and_fetch(std::span<const std::byte> bytes, std::span<const std::byte> behind);
-    [[nodiscard]] const Slot* slot_of_pdu(std::span<const std::byte> pdu) const;
     std::size_t take_data_digest(std::span<const std::byte> bytes);
     void header_complete(std::span<const std::byte> block);
     void data_complete();

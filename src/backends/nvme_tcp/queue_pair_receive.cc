@@ -8,7 +8,6 @@
 
 #include "backends/nvme_tcp/queue_pair.h"
 #include "core/byte_reader.h"
-#include "core/prefetch.h"
 #include "core/probe.h"
 #include "nvme/tcp/digest.h"
 
@@ -297,55 +296,13 @@ void QueuePair::copy_with_digest(std::span<const std::byte> bytes) {
     }
 }
 
-/// Whose data the PDU has that begins there, for a hint: nothing of it is checked.
-const Slot* QueuePair::slot_of_pdu(std::span<const std::byte> pdu) const {
-    if (pdu.size() < sizeof(nvme::tcp::DataPdu)) {
-        return nullptr;
-    }
-    nvme::tcp::DataPdu header;
-    std::memcpy(&header, pdu.data(), sizeof(header));
-    const std::size_t index = header.cccid & kSlotMask;
-    return index < slot_count_ ? &slots_[index] : nullptr;
-}
-
-/// The copy, while the lines are fetched that the data `behind` it will go to: buffers that no
-/// cache holds make most of its time.
-void QueuePair::copy_and_fetch(std::span<const std::byte> bytes,
-                               std::span<const std::byte> behind) {
-    constexpr std::size_t kLine = 64;
-    core::SegmentCursor& cursor = data_slot_->cursor;
-    // Mostly one PDU is as long as the other.
-    const std::size_t length = decoder_.frame().header_block + decoder_.frame().data_size;
-    const Slot* later = slot_of_pdu(behind.subspan(std::min(behind.size(), length)));
-    if (later != nullptr) {
-        core::prefetch_to_write(later);
-        core::prefetch_to_write(&later->cursor);
-    }
-    const Slot* next = slot_of_pdu(behind);
-    const Segment place =
-        next != nullptr && next->busy ? next->cursor.peek(bytes.size()) : Segment{};
-    std::size_t fetched = 0;
-    while (!bytes.empty()) {
-        const Segment to = cursor.peek(bytes.size());
-        CHECK(to.size > 0);  // data beyond the command's length was refused with its header
-        std::size_t done = 0;
-        for (; done + kLine <= to.size && fetched < place.size; done += kLine, fetched += kLine) {
-            core::prefetch_to_write(place.data + fetched);
-            std::memcpy(to.data + done, bytes.data() + done, kLine);
-        }
-        std::memcpy(to.data + done, bytes.data() + done, to.size - done);
-        cursor.advance(to.size);
-        bytes = bytes.subspan(to.size);
-    }
-}
-
 std::size_t QueuePair::take_data(std::span<const std::byte> bytes) {
     const auto run = bytes.first(std::min(bytes.size(), data_left_));
     if (data_slot_ != nullptr) {
         if (decoder_.frame().data_digest) {
             copy_with_digest(run);
         } else {
-            copy_and_fetch(run, bytes.subspan(run.size()));
+            data_slot_->cursor.copy_in(run);
         }
     }
     data_left_ -= run.size();
