@@ -35,7 +35,7 @@ constexpr std::uint32_t kTurnsPerLook = 4;
 // that time if turns are long: the virtqueues of idle disks lie in caches that the busy ones need.
 // A few cost too little to rest.
 constexpr std::uint32_t kPollsToRest = 1024;
-constexpr std::uint64_t kTurnsPerRest = 16;
+constexpr std::uint64_t kTurnsPerRest = 48;
 constexpr Nanos kLongestRest{100'000};
 constexpr std::size_t kNeverRest = 4;
 

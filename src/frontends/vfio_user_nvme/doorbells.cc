@@ -16,7 +16,7 @@ namespace {
 /// since its last command. A look takes 30 us and more of a core that was asleep, whoever else is
 /// looked at then.
 constexpr core::Nanos kIdleShortest{50'000};
-constexpr core::Nanos kIdleLongest{10'000'000};
+constexpr core::Nanos kIdleLongest{12'000'000};
 
 }  // namespace
 
@@ -38,7 +38,9 @@ core::Result<void> Doorbells::renew() {
     if (!handle) {
         return core::fail("doorbells", handle.error());
     }
-    return adopt(*handle);
+    auto done = adopt(*handle);
+    in_use_ = done ? 2 : in_use_;  // nobody's yet but the admin queue's
+    return done;
 }
 
 core::Result<void> Doorbells::adopt(reactor::Handle handle) {
@@ -48,6 +50,7 @@ core::Result<void> Doorbells::adopt(reactor::Handle handle) {
         return core::fail("doorbells", mapping.error());
     }
     use(std::move(*mapping));
+    in_use_ = kCount;  // whatever queues are restored
     io_.close(std::exchange(handle_, handle));
     return {};
 }
@@ -55,9 +58,11 @@ core::Result<void> Doorbells::adopt(reactor::Handle handle) {
 void Doorbells::restore(std::span<const std::byte> from) {
     CHECK(from.size() == kBytes);
     std::memcpy(page().data(), from.data(), kBytes);
+    in_use_ = kCount;  // whatever queues are restored
 }
 
 void Doorbells::reset(std::uint32_t index) {
+    in_use_ = std::max(in_use_, index + 1);
     store(page(), index, 0);
     if (uses_shadow(index)) {
         store(shadow_, index, 0);
@@ -69,6 +74,7 @@ void Doorbells::reset_all() {
     std::memset(page().data(), 0, kBytes);
     values_address_ = events_address_ = 0;
     shadow_ = events_ = {};
+    in_use_ = 2;  // the admin queue's
 }
 
 bool Doorbells::set_shadow(const memory::GuestMemory& guest,
@@ -87,13 +93,13 @@ bool Doorbells::set_shadow(const memory::GuestMemory& guest,
 }
 
 void Doorbells::begin_watch() {
-    for (std::uint32_t index = 0; index < kCount; ++index) {
+    for (std::uint32_t index = 0; index < in_use_; ++index) {
         remembered_[index] = load(index);
     }
 }
 
 bool Doorbells::changed() const {
-    for (std::uint32_t index = 0; index < kCount; ++index) {
+    for (std::uint32_t index = 0; index < in_use_; ++index) {
         if (load(index) != remembered_[index]) {
             return true;
         }

@@ -113,6 +113,7 @@ class Doorbells final : public reactor::Watched {
     // What a look takes is together: no cache holds it after a sleep.
     std::span<std::byte> page_;
     core::Nanos last_use_{};
+    std::uint32_t in_use_ = 2;  // those up to here belong to queues, or did since the reset
     std::array<std::uint32_t, kCount> remembered_{};
     reactor::Io& io_;
     reactor::Handle handle_;
