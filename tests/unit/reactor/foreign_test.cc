@@ -116,7 +116,7 @@ TEST_F(ForeignTest, Close_ofWhatEndsAtOnce_isOver) {
     ::close(pair[1]);
 }
 
-TEST_F(ForeignTest, Unmap_ofMuchMemory_isDoneAside) {
+TEST_F(ForeignTest, Unmap_ofMuchMemory_unmapsAllOfIt) {
     constexpr std::size_t kBytes = std::size_t{96} << 20U;
     const Handle memory = test::make_peer_memory(kBytes);
     auto mapping = reactor().io().map(memory, 0, kBytes);

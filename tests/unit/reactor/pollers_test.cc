@@ -162,6 +162,33 @@ TEST(WatchedTest, Sleep_looksWithoutTurning_andEndsWithAChange) {
     });
 }
 
+TEST_F(PollersTest, WorkThatTheLastLookQueues_isNotSleptOver) {
+    class Late final : public Poller, public Runnable {
+      public:
+        explicit Late(Reactor& reactor) : reactor_(reactor) {}
+        bool poll() override { return false; }
+        bool prepare_sleep() override {
+            reactor_.run_soon(*this);
+            return false;
+        }
+        void end_sleep() override {}
+        void run() override {}
+
+      private:
+        Reactor& reactor_;
+    };
+    const bool asleep = test::run_on(reactor(), [&] {
+        Late late(reactor());
+        reactor().add_poller(late);
+        const bool may_sleep = reactor().begin_sleep();
+        reactor().end_sleep();
+        reactor().remove_poller(late);
+        late.core::ListHook<Runnable>::unlink();
+        return may_sleep;
+    });
+    EXPECT_FALSE(asleep);
+}
+
 TEST_F(PollersTest, Answers_arePublishedBeforeThePollersLook_andSentAfterwards) {
     struct Output final : Flushable {
         void flush() override { out = true; }

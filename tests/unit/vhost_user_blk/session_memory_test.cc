@@ -70,14 +70,20 @@ TEST_P(VhostSessionTest, Memory_moreRegionsThanTheMessageHolds_closes) {
     });
 }
 
+/// All of it, at addresses that no other region has.
+vu::SingleRegion beside_the_others(const GuestRam& ram) {
+    vu::SingleRegion extra;
+    extra.region = ram.region();
+    extra.region.guest_address = 0x9'0000'0000;
+    extra.region.user_address = 0x1'0000'0000;
+    return extra;
+}
+
 TEST_P(VhostSessionTest, Memory_slotsAddedAndRemoved_ioGoesOn) {
     VhostFrontEnd front = make_front();
     ASSERT_TRUE(front.connect()) << front.error();
     GuestRam more(std::size_t{1} << 20U);
-    vu::SingleRegion extra;
-    extra.region = more.region();
-    extra.region.guest_address = 0x9'0000'0000;
-    extra.region.user_address = 0x1'0000'0000;
+    const vu::SingleRegion extra = beside_the_others(more);
     const int fd = more.fd();
     ASSERT_TRUE(front.set(RequestType::AddMemReg, core::as_bytes_of(extra), {&fd, 1}));
     EXPECT_FALSE(front.set(RequestType::AddMemReg, core::as_bytes_of(extra), {&fd, 1}));
@@ -92,10 +98,7 @@ TEST_P(VhostSessionTest, Memory_regionRemoved_queuesRestUntilItCanBeBack) {
     VhostFrontEnd front = make_front();
     ASSERT_TRUE(front.connect()) << front.error();
     GuestRam more(std::size_t{1} << 20U);
-    vu::SingleRegion extra;
-    extra.region = more.region();
-    extra.region.guest_address = 0x9'0000'0000;
-    extra.region.user_address = 0x1'0000'0000;
+    const vu::SingleRegion extra = beside_the_others(more);
     const int fd = more.fd();
     ASSERT_TRUE(front.set(RequestType::AddMemReg, core::as_bytes_of(extra), {&fd, 1}));
     ASSERT_EQ(perform(front, BlkType::In, 0, 512), kOk);
