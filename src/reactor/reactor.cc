@@ -38,6 +38,7 @@ constexpr std::uint32_t kPollsToRest = 1024;
 constexpr std::uint64_t kTurnsPerRest = 48;
 constexpr Nanos kLongestRest{100'000};
 constexpr std::size_t kNeverRest = 4;
+constexpr std::uint32_t kRestsOfThePatient = 8;
 
 }  // namespace
 
@@ -49,7 +50,7 @@ Reactor::Reactor(std::uint32_t id, Io& io, Clock& clock, core::Prng prng, PollPo
       policy_(policy),
       now_(clock.now()),
       last_work_(now_),
-      last_all_(now_),
+      last_rest_(now_),
       staging_(std::make_unique<std::byte[]>(kStagingBytes)),
       segments_(std::make_unique<core::Segment[]>(kSegments)) {}
 
@@ -94,15 +95,15 @@ bool Reactor::poll_busy() {
                    poller.core::ListHook<Poller>::linked()) {
             remove_poller(poller);
             poller.resting_ = true;
-            resting_.push_back(poller);
+            (poller.patient_ ? patient_ : resting_).push_back(poller);
         }
     });
     return worked;
 }
 
-bool Reactor::poll_resting() {
+bool Reactor::poll_resting(core::List<Poller, Poller>& pollers) {
     bool worked = false;
-    resting_.for_each([this, &worked](Poller& poller) {
+    pollers.for_each([this, &worked](Poller& poller) {
         if (poller.poll()) {
             worked = true;
             if (poller.core::ListHook<Poller>::linked()) {
@@ -119,16 +120,16 @@ bool Reactor::turn(bool timed, bool all) {
     if (timed) {
         now_ = clock_.now();
     }
-    if (all || now_ - last_all_ >= kLongestRest) {
-        last_all_ = now_;
-        all = true;
-    }
     bool worked = io_.poll();
     worked |= mailbox_.drain();
     flush(publish_queue_);
     worked |= poll_busy();
-    if (all) {
-        worked |= poll_resting();
+    if (all || stats_.turns % kTurnsPerRest == 0 || now_ - last_rest_ >= kLongestRest) {
+        last_rest_ = now_;
+        worked |= poll_resting(resting_);
+        if (all || ++rests_ % kRestsOfThePatient == 0) {
+            worked |= poll_resting(patient_);
+        }
     }
     worked |= run_queued();
     flush(publish_queue_);
@@ -170,7 +171,7 @@ void Reactor::run() {
     bool woken = true;
     while (!stopping_.load(std::memory_order_relaxed)) {
         const bool timed = idle % kTurnsPerLook == 0;
-        const bool all = std::exchange(woken, false) || stats_.turns % kTurnsPerRest == 0;
+        const bool all = std::exchange(woken, false);
         ++idle;
         if (turn(timed, all)) {
             idle = 0;
@@ -197,7 +198,7 @@ bool Reactor::begin_sleep() {
     // Ask for notifications, say that we sleep, then look once more: a producer either sees
     // `sleeping` and wakes us, or we see what it produced (both sides use seq_cst).
     bool ready = false;
-    for (auto* pollers : {&pollers_, &resting_}) {
+    for (auto* pollers : {&pollers_, &resting_, &patient_}) {
         pollers->for_each([&ready](Poller& poller) { ready |= poller.prepare_sleep(); });
     }
     ready |= has_queued_work();  // a last look may have found what has to be told
@@ -210,7 +211,7 @@ void Reactor::end_sleep() {
     const CurrentScope scope(this);
     sleeping_.store(false, std::memory_order_seq_cst);
     next_look_ = kNever;
-    for (auto* pollers : {&pollers_, &resting_}) {
+    for (auto* pollers : {&pollers_, &resting_, &patient_}) {
         pollers->for_each([](Poller& poller) { poller.end_sleep(); });
     }
 }

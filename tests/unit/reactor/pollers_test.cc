@@ -23,6 +23,7 @@ using namespace std::chrono_literals;
 
 class CountingPoller final : public Poller {
   public:
+    explicit CountingPoller(bool patient) : Poller(patient) {}
     bool poll() override {
         ++polls;
         if (work == 0) {
@@ -47,10 +48,10 @@ class PollersTest : public testing::Test {
     }
     ~PollersTest() override { remove(pollers.size()); }
 
-    void add(std::size_t count) {
+    void add(std::size_t count, bool patient = false) {
         test::run_on(reactor(), [&] {
             for (std::size_t i = 0; i < count; ++i) {
-                pollers.push_back(std::make_unique<CountingPoller>());
+                pollers.push_back(std::make_unique<CountingPoller>(patient));
                 reactor().add_poller(*pollers.back());
             }
         });
@@ -244,6 +245,19 @@ TEST_F(PollersTest, ManyIdle_restAllButAFew) {
     for (std::size_t i = 6; i < 10; ++i) {
         EXPECT_GE(polls[i], turns - 1);
     }
+}
+
+TEST_F(PollersTest, PatientIdle_isPolledInOneOfEightRests) {
+    add(1, true);
+    add(9);
+    std::vector<std::uint64_t> polls;
+    polls_in(5'000, polls);
+    polls_in(100'000, polls);
+    const std::uint64_t patient = polls[0];
+    const std::uint64_t resting = polls[1];
+    EXPECT_GT(patient, 0U);
+    EXPECT_GE(8 * patient + 8, resting);
+    EXPECT_LE(8 * patient, resting + 8);
 }
 
 TEST_F(PollersTest, RestingHasWork_isPolledEveryTurnAgain) {
