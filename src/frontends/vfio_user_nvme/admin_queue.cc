@@ -32,7 +32,8 @@ AdminQueue::AdminQueue(QueueShared& shared,
                        nvme::Controller& controller,
                        CompletionQueue& completions,
                        const QueueMemory& memory)
-    : shared_(shared),
+    : Poller(true),
+      shared_(shared),
       owner_(owner),
       commands_(commands),
       controller_(controller),
@@ -97,6 +98,9 @@ std::optional<nvme::CommandToken> AdminQueue::hold_event_request(std::uint16_t c
 /// Commands that the host has put there. A tail that cannot be breaks the queue.
 std::uint32_t AdminQueue::offered() {
     const std::uint32_t tail = shared_.doorbells.load(nvme::spec::sq_doorbell(0));
+    if (tail == head_) {
+        return 0;
+    }
     if (tail < memory_.entries) {
         return (tail + memory_.entries - head_) % memory_.entries;
     }

@@ -93,13 +93,14 @@ class AdminQueue final : private reactor::Poller, private CompletionOwner {
     CompletionQueue& completions_;
     QueueMemory memory_;
     std::uint32_t head_ = 0;
+    bool discarding_ = false;
+    bool broken_ = false;
+    // Up to here is what a look takes that finds nothing.
     std::array<Slot, kSlots> slots_;
     core::Queue<Slot> free_;
     std::vector<std::byte> buffer_;
     std::vector<core::Segment> segments_;
     std::optional<nvme::CommandToken> census_for_;
-    bool discarding_ = false;
-    bool broken_ = false;
 };
 
 }  // namespace remora::frontends::vfio_user_nvme

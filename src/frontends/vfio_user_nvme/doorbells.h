@@ -112,6 +112,7 @@ class Doorbells final : public reactor::Watched {
 
     // What a look takes is together: no cache holds it after a sleep.
     std::span<std::byte> page_;
+    std::span<std::byte> shadow_;  // empty: none, or out of reach
     core::Nanos last_use_{};
     std::uint32_t in_use_ = 2;  // those up to here belong to queues, or did since the reset
     std::array<std::uint32_t, kCount> remembered_{};
@@ -121,7 +122,6 @@ class Doorbells final : public reactor::Watched {
     std::unique_ptr<reactor::Mapping> mapping_;
     std::uint64_t values_address_ = 0;  // 0: none
     std::uint64_t events_address_ = 0;
-    std::span<std::byte> shadow_;  // empty: none, or out of reach
     std::span<std::byte> events_;
 };
 

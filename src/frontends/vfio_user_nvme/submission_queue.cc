@@ -110,8 +110,11 @@ bool SubmissionQueue::poll() {
     if (!takes_commands()) {
         return worked;
     }
-    const std::uint32_t count =
-        std::min({offered(), kBatch, static_cast<std::uint32_t>(free_.size())});
+    std::uint32_t count = offered();
+    if (count == 0) {
+        return worked;
+    }
+    count = std::min({count, kBatch, static_cast<std::uint32_t>(free_.size())});
     if (count == 0) {
         return worked;
     }

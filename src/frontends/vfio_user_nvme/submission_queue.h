@@ -190,15 +190,16 @@ class SubmissionQueue final : private reactor::Poller,
     const std::uint16_t qid_;
     QueueMemory memory_;
     std::uint32_t head_ = 0;
+    bool stopping_ = false;
+    bool publishing_ = true;
+    bool broken_ = false;
+    // Up to here is what a look takes that finds nothing.
     std::unique_ptr<Slot[]> slots_;
     std::unique_ptr<core::Segment[]> segments_;
     core::Queue<Slot> free_;
     block::RequestBatch batch_;
     OpenNamespace* batch_target_ = nullptr;
     std::uint32_t in_flight_ = 0;  // requests the channels hold
-    bool stopping_ = false;
-    bool publishing_ = true;
-    bool broken_ = false;
 };
 
 }  // namespace remora::frontends::vfio_user_nvme
