@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 #include <stdlib.h>
+#include <thread>
 #include <unistd.h>
 
 #include "reactor/linux/reactor_thread.h"
@@ -150,6 +151,105 @@ TEST_F(HandedOverTest, StateThatCannotBe_isDropped_andTheFunctionServesTheNextCl
     NvmeGuest next({.path = folder_ + "/after.sock"});
     ASSERT_TRUE(next.start(1)) << next.error();
     EXPECT_EQ(next.status_of(next.queue(1), NvmeGuest::io(IoOpcode::Flush, 0, 1)), 0);
+}
+
+/// Two functions of the host, each with a volume of the target.
+class HandsOverTest : public LocalNodeTest {
+  protected:
+    HandsOverTest() {
+        std::string pattern = (std::filesystem::temp_directory_path() / "remora-XXXXXX").string();
+        folder_ = mkdtemp(pattern.data());
+        serve(1);
+        target_.run([&]() -> Task<> {
+            co_await add_volume("second", 2);
+            EXPECT_TRUE(co_await target_.node().add_namespace(space_on("second")));
+        });
+        connect();
+        host_.run([&]() -> Task<> {
+            co_await create("nvme0", "remoten1");
+            co_await create("nvme1", "remoten2");
+        });
+    }
+    ~HandsOverTest() override {
+        host_.stop();
+        std::filesystem::remove_all(folder_);
+    }
+
+    Task<> create(std::string name, std::string volume) {
+        SubsystemSpec whole;
+        whole.nqn = kNqn + "-" + name;
+        EXPECT_TRUE(co_await host_.node().create_subsystem(whole));
+        VfioNvmeSpec spec;
+        spec.name = name;
+        spec.socket_path = path_of(name);
+        spec.io_queues = 1;
+        spec.nqn = whole.nqn;
+        EXPECT_TRUE(co_await host_.node().create_vfio_nvme(spec));
+        NamespaceSpec space = space_on(volume);
+        space.nqn = whole.nqn;
+        EXPECT_TRUE(co_await host_.node().add_namespace(space));
+    }
+    /// Hands over while nvme0 has a request that takes a minute, and nvme1 always some that take
+    /// 20 ms: which functions go.
+    std::vector<std::string> hand_over() {
+        delay("first", 60s);
+        delay("second", 20ms);
+        NvmeGuest waits({.path = path_of("nvme0")});
+        NvmeGuest other({.path = path_of("nvme1")});
+        CHECK(waits.start(1) && other.start(1));
+        push_read(waits, waits.allocate(4096));
+        const std::jthread load([&other](const std::stop_token& stop) {
+            const std::uint64_t data = other.allocate(4096);
+            for (std::size_t under_way = 0; !stop.stop_requested();) {
+                for (; under_way < 4; ++under_way) {
+                    push_read(other, data);
+                }
+                under_way -= other.wait(other.queue(1), 100) ? 1 : 0;
+            }
+        });
+        wait_until_delayed("first");
+        wait_until_delayed("second");
+        std::vector<std::string> handed;
+        host_.run([&]() -> Task<> {
+            for (FrozenFunction& function : co_await host_.node().hand_over(300ms)) {
+                handed.push_back(function.name);
+            }
+        });
+        return handed;
+    }
+    void delay(const std::string& volume, core::Nanos by) {
+        target_.run([&]() -> Task<> {
+            const auto set = co_await target_.node().set_volume_faults(volume, delays_of(by));
+            CHECK(set.has_value());
+        });
+    }
+    void wait_until_delayed(const std::string& volume) {
+        target_.run([&]() -> Task<> {
+            std::uint64_t held = 0;
+            while (held == 0) {
+                const auto counts = co_await target_.node().volume_fault_counts(volume);
+                held = counts->delayed;
+            }
+        });
+    }
+    static void push_read(NvmeGuest& guest, std::uint64_t data) {
+        nvme::spec::Command read = NvmeGuest::io(IoOpcode::Read, 0, 8);
+        guest.point(read, data, 4096);
+        guest.push(guest.queue(1), read);
+        guest.ring(guest.queue(1));
+    }
+    [[nodiscard]] std::string path_of(const std::string& name) const {
+        return folder_ + "/" + name + ".sock";
+    }
+
+    std::string folder_;
+};
+
+// A process that has handed over does nothing else before it ends, so another one does it here.
+TEST_F(HandsOverTest, FunctionWithARequestUnderWay_doesNotUseUpTheOthersTime) {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    const auto others_go = [this] { return hand_over() == std::vector<std::string>{"nvme1"}; };
+    EXPECT_EXIT(std::_Exit(others_go() ? 0 : 1), testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

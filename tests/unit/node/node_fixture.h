@@ -103,6 +103,14 @@ inline VhostBlkSpec disk_on(const std::string& volume,
     return spec;
 }
 
+inline constexpr services::fault::OperationSet kReadsAndWrites{.read = true, .write = true};
+
+inline FaultSettings delays_of(core::Nanos mean) {
+    FaultSettings settings;
+    settings.delays.push_back({.on = kReadsAndWrites, .mean = mean});
+    return settings;
+}
+
 class LocalNodeTest : public testing::Test {
   protected:
     /// A subsystem with one RAM volume of `mib` MiB at namespace 1, and a listener.

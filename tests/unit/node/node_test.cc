@@ -70,17 +70,9 @@ TEST_F(LocalNodeTest, Volume_thatGrows_isLargerForItsRemoteHostAtOnce) {
     });
 }
 
-constexpr services::fault::OperationSet kReadsAndWrites{.read = true, .write = true};
-
 FaultSettings five_errors() {
     FaultSettings settings;
     settings.errors.push_back({.on = kReadsAndWrites, .count = 5});
-    return settings;
-}
-
-FaultSettings delays_of(core::Nanos mean) {
-    FaultSettings settings;
-    settings.delays.push_back({.on = kReadsAndWrites, .mean = mean});
     return settings;
 }
 

@@ -224,5 +224,39 @@ TEST_F(VfioNvmeAdminTest, EventRequests_areHeldLimitedAndAborted) {
     EXPECT_EQ(guest->wait(admin)->dw0, 0U);
 }
 
+// The ring is full and the host silent until the reactor sleeps: what waits comes once there is
+// room.
+TEST_F(VfioNvmeAdminTest, Completions_withoutRoom_comeWhenTheHostHasTaken) {
+    start();
+    HostQueue& admin = guest->queue(0);
+    const Command command = make(AdminOpcode::KeepAlive);
+    const auto offer = [&](std::uint32_t count) {
+        for (std::uint32_t i = 0; i < count; ++i) {
+            guest->push(admin, command);
+        }
+        guest->ring(admin);
+    };
+    const std::uint32_t room = admin.entries - 1;
+    offer(room);
+    for (std::uint32_t i = 0; i < room; ++i) {
+        ASSERT_TRUE(guest->pop_within(admin).has_value()) << i;
+    }
+    offer(10);  // their entries would overwrite what the host has not said it took
+    const auto slept = [this] {
+        return on_reactor([] { return reactor::Reactor::current().stats().sleeps; });
+    };
+    const std::uint64_t before = slept();
+    EXPECT_FALSE(guest->pop_within(admin, 50).has_value());
+    EXPECT_GT(slept(), before);
+    guest->ring_taken(admin);
+    for (std::uint32_t i = 0; i < 10; ++i) {
+        const auto entry = guest->pop_within(admin);
+        ASSERT_TRUE(entry.has_value()) << i;
+        EXPECT_EQ(entry->status(), 0);
+    }
+    guest->ring_taken(admin);
+    EXPECT_TRUE(guest->identify(1).has_value());
+}
+
 }  // namespace
 }  // namespace remora::test

@@ -34,6 +34,25 @@ class VfioNvmeIoTest : public VfioNvmeTest {
         }
         return list_;
     }
+    /// From LBA 0 on, of so many pieces that lie twice their bytes apart; their SGL is at `list`.
+    Command scattered_write(std::uint64_t list,
+                            std::uint64_t data,
+                            std::uint32_t pieces,
+                            std::uint32_t bytes) {
+        std::vector<spec::SglDescriptor> all(pieces);
+        for (std::uint32_t i = 0; i < pieces; ++i) {
+            all[i].address = NvmeGuest::guest(data + std::uint64_t{i} * 2 * bytes);
+            all[i].length = bytes;
+            all[i].identifier = spec::kSglDataBlock;
+        }
+        std::memcpy(guest->at(list), all.data(), all.size() * sizeof(all[0]));
+        Command command = NvmeGuest::io(IoOpcode::Write, 0, pieces * bytes / 512);
+        command.flags = spec::kFlagsSgl;
+        command.sgl.address = NvmeGuest::guest(list);
+        command.sgl.length = pieces * 16;
+        command.sgl.identifier = spec::kSglLastSegment;
+        return command;
+    }
     /// Writes, reads back elsewhere, compares.
     void round_trip(std::uint64_t lba, std::uint64_t from, std::uint64_t to, std::uint32_t bytes) {
         SCOPED_TRACE(bytes);
@@ -113,30 +132,43 @@ TEST_F(VfioNvmeIoTest, Sgl_ofVeryManyPieces_movesTheBytes) {
     const std::uint64_t back = guest->allocate(std::size_t{kPieces} * kBytes);
     const std::uint64_t list = guest->allocate(std::size_t{kPieces + 8} * 16);
     fill(data, std::size_t{kPieces} * 2 * kBytes, 5);
-    const auto describe = [&](std::uint32_t pieces) {
-        std::vector<spec::SglDescriptor> all(pieces);
-        for (std::uint32_t i = 0; i < pieces; ++i) {
-            all[i].address = NvmeGuest::guest(data + std::size_t{i} * 2 * kBytes);
-            all[i].length = pieces == kPieces ? kBytes : 128U;
-            all[i].identifier = spec::kSglDataBlock;
-        }
-        std::memcpy(guest->at(list), all.data(), all.size() * sizeof(all[0]));
-        Command command =
-            NvmeGuest::io(IoOpcode::Write, 0, pieces == kPieces ? kPieces / 2 : pieces / 4);
-        command.flags = spec::kFlagsSgl;
-        command.sgl.address = NvmeGuest::guest(list);
-        command.sgl.length = pieces * 16;
-        command.sgl.identifier = spec::kSglLastSegment;
-        return guest->status_of(guest->queue(1), command);
+    const auto write = [&](std::uint32_t pieces, std::uint32_t bytes) {
+        return guest->status_of(guest->queue(1), scattered_write(list, data, pieces, bytes));
     };
-    EXPECT_EQ(describe(kPieces), 0);
+    EXPECT_EQ(write(kPieces, kBytes), 0);
     ASSERT_EQ(transfer(IoOpcode::Read, 0, back, kPieces * kBytes), 0);
     for (std::size_t i = 0; i < kPieces; ++i) {
         ASSERT_EQ(
             std::memcmp(guest->at(back + i * kBytes), guest->at(data + i * 2 * kBytes), kBytes), 0)
             << i;
     }
-    EXPECT_EQ(describe(1028), refused(PcieStatus::InvalidSglDescriptorCount));
+    EXPECT_EQ(write(1028, 128), refused(PcieStatus::InvalidSglDescriptorCount));
+}
+
+// The lists of such commands are in the reactor's pool, which is everybody's: a function has a
+// quarter of it, and is told to try again.
+TEST_F(VfioNvmeIoTest, SglsOfVeryManyPieces_takeAQuarterOfThePool) {
+    start();
+    constexpr std::uint32_t kPieces = 1024;
+    const std::size_t most = kPoolBytes / 4 / (kPieces * sizeof(core::Segment));
+    const std::uint64_t data = guest->allocate(std::size_t{kPieces} * 512);
+    const std::uint64_t list = guest->allocate(std::size_t{kPieces} * 16);
+    const Command command = scattered_write(list, data, kPieces, 256);
+    on_reactor([this] { devices[0]->hold(true); });
+    for (std::size_t i = 0; i < most; ++i) {
+        guest->push(guest->queue(1), command);
+    }
+    guest->ring(guest->queue(1));
+    ASSERT_TRUE(eventually([&] { return devices[0]->held() == most; }));
+    EXPECT_EQ(guest->status_of(guest->queue(1), command),
+              spec::status_field(StatusCode::CommandInterrupted));
+    on_reactor([this] { devices[0]->hold(false); });
+    for (std::size_t i = 0; i < most; ++i) {
+        const auto entry = guest->wait(guest->queue(1));
+        ASSERT_TRUE(entry.has_value());
+        EXPECT_EQ(entry->status(), 0);
+    }
+    EXPECT_EQ(guest->status_of(guest->queue(1), command), 0);
 }
 
 TEST_F(VfioNvmeIoTest, Sgl_thatDoesNotFit_isRefused) {

@@ -46,6 +46,7 @@ class VfioNvmeTest : public testing::Test {
   public:
     static constexpr std::uint64_t kBlocks = 4096;
     static constexpr std::uint16_t kQueues = 4;
+    static constexpr std::size_t kPoolBytes = std::size_t{1} << 20U;
 
     VfioNvmeTest() {
         reactor::ReactorThreadOptions options;
@@ -53,7 +54,7 @@ class VfioNvmeTest : public testing::Test {
         auto thread = reactor::ReactorThread::start(options);
         CHECK(thread.has_value());
         thread_ = std::move(*thread);
-        buffers_ = std::move(*memory::BufferPool::create(std::size_t{1} << 20U));
+        buffers_ = std::move(*memory::BufferPool::create(kPoolBytes));
         context_.emplace(block::ReactorContext{thread_->reactor(), *buffers_});
         char folder[] = "/tmp/remora-vfio-XXXXXX";
         CHECK(mkdtemp(folder) != nullptr);
