@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // AttachVolume and DetachVolume over fakes: what a client sees, conflicts, and that every failure
 // and every crash leaves the attachment wholly there or wholly gone.
+#include <algorithm>
+
 #include "tests/unit/control/plane_fixture.h"
 
 namespace remora::test {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What lies below an encrypted volume, and in the state folder: ciphertext as dm-crypt's and
 // nothing of the key, before and after a kill.
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 

@@ -2,14 +2,11 @@
 // FakeHost: the machine that disks are plugged into, in memory.
 #pragma once
 
-#include <algorithm>
 #include <functional>
 #include <map>
 #include <set>
 #include <string>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "platform/host_platform.h"
 #include "reactor/call.h"
@@ -22,8 +19,8 @@ using reactor::Task;
 /// The host: what is plugged into it outlives the daemon.
 class FakeHost final : public platform::HostPlatform {
   public:
-    FakeHost(std::map<std::uint32_t, std::string>& plugged, Steps& steps)
-        : plugged_(plugged), steps_(steps) {}
+    FakeHost(std::map<std::uint32_t, std::string>& plugged, Steps& steps);
+    ~FakeHost() override;
 
     std::uint32_t places = platform::kMaxFunctions;
     /// Whether somebody serves the socket. A device must not be plugged where nobody does.
@@ -46,58 +43,14 @@ class FakeHost final : public platform::HostPlatform {
     [[nodiscard]] std::string trouble() const override { return {}; }
     [[nodiscard]] std::uint64_t generation() const override { return changes; }
 
-    Task<Result<std::string>> plug(platform::PlugRequest request) override {
-        if (auto step = steps_.take("plug"); !step) {
-            co_return std::unexpected(step.error());
-        }
-        while (slow_plugs.contains(request.function)) {
-            co_await reactor::sleep_for(std::chrono::milliseconds(1));
-        }
-        EXPECT_TRUE(served(request.socket_path)) << "QEMU would wait for it with the guest stopped";
-        plugged_[request.function] = request.socket_path;
-        if (plugs_of_unknown_end > 0) {
-            --plugs_of_unknown_end;
-            co_return fail(ErrorKind::DeadlineExceeded, "no answer");
-        }
-        co_return address(request.function);
-    }
-    Task<Result<void>> unplug(std::uint32_t function) override {
-        if (auto step = steps_.take("unplug"); !step) {
-            co_return step;
-        }
-        if (absent) {
-            co_return fail(ErrorKind::NotFound, "no monitor");
-        }
-        while (slow_unplugs.contains(function)) {
-            co_await reactor::sleep_for(std::chrono::milliseconds(1));
-        }
-        const auto device = plugged_.find(function);
-        const bool stuck = busy_guest && device != plugged_.end() && !served(device->second);
-        if (refused_unplugs > 0 || stuck) {
-            refused_unplugs -= refused_unplugs > 0 ? 1 : 0;
-            co_return fail(ErrorKind::DeadlineExceeded, "the guest does not let go");
-        }
-        if (device != plugged_.end()) {
-            plugged_.erase(device);
-        }
-        co_return Result<void>();
-    }
-    Task<Result<std::vector<platform::PluggedDevice>>> list() override {
-        std::vector<platform::PluggedDevice> devices;
-        for (const auto& [function, socket] : plugged_) {
-            devices.push_back({function, socket, address(function)});
-        }
-        if (const auto then = std::exchange(before_list_ends, nullptr)) {
-            then();
-        }
-        co_return devices;
-    }
-    Task<> stop() override { co_return; }
+    Task<Result<std::string>> plug(platform::PlugRequest request) override;
+    Task<Result<void>> unplug(std::uint32_t function) override;
+    Task<Result<std::vector<platform::PluggedDevice>>> list() override;
+    Task<> stop() override;
 
   private:
-    static std::string address(std::uint32_t function) {
-        return "0000:00:" + std::to_string(function) + ".0";
-    }
+    static std::string address(std::uint32_t function);
+
     std::map<std::uint32_t, std::string>& plugged_;
     Steps& steps_;
 };

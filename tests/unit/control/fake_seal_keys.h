@@ -2,7 +2,7 @@
 // FakeSealKeys: a seal key that the test gives, and bytes that are random to nobody.
 #pragma once
 
-#include <algorithm>
+#include <span>
 #include <string>
 
 #include "control/seal_keys.h"
@@ -12,23 +12,9 @@ namespace remora::test {
 
 class FakeSealKeys final : public control::SealKeys {
   public:
-    core::Result<control::Secret> for_sealing() override {
-        made = true;
-        return for_opening();
-    }
-    core::Result<control::Secret> for_opening() override {
-        if (!trouble.empty()) {
-            return core::fail(core::ErrorKind::FailedPrecondition, trouble);
-        }
-        if (!made) {
-            return core::fail(core::ErrorKind::NotFound, "the seal key is not there");
-        }
-        return control::Secret(control::bytes_of(key));
-    }
-    core::Result<void> fill_random(std::span<std::byte> out) override {
-        std::ranges::generate(out, [this] { return static_cast<std::byte>(prng_.below(256)); });
-        return {};
-    }
+    core::Result<control::Secret> for_sealing() override;
+    core::Result<control::Secret> for_opening() override;
+    core::Result<void> fill_random(std::span<std::byte> out) override;
 
     std::string key = std::string(control::kSealKeyBytes, 's');
     bool made = false;    ///< There is one.

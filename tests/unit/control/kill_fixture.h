@@ -3,7 +3,6 @@
 // connections. What the next life finds is the state folder as it was on the disk at a snapshot.
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -28,102 +27,26 @@ constexpr const char* kKilledNqn = "nqn.2026-01.test:sub";
 
 class KillFixture : public ReactorFixture {
   public:
-    KillFixture() {
-        std::string pattern = testing::TempDir() + "remora-kill-XXXXXX";
-        directory_ = ::mkdtemp(pattern.data());
-    }
-    ~KillFixture() override { std::filesystem::remove_all(directory_); }
+    KillFixture();
+    ~KillFixture() override;
 
     /// A daemon's life over the state folder `name`.
-    Task<> start(const std::string& name) {
-        auto store = control::SqliteStore::open(directory_ + "/" + name);
-        CHECK(store.has_value());
-        store_ = std::move(*store);
-        node_ = std::make_unique<node::LocalNode>(std::span(&context_, 1), reactor(),
-                                                  node::LocalNodeOptions{});
-        seal_keys_ = std::make_unique<control::SealKeyFile>(
-            control::find_seal_key("", "", directory_ + "/" + name));
-        control::Options options;
-        options.seal_keys = seal_keys_.get();
-        plane_ = std::make_unique<ControlPlane>(*store_, *node_, platform_, core::Prng(1), options);
-        const auto started = co_await plane_->start();
-        CHECK(started.has_value());
-    }
-    Task<> stop() {
-        const bool calls = co_await plane_->stop(core::kNever);
-        const bool all = co_await node_->stop(std::chrono::seconds(5));
-        CHECK(calls && all);
-        plane_.reset();
-        node_.reset();
-        store_.reset();
-    }
+    Task<> start(const std::string& name);
+    Task<> stop();
     /// What a kill now would leave.
-    void snapshot(const std::string& from, const std::string& to) {
-        std::filesystem::copy(directory_ + "/" + from, directory_ + "/" + to,
-                              std::filesystem::copy_options::recursive);
-    }
+    void snapshot(const std::string& from, const std::string& to);
 
-    Task<> make_namespace() {
-        opi::CreateMallocVolumeRequest volume;
-        volume.set_malloc_volume_id("m0");
-        volume.mutable_malloc_volume()->set_block_size(512);
-        volume.mutable_malloc_volume()->set_blocks_count(64);
-        const auto made = co_await plane_->volumes.create_malloc(volume);
-        CHECK(made);
-        co_await show("m0");
-    }
+    Task<> make_namespace();
     /// As namespace 1 of a subsystem with a listener.
-    Task<> show(std::string volume) {
-        opi::CreateNvmeSubsystemRequest subsystem;
-        subsystem.set_nvme_subsystem_id("s0");
-        subsystem.mutable_nvme_subsystem()->mutable_spec()->set_nqn(kKilledNqn);
-        const auto built = co_await plane_->subsystems.create_subsystem(subsystem);
-        opi::CreateNvmeNamespaceRequest space;
-        space.set_parent("nvmeSubsystems/s0");
-        space.set_nvme_namespace_id("n0");
-        space.mutable_nvme_namespace()->mutable_spec()->set_volume_name_ref(volume);
-        const auto shown = co_await plane_->subsystems.create_namespace(space);
-        opi::CreateNvmeControllerRequest listener;
-        listener.set_parent("nvmeSubsystems/s0");
-        listener.set_nvme_controller_id("c0");
-        auto& at = *listener.mutable_nvme_controller()->mutable_spec();
-        at.set_trtype(opi::NVME_TRANSPORT_TYPE_TCP);
-        at.mutable_fabrics_id()->set_traddr("127.0.0.1");
-        at.mutable_fabrics_id()->set_trsvcid("0");
-        at.mutable_fabrics_id()->set_adrfam(opi::NVME_ADDRESS_FAMILY_IPV4);
-        const auto listening = co_await plane_->subsystems.create_controller(listener);
-        CHECK(built && shown && listening);
-        port_ = static_cast<std::uint16_t>(std::stoi(listening->spec().fabrics_id().trsvcid()));
-    }
+    Task<> show(std::string volume);
 
     struct Host {
         std::unique_ptr<RawHost> admin;
         std::unique_ptr<RawHost> io;
     };
-    Task<Host> connect(std::uint8_t number) {
-        ConnectOptions options;
-        options.subnqn = kKilledNqn;
-        options.host_id = number;
-        Host host;
-        for (std::unique_ptr<RawHost>* queue : {&host.admin, &host.io}) {
-            *queue = co_await RawHost::open(reactor::Endpoint::tcp("127.0.0.1", port_));
-            const bool greeted = co_await (*queue)->handshake();
-            const Outcome connected = co_await (*queue)->connect(options);
-            CHECK(greeted && connected.status == 0);
-            if (options.qid == 0) {
-                const bool ready = co_await (*queue)->enable();
-                CHECK(ready);
-            }
-            options.qid = 1;
-            options.cntlid = host.admin->cntlid;
-        }
-        co_return host;
-    }
-    static Task<Outcome> write(RawHost& io, std::uint64_t lba = 0) {
-        const std::vector<std::byte> data(512);
-        Outcome outcome = co_await io.perform(make_rw(IoOpcode::Write, lba, 1, true), data);
-        co_return outcome;
-    }
+    Task<Host> connect(std::uint8_t number);
+    static Task<Outcome> write(RawHost& io, std::uint64_t lba = 0);
+
     std::string directory_;
     std::uint16_t port_ = 0;
     std::unique_ptr<memory::BufferPool> pool_ =

@@ -15,29 +15,11 @@ namespace remora::test {
 
 class MemoryStore final : public control::Store {
   public:
-    explicit MemoryStore(Steps& steps) : steps_(steps) {}
+    explicit MemoryStore(Steps& steps);
+    ~MemoryStore() override;
 
-    core::Result<std::vector<control::StoredObject>> load() override {
-        std::vector<control::StoredObject> all;
-        for (const auto& [key, body] : objects_) {
-            all.push_back({key.first, key.second, body});
-        }
-        return all;
-    }
-    core::Result<void> commit(std::span<const control::Change> changes) override {
-        if (auto step = steps_.take("commit"); !step) {
-            return step;
-        }
-        for (const control::Change& change : changes) {
-            const std::pair key{change.object.kind, change.object.name};
-            if (change.action == control::Change::Action::Put) {
-                objects_[key] = change.object.body;
-            } else {
-                objects_.erase(key);
-            }
-        }
-        return {};
-    }
+    core::Result<std::vector<control::StoredObject>> load() override;
+    core::Result<void> commit(std::span<const control::Change> changes) override;
     [[nodiscard]] std::size_t size() const { return objects_.size(); }
 
   private:
