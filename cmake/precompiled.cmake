@@ -33,6 +33,12 @@ function(remora_use_precompiled target name)
   endif()
 endfunction()
 
+# What calls gRPC: the set is `api`, or `api_tests`.
+function(remora_use_api target set)
+  target_link_libraries(${target} PRIVATE remora_control_plane)
+  remora_use_precompiled(${target} ${set})
+endfunction()
+
 set(REMORA_STANDARD_HEADERS
   <algorithm> <array> <atomic> <bit> <cerrno> <charconv> <chrono> <coroutine> <cstdint> <cstdlib> <cstring>
   <deque> <expected> <functional> <limits> <map> <memory> <mutex> <new> <optional> <ranges> <set> <span>
