@@ -7,8 +7,11 @@ if(CCACHE)
   # What one checkout has compiled another need not compile again.
   set(CMAKE_CXX_COMPILER_LAUNCHER
     "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}" CCACHE_NOHASHDIR=1
-    CCACHE_SLOPPINESS=pch_defines,time_macros "${CCACHE}")
+    CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_PCH_EXTSUM=1 "${CCACHE}")
 endif()
+
+# What is built does not depend on where: __FILE__ is a path within the checkout.
+add_compile_options(-fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=)
 
 add_library(remora_options INTERFACE)
 target_include_directories(remora_options INTERFACE "${CMAKE_SOURCE_DIR}/src")
@@ -45,9 +48,9 @@ add_library(remora_data_plane INTERFACE)
 target_link_libraries(remora_data_plane INTERFACE remora_options)
 target_compile_options(remora_data_plane INTERFACE -fno-exceptions -fno-rtti)
 
-# What calls gRPC takes three times as long to compile with optimization as without, and no test
-# waits for it.
-set(REMORA_CONTROL_PLANE_FLAGS "" CACHE STRING "Compiler flags of control/, rest/, cli/, the generated interface and their tests")
-add_library(remora_control_plane INTERFACE)
-target_link_libraries(remora_control_plane INTERFACE remora_options)
-target_compile_options(remora_control_plane INTERFACE ${REMORA_CONTROL_PLANE_FLAGS})
+# What calls gRPC, the tests and the benchmarks take three times as long to compile with optimization
+# as without, and where they are tested nothing waits for them.
+set(REMORA_OFF_PATH_FLAGS "" CACHE STRING "Compiler flags of what no I/O passes through: control/, rest/, cli/, the generated interface, tests, benchmarks")
+add_library(remora_off_path INTERFACE)
+target_link_libraries(remora_off_path INTERFACE remora_options)
+target_compile_options(remora_off_path INTERFACE ${REMORA_OFF_PATH_FLAGS})

@@ -4,6 +4,10 @@
 # changes. A preset without them (release) shows whether each file includes what it uses.
 set(REMORA_PRECOMPILE OFF CACHE BOOL "Precompile the headers of the standard library, gRPC and GoogleTest")
 
+# CMake's own words for it hide the path from the compiler cache, which would take each checkout's for
+# another one's.
+set(CMAKE_CXX_COMPILE_OPTIONS_USE_PCH -include-pch <PCH_FILE>)
+
 # Makes a set; it has to be compiled with the same flags as what uses it (PIE: programs).
 #   remora_precompiled(tests PIE HEADERS <vector> LIBS GTest::gtest)
 function(remora_precompiled name)
@@ -17,10 +21,10 @@ function(remora_precompiled name)
   add_library(${target} OBJECT "${source}")
   target_link_libraries(${target} PRIVATE remora_options spdlog::spdlog ${ARG_LIBS})
   target_precompile_headers(${target} PRIVATE ${ARG_HEADERS})
-  # The same bytes from the same headers, or the compiler cache would know nothing again.
+  # Headers that are unpacked again are the same ones.
   target_compile_options(${target} PRIVATE "SHELL:-Xclang -fno-pch-timestamp")
   # Not out of the cache: it would name the files of the checkout that put it there.
-  set_target_properties(${target} PROPERTIES CXX_COMPILER_LAUNCHER "")
+  set_target_properties(${target} PROPERTIES CXX_COMPILER_LAUNCHER "${CMAKE_SOURCE_DIR}/tools/precompile")
   if(ARG_PIE)
     set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
     target_compile_options(${target} PRIVATE -fPIE)
@@ -35,7 +39,9 @@ endfunction()
 
 # What calls gRPC: the set is `api`, or `api_tests`.
 function(remora_use_api target set)
-  target_link_libraries(${target} PRIVATE remora_control_plane)
+  target_link_libraries(${target} PRIVATE remora_off_path)
+  # The data plane is one with what it calls; this would be compiled again in each program's link.
+  set_target_properties(${target} PROPERTIES INTERPROCEDURAL_OPTIMIZATION OFF)
   remora_use_precompiled(${target} ${set})
 endfunction()
 

@@ -93,9 +93,9 @@ class Unit:
 def without_precompiled(words: list[str]) -> list[str]:
     """The same command without the build's precompiled headers, which are for its compiler only."""
     kept = [word for word in words if word != "-Winvalid-pch"]
-    while any(word.endswith((".pch", "cmake_pch.hxx")) for word in kept):
-        at = next(i for i, word in enumerate(kept) if word.endswith((".pch", "cmake_pch.hxx")))
-        del kept[at - 3:at + 1]  # -Xclang -include-pch -Xclang FILE
+    while "-include-pch" in kept:
+        at = kept.index("-include-pch")
+        del kept[at:at + 2]
     return kept
 
 
