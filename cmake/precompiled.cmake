@@ -1,8 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # Precompiled headers: other people's headers (and generated ones), which are two thirds of what it
 # takes to compile a file of ours. Ours are never among them, so nothing else is built anew when one
-# changes. A preset without them (release) shows whether each file includes what it uses.
-set(REMORA_PRECOMPILE OFF CACHE BOOL "Precompile the headers of the standard library, gRPC and GoogleTest")
+# changes. The preset release has the set `api` alone, which halves what compiling control/, rest/ and
+# cli/ takes; its other folders show whether each file includes what it uses.
+set(REMORA_PRECOMPILE "" CACHE STRING "Headers to precompile: empty, `api` (gRPC's and the interface's) or `all`")
+
+function(remora_precompiles name result)
+  if(REMORA_PRECOMPILE STREQUAL "all" OR (REMORA_PRECOMPILE STREQUAL "api" AND name STREQUAL "api"))
+    set(${result} TRUE PARENT_SCOPE)
+  else()
+    set(${result} FALSE PARENT_SCOPE)
+  endif()
+endfunction()
 
 # CMake's own words for it hide the path from the compiler cache, which would take each checkout's for
 # another one's.
@@ -11,7 +20,8 @@ set(CMAKE_CXX_COMPILE_OPTIONS_USE_PCH -include-pch <PCH_FILE>)
 # Makes a set; it has to be compiled with the same flags as what uses it (PIE: programs).
 #   remora_precompiled(tests PIE HEADERS <vector> LIBS GTest::gtest)
 function(remora_precompiled name)
-  if(NOT REMORA_PRECOMPILE)
+  remora_precompiles(${name} wanted)
+  if(NOT wanted)
     return()
   endif()
   cmake_parse_arguments(ARG "PIE" "" "HEADERS;LIBS" ${ARGN})
@@ -25,6 +35,8 @@ function(remora_precompiled name)
   target_compile_options(${target} PRIVATE "SHELL:-Xclang -fno-pch-timestamp")
   # Not out of the cache: it would name the files of the checkout that put it there.
   set_target_properties(${target} PROPERTIES CXX_COMPILER_LAUNCHER "${CMAKE_SOURCE_DIR}/tools/precompile")
+  # As what uses them, see remora_use_api.
+  set_target_properties(${target} PROPERTIES INTERPROCEDURAL_OPTIMIZATION OFF)
   if(ARG_PIE)
     set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
     target_compile_options(${target} PRIVATE -fPIE)
@@ -32,7 +44,8 @@ function(remora_precompiled name)
 endfunction()
 
 function(remora_use_precompiled target name)
-  if(REMORA_PRECOMPILE)
+  remora_precompiles(${name} wanted)
+  if(wanted)
     target_precompile_headers(${target} REUSE_FROM remora_precompiled_${name})
   endif()
 endfunction()
