@@ -81,7 +81,10 @@ class Faults {
     /// A number below `bound` from the kind's own generator.
     std::uint64_t pick(Fault fault, std::uint64_t bound) { return at(fault).prng.below(bound); }
     [[nodiscard]] std::uint64_t struck(Fault fault) const { return at(fault).struck; }
-    /// When it struck last; before all time if it has not.
+    /// What it struck says so only now: a slow disk fails an operation seconds after, and requests
+    /// that came meanwhile fail with it.
+    void is_told(Fault fault) { at(fault).last = now_; }
+    /// When it struck last, or what it struck last said so; before all time if it has not.
     [[nodiscard]] core::Nanos last_strike(Fault fault) const { return at(fault).last; }
 
   private:

@@ -58,11 +58,11 @@ class SimFile final : public reactor::File, public Source {
             delay += microseconds(world.faults().pick(Fault::DiskSlow, 4'000'000));
             lose_connection_meanwhile();
         }
-        in_flight_.push_back({&op, prng_.below(4) == 0, 0});
+        in_flight_.push_back({&op, prng_.below(4) == 0, 0, {}});
         const auto flight = std::prev(in_flight_.end());
         // What a write takes and a read brings is so at some moment between start and end.
         if (flight->early) {
-            flight->result = carry_out(op);
+            flight->result = carry_out(*flight);
         }
         world.events().after(delay, [this, flight, alive = std::weak_ptr<int>(token_)] {
             if (!alive.expired()) {
@@ -95,9 +95,9 @@ class SimFile final : public reactor::File, public Source {
         for (Flight& flight : in_flight_) {
             if (!flight.early && !power_lost && prng_.below(2) == 0 &&
                 flight.op->kind != FileOp::Kind::Read) {
-                (void)carry_out(*flight.op);
+                (void)carry_out(flight);
             } else if (!flight.early && power_lost && flight.op->kind == FileOp::Kind::Write) {
-                (void)carry_out(*flight.op);  // then torn like any unflushed write
+                (void)carry_out(flight);  // then torn like any unflushed write
             }
         }
         unlock();
@@ -108,6 +108,7 @@ class SimFile final : public reactor::File, public Source {
         FileOp* op = nullptr;
         bool early = false;
         int result = 0;
+        std::optional<Fault> fault;
     };
 
     void unlock() {
@@ -128,23 +129,29 @@ class SimFile final : public reactor::File, public Source {
         }
     }
 
-    int fault_of(const FileOp& op) {
-        Faults& faults = io_.world().faults();
-        const bool flush = op.kind == FileOp::Kind::Flush;
-        if (flush && faults.strikes(Fault::FlushError, kFlushErrorOneIn)) {
-            return -EIO;
+    int strike(Flight& flight, Fault fault, std::uint64_t one_in, int error) {
+        if (!io_.world().faults().strikes(fault, one_in)) {
+            return 0;
         }
-        if (!flush && faults.strikes(Fault::DiskError, kErrorOneIn)) {
-            return -EIO;
-        }
-        if (op.kind == FileOp::Kind::Write && faults.strikes(Fault::DiskFull, kErrorOneIn)) {
-            return -ENOSPC;
-        }
-        return 0;
+        flight.fault = fault;
+        return error;
     }
 
-    int carry_out(FileOp& op) {
-        const int fault = fault_of(op);
+    int fault_of(Flight& flight) {
+        const FileOp& op = *flight.op;
+        if (op.kind == FileOp::Kind::Flush) {
+            return strike(flight, Fault::FlushError, kFlushErrorOneIn, -EIO);
+        }
+        int error = strike(flight, Fault::DiskError, kErrorOneIn, -EIO);
+        if (error == 0 && op.kind == FileOp::Kind::Write) {
+            error = strike(flight, Fault::DiskFull, kErrorOneIn, -ENOSPC);
+        }
+        return error;
+    }
+
+    int carry_out(Flight& flight) {
+        FileOp& op = *flight.op;
+        const int fault = fault_of(flight);
         if (op.kind == FileOp::Kind::Read) {
             if (fault == 0 && op.offset + op.length <= file_->seen.size()) {
                 core::SegmentCursor(op.segments)
@@ -177,7 +184,10 @@ class SimFile final : public reactor::File, public Source {
 
     void finish(std::list<Flight>::iterator flight) {
         FileOp* op = flight->op;
-        op->result = flight->early ? flight->result : carry_out(*op);
+        op->result = flight->early ? flight->result : carry_out(*flight);
+        if (flight->fault) {
+            io_.world().faults().is_told(*flight->fault);
+        }
         in_flight_.erase(flight);
         finished_.push_back(op);
         has_news();

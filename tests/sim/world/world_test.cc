@@ -303,6 +303,54 @@ TEST(World, Leap_sleepingProcess_looksAtItsTimersAnew) {
     EXPECT_LT(town.machines[1]->clock.now(), 1000s) << "the other machine's clock does not leap";
 }
 
+/// Flushes a file again and again.
+class Flusher final : public reactor::FileHandler {
+  public:
+    explicit Flusher(Town& town)
+        : world_(town.world),
+          file_(*town.io(0).open_file("/disk/f", {.create = true, .size = 4096})) {
+        next();
+    }
+
+    void on_file_done(reactor::FileOp& op) override {
+        if (op.result != 0) {
+            ++failed;
+            slow += world_.now() - began_ > 1s ? 1 : 0;
+            // In the turn after: what a disk says has been told when somebody can hear it.
+            EXPECT_LT(world_.now() - world_.faults().last_strike(Fault::FlushError), 1ms);
+        }
+        if (++done < 1000) {
+            next();
+        }
+    }
+    int done = 0;
+    int failed = 0;
+    int slow = 0;
+
+  private:
+    void next() {
+        op_ = reactor::FileOp{};
+        op_.kind = reactor::FileOp::Kind::Flush;
+        op_.handler = this;
+        began_ = world_.now();
+        file_->submit(op_);
+    }
+
+    World& world_;
+    std::unique_ptr<reactor::File> file_;
+    reactor::FileOp op_;
+    core::Nanos began_{};
+};
+
+TEST(SimFile, Flush_failsOnASlowDisk_strikesWhenItIsTold) {
+    Town& town = make_town(8, std::initializer_list<Fault>{Fault::DiskSlow, Fault::FlushError});
+    Flusher flusher(town);
+    EXPECT_TRUE(
+        town.world.run_until([&] { return flusher.done == 1000; }, town.world.now() + 2000s));
+    EXPECT_GT(flusher.failed, 50);
+    EXPECT_GT(flusher.slow, 3);
+}
+
 TEST(World, RunUntil_nothingLeftToHappen_saysSo) {
     Town& town = make_town(7);
     EXPECT_FALSE(town.run_until([] { return false; }));
