@@ -11,7 +11,8 @@
 // a send gathers no more than that.
 //
 // All payloads are sent from one buffer, which stays in the first cache, unless `--buffers` gives
-// each of so many messages its own, as the requests of a real load have.
+// each of so many messages its own, as the requests of a real load have: few that stay in some
+// cache, or, as reads of a volume do, so many at scattered places that none does.
 //
 // Prints one JSON line: messages a second, the mean round trip, batch sizes, system calls.
 #include <algorithm>
@@ -37,6 +38,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "memory/zeroed_memory.h"
+
 namespace {
 
 constexpr std::size_t kCapsuleBytes = 72;
@@ -59,11 +62,15 @@ Sizes sizes_for(std::size_t payload) {
             .messages_per_send = std::max<std::size_t>(kLargeBytes / payload, 1)};
 }
 
+/// From a payload's buffer to the next one's. A prime, so that all are used, and far enough for no
+/// prefetcher to follow.
+constexpr std::size_t kScatter = 40'009;
+
 struct Options {
     std::size_t queue_depth = 32;  ///< of each connection
     std::size_t connections = 1;
     std::size_t payload = 4096;
-    std::size_t buffers = 1;  ///< that the payloads are sent from, in turn
+    std::size_t buffers = 1;  ///< that the payloads are sent from
     bool write = false;
     double seconds = 3;
     int client_core = 0;
@@ -104,7 +111,13 @@ class End {
           sizes_(sizes),
           staging_(staging),
           header_(out.header),
-          payloads_(out.payload * out.buffers) {
+          payloads_(remora::memory::allocate_zeroed(
+              std::max<std::size_t>(out.payload * out.buffers, 1))) {
+        if (payloads_ == nullptr) {
+            die("memory for payloads");
+        }
+        // Memory that was never written is the kernel's one page of zeros, which stays in a cache.
+        std::memset(payloads_.get(), 'p', out.payload * out.buffers);
         const int on = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         constexpr int kSocketBuffer = 4 << 20;
@@ -164,7 +177,7 @@ class End {
         const std::size_t messages =
             std::min((owed_bytes_ + bytes - 1) / bytes, sizes_.messages_per_send);
         std::size_t skip = sent_bytes_ % bytes;
-        std::size_t number = sent_bytes_ / bytes % out_.buffers;
+        std::size_t message = sent_bytes_ / bytes;
         std::size_t count = 0;
         const auto add = [&](char* part, std::size_t size) {
             const std::size_t skipped = std::min(skip, size);
@@ -175,8 +188,8 @@ class End {
         };
         for (std::size_t i = 0; i < messages; ++i) {
             add(header_.data(), header_.size());
-            add(payloads_.data() + number * out_.payload, out_.payload);
-            number = number + 1 == out_.buffers ? 0 : number + 1;
+            const std::size_t number = message++ * kScatter % out_.buffers;
+            add(reinterpret_cast<char*>(payloads_.get()) + number * out_.payload, out_.payload);
         }
         return count;
     }
@@ -190,7 +203,7 @@ class End {
     std::size_t sent_bytes_ = 0;
     std::size_t partial_ = 0;
     std::vector<char> header_;
-    std::vector<char> payloads_;
+    remora::memory::ZeroedMemory payloads_;
     iovec vectors_[2 * kMessagesPerSend] = {};
 };
 
@@ -221,7 +234,7 @@ class Group {
         if (ends_.size() == 1) {
             return serve(*ends_.front());
         }
-        ++waits;
+        ++waits_;
         const int ready = epoll_wait(epoll_, events_, kEvents, 0);
         long messages = 0;
         for (int i = 0; i < ready; ++i) {
@@ -256,7 +269,8 @@ class Group {
         return total;
     }
 
-    std::uint64_t waits = 0;
+    /// System calls so far, those that found nothing too.
+    [[nodiscard]] std::uint64_t calls() const { return sum(&End::calls) + waits_; }
 
   private:
     static constexpr int kEvents = 64;
@@ -272,6 +286,7 @@ class Group {
     std::vector<char> staging_;
     std::vector<std::unique_ptr<End>> ends_;
     int epoll_ = -1;
+    std::uint64_t waits_ = 0;
     epoll_event events_[kEvents] = {};
 };
 
@@ -295,7 +310,11 @@ void drive(const std::vector<int>& sockets, const Options& options) {
                               : Out{.header = kCapsuleBytes},
                 options.payload);
     group.start(options.queue_depth);
+    // The server may still be filling its payloads: time and calls count from its first answers.
+    while (group.turn() == 0) {
+    }
     std::uint64_t completed = 0;
+    const std::uint64_t calls_before = group.calls();
     const auto start = Clock::now();
     const auto stop = start + std::chrono::duration_cast<Clock::duration>(
                                   std::chrono::duration<double>(options.seconds));
@@ -312,7 +331,7 @@ void drive(const std::vector<int>& sockets, const Options& options) {
         return static_cast<double>(completed) /
                static_cast<double>(std::max<std::uint64_t>(calls, 1));
     };
-    const std::uint64_t calls = group.sum(&End::calls) + group.waits;
+    const std::uint64_t calls = group.calls() - calls_before;
     std::printf(
         "{\"rw\":\"%s\",\"bytes\":%zu,\"qd\":%zu,\"connections\":%zu,\"iops\":%.0f,"
         "\"mean_us\":%.2f,\"per_recv\":%.1f,\"per_send\":%.1f,\"calls_per_io\":%.3f}\n",
@@ -358,8 +377,8 @@ int main(int argc, char** argv) {
         ->check(CLI::Range(1, 1024));
     app.add_option("--bs", options.payload, "payload bytes")->check(CLI::Range(512, 1 << 20));
     app.add_option("--buffers", options.buffers,
-                   "buffers that each end sends payloads from, in turn")
-        ->check(CLI::Range(1, 4096));
+                   "buffers that each end sends payloads from, in turn, at scattered places")
+        ->check(CLI::Range(1, 1 << 18));
     app.add_option("--rw", rw, "read or write")->check(CLI::IsMember({"read", "write"}));
     app.add_option("--time", options.seconds, "seconds")->check(CLI::Range(0.01, 600.0));
     app.add_option("--client-core", options.client_core, "core of the client");
