@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import signal
 import socket
@@ -17,13 +18,28 @@ from processes import STOP_SECONDS, Child
 
 START_SECONDS = 60
 CALL_SECONDS = 90
+PORTS = range(20_000, 32_000)  # below those of outgoing connections, net.ipv4.ip_local_port_range
+_claims: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port of 127.0.0.1 that nobody listens on, and that is this process's until it ends.
+
+    The kernel gives none of these to outgoing connections, so a daemon that is down for a while finds
+    its port again. Other scenarios at the same time see by a socket's name that it is taken.
+    """
+    for port in random.sample(PORTS, len(PORTS)):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0remora-lab-port-{port}")
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return port
+    raise LabError(f"all ports from {PORTS.start} to {PORTS.stop - 1} are in use")
 
 
 @dataclass(frozen=True)
