@@ -12,6 +12,7 @@ from daemon import Daemon, free_port
 from paths import LabError
 from processes import wait_until
 
+VOLUME_MIB = 256  # of each of a target's volumes
 NQN = "nqn.2026-11.example.remora:bench"
 IPU_CORE, TARGET_CORE = 0, 1
 SPIN_US = "20000"  # longer than any wait under load, so the cores spin as dedicated ones would
@@ -47,7 +48,7 @@ class Pair:
         self.target.remora("create", "subsystem", name, "--nqn", nqn(name))
         self.target.remora("create", "controller", f"{name}/tcp", "--listen", self.address)
         for nsid, (volume, kind) in enumerate(volumes.items(), 1):
-            self.target.remora("create", kind, f"{name}-{volume}", "--size", "256M")
+            self.target.remora("create", kind, f"{name}-{volume}", "--size", f"{VOLUME_MIB}M")
             self.target.remora("create", "namespace", f"{name}/{volume}", "--volume", f"{name}-{volume}",
                                "--nsid", str(nsid), "--uuid", str(uuid.uuid4()))
 

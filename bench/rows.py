@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 from control_rows import DISKS, PAGE, SUBSYSTEMS, VOLUMES, Managed
-from daemons import SPIN_US, TARGET_CORE, Pair, cpu_seconds, memory_kib, nqn, pid_of
+from daemons import SPIN_US, TARGET_CORE, VOLUME_MIB, Pair, cpu_seconds, memory_kib, nqn, pid_of
 from paths import LabError
 from host_rows import DISKS as IDLE_DISKS, Host
 from idle_connections import IdleConnections
@@ -21,7 +21,6 @@ from programs import ceiling, chain, vhost
 
 DEPTHS = (1, 32, 128)
 LARGE, LARGE_DEPTH = 128 * 1024, 16
-VOLUME_BLOCKS = (256 << 20) // 4096  # of the volumes that are measured
 IDLE_COUNT = 100
 NAMESPACES, CONNECTIONS = 1024, 256
 CALLS = 100  # of clients of the control plane, a second
@@ -142,8 +141,8 @@ class Rows:
         # What a read costs whose payload no cache holds, and a write that is sent from its own
         # request's memory, whoever sends it.
         for depth in DEPTHS[1:]:
-            rows.append(Row(f"sockets 4k read qd{depth}, from 256 MiB", "k/s", lambda d=depth: rate(
-                self._sockets(4096, "read", d, buffers=VOLUME_BLOCKS)), f"sockets 4k read qd{depth}"))
+            rows.append(Row(f"sockets 4k read qd{depth}, from {VOLUME_MIB} MiB", "k/s", lambda d=depth: rate(
+                self._sockets(4096, "read", d, buffers=(VOLUME_MIB << 20) // 4096)), f"sockets 4k read qd{depth}"))
         for depth in DEPTHS[1:]:
             rows.append(Row(f"sockets 4k write qd{depth}, a buffer a request", "k/s", lambda d=depth: rate(
                 self._sockets(4096, "write", d, buffers=d)), f"sockets 4k write qd{depth}"))
@@ -301,8 +300,8 @@ class Rows:
         for depth in (32, 128):
             rows.append(Row(f"vhost-user -> NVMe/TCP -> RAM 4k read qd{depth}", "k/s", lambda d=depth:
                             rate(self._chain(d)), f"sockets 4k read qd{depth}", Bar(0.80)))
-            rows.append(Row(f"the same, beside sockets from 256 MiB, qd{depth}", "k/s", lambda d=depth:
-                            rate(self._chain(d)), f"sockets 4k read qd{depth}, from 256 MiB"))
+            rows.append(Row(f"vhost-user -> NVMe/TCP -> RAM 4k read qd{depth}, both from {VOLUME_MIB} MiB", "k/s",
+                            lambda d=depth: rate(self._chain(d)), f"sockets 4k read qd{depth}, from {VOLUME_MIB} MiB"))
         rows.append(Row("vhost-user -> NVMe/TCP -> RAM 4k read qd1", "us", lambda: round_trip(self._chain(1)),
                         "sockets 4k read qd1", Bar(2.0, at_least=False), adds=True))
         for kind, disks in (("blk", "disks"), ("nvme", "NVMe functions")):

@@ -66,6 +66,9 @@ Sizes sizes_for(std::size_t payload) {
 /// prefetcher to follow.
 constexpr std::size_t kScatter = 40'009;
 
+constexpr std::chrono::seconds kLongestStart{30};
+constexpr std::size_t kMostPayloads = std::size_t{4} << 30;  ///< Bytes, of all connections.
+
 struct Options {
     std::size_t queue_depth = 32;  ///< of each connection
     std::size_t connections = 1;
@@ -311,7 +314,12 @@ void drive(const std::vector<int>& sockets, const Options& options) {
                 options.payload);
     group.start(options.queue_depth);
     // The server may still be filling its payloads: time and calls count from its first answers.
+    const auto latest = Clock::now() + kLongestStart;
     while (group.turn() == 0) {
+        if (Clock::now() > latest) {
+            errno = ETIMEDOUT;
+            die("the server's first answer");
+        }
     }
     std::uint64_t completed = 0;
     const std::uint64_t calls_before = group.calls();
@@ -385,6 +393,13 @@ int main(int argc, char** argv) {
     app.add_option("--server-core", options.server_core, "core of the server");
     CLI11_PARSE(app, argc, argv);
     options.write = rw == "write";
+    if (options.connections * options.buffers * options.payload > kMostPayloads) {
+        std::fprintf(
+            stderr,
+            "tcp_ceiling: --connections x --buffers x --bs is more than 4 GiB of payloads; "
+            "take fewer buffers\n");
+        return 1;
+    }
 
     std::vector<int> clients;
     std::vector<int> servers;
