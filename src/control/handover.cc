@@ -85,6 +85,9 @@ void encode_controller(const nvme::ControllerState& from, state::v1::HandedContr
     to.set_namespace_pending(from.namespace_pending);
     to.set_namespace_masked(from.namespace_masked);
     to.set_changed_overflow(from.changed_overflow);
+    to.set_error_pending(from.error_pending);
+    to.set_error_masked(from.error_masked);
+    to.set_error_event(from.error_event);
     to.mutable_changed()->Assign(from.changed.begin(), from.changed.end());
     to.mutable_features()->Assign(from.features.begin(), from.features.end());
     to.mutable_not_coalesced()->Assign(from.not_coalesced.begin(), from.not_coalesced.end());
@@ -98,6 +101,9 @@ nvme::ControllerState decode_controller(const state::v1::HandedController& from)
                              .namespace_pending = from.namespace_pending(),
                              .namespace_masked = from.namespace_masked(),
                              .changed_overflow = from.changed_overflow(),
+                             .error_pending = from.error_pending(),
+                             .error_masked = from.error_masked(),
+                             .error_event = from.error_event(),
                              .changed = {from.changed().begin(), from.changed().end()},
                              .features = {from.features().begin(), from.features().end()},
                              .not_coalesced = {},

@@ -15,6 +15,9 @@ ControllerState Controller::save() const {
                           .namespace_pending = namespace_notice_.pending,
                           .namespace_masked = namespace_notice_.masked,
                           .changed_overflow = changed_overflow_,
+                          .error_pending = error_notice_.pending,
+                          .error_masked = error_notice_.masked,
+                          .error_event = error_event_,
                           .changed = changed_,
                           .features = {},
                           .not_coalesced = {},
@@ -40,6 +43,8 @@ void Controller::restore(const ControllerState& from, std::span<const CommandTok
     csts_ = from.csts;
     event_config_ = from.event_config;
     namespace_notice_ = {.pending = from.namespace_pending, .masked = from.namespace_masked};
+    error_notice_ = {.pending = from.error_pending, .masked = from.error_masked};
+    error_event_ = from.error_event;
     changed_ = from.changed;
     changed_.resize(std::min(changed_.size(), kMaxChanged));
     changed_overflow_ = from.changed_overflow || from.changed.size() > kMaxChanged;

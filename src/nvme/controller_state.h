@@ -15,6 +15,9 @@ struct ControllerState {
     bool namespace_pending = false;  ///< Namespaces changed, and no event has said so.
     bool namespace_masked = false;   ///< One has; the host has not read the log since.
     bool changed_overflow = false;
+    bool error_pending = false;  ///< The same of errors, ...
+    bool error_masked = false;
+    std::uint32_t error_event = 0;              ///< ... of which this is to be said.
     std::vector<std::uint32_t> changed;         ///< Namespaces, ascending.
     std::vector<std::uint32_t> features;        ///< In the order of Controller's table.
     std::vector<std::uint16_t> not_coalesced;   ///< Vectors.

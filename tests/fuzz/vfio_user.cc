@@ -325,13 +325,13 @@ class Script {
             body.insert(body.end(), given.begin(), given.end());
             body.resize(body.size() + padded - given.size());
         };
-        put(56, 56);
+        put(64, 64);
         put(16, 4096);
         put(64, 4096);
         const auto lists = input_.take_run(std::size_t{input_.u8()} * 2);
         body.insert(body.end(), lists.begin(), lists.end());
         const std::array<core::le32, 4> header{
-            0x4d454e52U, 1U, static_cast<std::uint32_t>(body.size()), core::crc32c(body)};
+            0x4d454e52U, 2U, static_cast<std::uint32_t>(body.size()), core::crc32c(body)};
         const auto head = std::as_bytes(std::span(header));
         body.insert(body.begin(), head.begin(), head.end());
         return body;

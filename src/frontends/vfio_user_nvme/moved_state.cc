@@ -24,7 +24,7 @@ using core::le64;
 // Little-endian: the header, the fixed part, the configuration space, the doorbells, then each list
 // behind its length. What changes them changes the version.
 constexpr std::uint32_t kMagic = 0x4d454e52;  // "RNEM"
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 
 struct WireHeader {
     le32 magic;
@@ -44,12 +44,15 @@ struct WireFunction {
     le32 cc;
     le32 csts;
     le32 event_config;
+    le32 error_event;
     std::uint8_t namespace_pending = 0;
     std::uint8_t namespace_masked = 0;
     std::uint8_t changed_overflow = 0;
-    std::uint8_t reserved = 0;
+    std::uint8_t error_pending = 0;
+    std::uint8_t error_masked = 0;
+    std::array<std::uint8_t, 3> reserved{};
 };
-static_assert(sizeof(WireFunction) == 56);
+static_assert(sizeof(WireFunction) == 64);
 
 struct WireCompletions {
     le64 address;
@@ -151,6 +154,9 @@ void move_function(Wire& wire, State& state, Move move) {
     move(wire.namespace_pending, controller.namespace_pending);
     move(wire.namespace_masked, controller.namespace_masked);
     move(wire.changed_overflow, controller.changed_overflow);
+    move(wire.error_pending, controller.error_pending);
+    move(wire.error_masked, controller.error_masked);
+    move(wire.error_event, controller.error_event);
 }
 
 template <typename Wire, typename State, typename Move>

@@ -46,6 +46,9 @@ Handover full() {
                         .namespace_pending = true,
                         .namespace_masked = true,
                         .changed_overflow = true,
+                        .error_pending = true,
+                        .error_masked = true,
+                        .error_event = 0x10001,
                         .changed = {4, 5},
                         .features = {6, 0},
                         .not_coalesced = {7},
@@ -70,6 +73,9 @@ TEST(Handover, Bytes_areReadAsTheyWere) {
     EXPECT_EQ(function.controller.session.irqs.lines[1].event, reactor::kNoHandle);
     EXPECT_TRUE(function.controller.session.irqs.lines[1].pending);
     EXPECT_EQ(function.controller.function.controller.event_requests[1], 9U);
+    EXPECT_TRUE(function.controller.function.controller.error_pending);
+    EXPECT_TRUE(function.controller.function.controller.error_masked);
+    EXPECT_EQ(function.controller.function.controller.error_event, 0x10001U);
     const auto& completions = function.controller.function.completions[0];
     EXPECT_EQ(completions.vector, 4U);
     EXPECT_EQ(completions.tail, 5U);

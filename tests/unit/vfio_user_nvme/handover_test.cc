@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "nvme/spec/log_page.h"
 #include "reactor/call.h"
 #include "tests/support/frozen_handles.h"
 #include "tests/unit/vfio_user_nvme/nvme_fixture.h"
@@ -195,6 +196,38 @@ TEST_F(HandoverTest, EventRequest_isAnsweredByTheNext) {
     ASSERT_TRUE(told.has_value());
     EXPECT_EQ(told->dw0, spec::kNoticeNamespaces);
     EXPECT_FALSE(guest->wait(guest->queue(0), 20).has_value());
+}
+
+// An error waits for the host's next request, and then for the log to be read: on both sides.
+TEST_F(HandoverTest, ErrorEvent_thatIsNotToldYet_isToldByTheNext) {
+    start();
+    HostQueue& admin = guest->queue(0);
+    const auto send = [&](AdminOpcode opcode, std::uint32_t cdw10) {
+        Command command{};
+        command.opcode = static_cast<std::uint8_t>(opcode);
+        command.cdw10 = cdw10;
+        guest->point(command, data, 64);
+        guest->push(admin, command);
+        guest->ring(admin);
+    };
+    guest->write_doorbell(spec::sq_doorbell(2), 64);  // of 16 entries
+    EXPECT_TRUE(guest->identify(1).has_value());      // by now it was seen
+    hand_over();
+    send(AdminOpcode::AsyncEventRequest, 0);
+    const auto told = guest->wait(admin, 5000);
+    ASSERT_TRUE(told.has_value());
+    EXPECT_EQ(told->dw0, nvme::spec::kErrorDoorbellValue);
+
+    hand_over();
+    send(AdminOpcode::AsyncEventRequest, 0);
+    ASSERT_TRUE(guest->write32(spec::kDoorbells + 4 * spec::sq_doorbell(40), 1));
+    EXPECT_FALSE(guest->wait(admin, 20).has_value()) << "not before the host has read the log";
+    send(AdminOpcode::GetLogPage,
+         static_cast<std::uint32_t>(nvme::spec::LogPage::Error) | (15U << 16U));
+    const auto first = guest->wait(admin, 5000);
+    const auto second = guest->wait(admin, 5000);
+    ASSERT_TRUE(first && second);
+    EXPECT_EQ(std::max<std::uint32_t>(first->dw0, second->dw0), nvme::spec::kErrorDoorbellRegister);
 }
 
 TEST_F(HandoverTest, RequestsUnderWay_areAnsweredFirst) {

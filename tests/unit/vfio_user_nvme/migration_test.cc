@@ -159,6 +159,25 @@ TEST_F(MigrationTest, ClientGoneWhileItHalts_theNextOneIsServed) {
     EXPECT_TRUE(next.identify(1).has_value());
 }
 
+TEST_F(MigrationTest, ErrorThatIsNotToldYet_isToldThere) {
+    guest->write_doorbell(spec::sq_doorbell(2), 64);  // of 16 entries
+    EXPECT_TRUE(guest->identify(1).has_value());      // by now it was seen
+    const auto state = leave();
+    make_destination();
+    ASSERT_EQ(arrive(state), 0);
+    Command event{};
+    event.opcode = static_cast<std::uint8_t>(AdminOpcode::AsyncEventRequest);
+    guest->push(guest->queue(0), event);
+    guest->ring(guest->queue(0));
+    const auto told = guest->wait(guest->queue(0), 5000);
+    ASSERT_TRUE(told.has_value());
+    EXPECT_EQ(told->dw0, nvme::spec::kErrorDoorbellValue);
+    const auto moved = frontends::vfio_user_nvme::decode_moved(leave());
+    ASSERT_TRUE(moved.has_value());
+    EXPECT_FALSE(moved->function.controller.error_pending);
+    EXPECT_TRUE(moved->function.controller.error_masked) << "until the log is read";
+}
+
 TEST_F(MigrationTest, AnotherVolume_isRefused) {
     const auto state = leave();
     block::Geometry larger = geometry();
@@ -203,8 +222,8 @@ TEST_F(MigrationTest, StatesThatLie_hurtNobody) {
         // Of the configuration space and the doorbells few bytes mean anything.
         const std::uint64_t changes = 1 + prng.below(4);
         for (std::uint64_t i = 0; i < changes; ++i) {
-            const std::size_t fixed = 16 + prng.below(56);
-            const std::size_t lists = 16 + 56 + 4096 + 4096;
+            const std::size_t fixed = 16 + prng.below(64);
+            const std::size_t lists = 16 + 64 + 4096 + 4096;
             const std::size_t at =
                 prng.below(3) == 0 ? fixed : lists + prng.below(state.size() - lists);
             state[at] = static_cast<std::byte>(prng.below(2) == 0 ? prng.below(256) : 0xff);
