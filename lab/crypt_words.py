@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from encryption import Encryption
 from paths import LabError
-from usage import need
+from usage import is_function, need
 from world import World
 
 USAGE = ("crypt show VOLUME FUNCTION|SUBSYSTEM | hide VOLUME | open VOLUME | close VOLUME | fill VOLUME SEED | "
@@ -70,10 +70,10 @@ class CryptWords:
         ipu = self.world.need_ipu()
         disk = at.encrypt(ipu, self.world.target)
         self.world.volumes[disk.name] = disk
-        if not where.isdigit():
+        if not is_function(where):
             return self.world.functions().show(disk, where)
         ipu.remora("create", "virtio-blk", disk.name, "--function", where, "--volume", at.volume.name)
-        self.world.places[disk.name] = int(where)
+        self.world.places[disk.name] = where
         return self.world.await_disk(disk.name)
 
     def _hide(self, at: Encryption) -> None:

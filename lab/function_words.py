@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from usage import need
+from usage import is_function, need
 from world import World
 
 
@@ -15,7 +15,7 @@ class FunctionWords:
     def word_function(self, rest: str) -> str | None:
         """function plug CONTROLLER N | unplug CONTROLLER | await CONTROLLER | show VOLUME SUBSYSTEM |
         hide VOLUME | expect N functions|namespaces: a subsystem of the IPU as an NVMe controller at
-        host function N; the guest must have it, or have it no more. A CONTROLLER is SUBSYSTEM, or
+        host function N (3, or 3.2 of a virtual one); the guest must have it, or have it no more. A CONTROLLER is SUBSYSTEM, or
         SUBSYSTEM/NAME if it has several. await: the guest must have it live again. show, hide: the volume (the IPU reaches it by its UUID) as a namespace, seen or
         gone in the guest by an event. expect: waits until the guest has so many."""
         usage = ("function plug CONTROLLER N | unplug CONTROLLER | await CONTROLLER | "
@@ -23,8 +23,8 @@ class FunctionWords:
         parts = rest.split()
         functions = self.world.functions()
         match parts:
-            case ["plug", controller, function] if function.isdigit():
-                return functions.plug(controller, int(function))
+            case ["plug", controller, function] if is_function(function):
+                return functions.plug(controller, function)
             case ["unplug", controller]:
                 return functions.unplug(controller)
             case ["await", controller]:

@@ -37,13 +37,13 @@ class HostFunctions:
         words = text.split()
         return {(words[at], int(words[at + 1])): words[at + 2] for at in range(0, len(words) - 2, 3)}
 
-    def plug(self, controller: str, function: int) -> str:
+    def plug(self, controller: str, function: str) -> str:
         """Makes the subsystem if there is none of that name, and its controller at the function."""
         subsystem, name = self._parts(controller)
         if f"nvmeSubsystems/{subsystem}" not in names_of(self._ipu.remora_json("list", "subsystem")):
             self._ipu.remora("create", "subsystem", subsystem, "--nqn", self.nqn(subsystem))
-        self._ipu.remora("create", "controller", f"{subsystem}/{name}", "--function", str(function))
-        self._cntlids[controller] = function + 1
+        made = self._ipu.remora_json("create", "controller", f"{subsystem}/{name}", "--function", function)
+        self._cntlids[controller] = int(made["spec"]["nvmeControllerId"])
         return self.await_controller(controller)
 
     @staticmethod

@@ -16,17 +16,19 @@ class Ipu(Daemon):
     def __init__(self, folder: Path, qmp: Path | None, grpc_port: int = 0, cores: str = "",
                  more: list[str] | None = None) -> None:
         host = ["--qmp", f"unix:{qmp}", "--functions", vm.FUNCTIONS] if qmp else []
+        for own in vm.VIRTUAL_FUNCTIONS if qmp else ():
+            host += ["--virtual-functions", own]
         reactors = ["--cores", cores] if cores else []
         super().__init__("ipu", folder, grpc_port, ["--socket-dir", str(folder / "s"), *host, *reactors,
                                              *(more or [])])
 
-    def attach(self, discovery: str, volume_uuid: str, function: int, kind: str = "virtio-blk") -> str:
+    def attach(self, discovery: str, volume_uuid: str, function: str, kind: str = "virtio-blk") -> str:
         """One call from a volume's UUID to a disk in the host."""
         return self.remora("attach", "--discovery", discovery, "--volume", volume_uuid,
-                           "--function", str(function), "--as", kind)
+                           "--function", function, "--as", kind)
 
-    def detach(self, function: int) -> None:
-        self.remora("detach", "--function", str(function))
+    def detach(self, function: str) -> None:
+        self.remora("detach", "--function", function)
 
     def check_empty(self) -> None:
         """Nothing of a refused or undone attach may stay behind."""

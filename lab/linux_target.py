@@ -117,9 +117,9 @@ class LinuxTarget:
         return ipu.remora("create", "path", f"{REMOTE}/p{port - 1}", "--address", self._address(port),
                           "--nqn", NQN).strip().splitlines()[-1]
 
-    def plug(self, ipu: Ipu, name: str, function: int) -> None:
+    def plug(self, ipu: Ipu, name: str, function: str) -> None:
         """A volume of export() as the guest's disk on the host function."""
         if name not in self._numbers:
             raise LabError(f"the guest's kernel shows no volume {name}; `linux export` makes one")
-        ipu.remora("create", "virtio-blk", f"linux-{name}", "--function", str(function), "--volume",
+        ipu.remora("create", "virtio-blk", f"linux-{name}", "--function", function, "--volume",
                    f"{REMOTE}n{self._numbers[name]}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from usage import need
+from usage import is_function, need
 from world import World
 
 
@@ -32,7 +32,7 @@ class LinuxWords:
             ("export", 2): lambda: self._export(*arguments),
             ("serve", 0): lambda: self.world.linux_target().connect(self.world.need_ipu()),
             ("serve", 1): lambda: self.world.linux_target().connect(self.world.need_ipu(), *arguments),
-            ("plug", 2): lambda: self._plug(arguments[0], numbers[-1]),
+            ("plug", 2): lambda: self._plug(*arguments),
             ("port", 1): lambda: self.world.linux_target().add_port(*numbers),
             ("path", 1): lambda: self.world.linux_target().add_path(self.world.need_ipu(), *numbers),
             ("refer", 1): lambda: self.world.linux_target().refer(*numbers),
@@ -42,8 +42,9 @@ class LinuxWords:
             forms["close", count] = lambda: self.world.linux_target().close_port(*numbers)
             forms["open", count] = lambda: self.world.linux_target().open_port(*numbers)
         form = forms.get((verb, len(arguments)))
-        wants_number = verb in ("port", "path", "refer", "ana", "plug", "close", "open")
-        need(form is not None and (not wants_number or not arguments or bool(numbers)),
+        wants_number = verb in ("port", "path", "refer", "ana", "close", "open")
+        need(form is not None and (not wants_number or not arguments or bool(numbers)) and
+             (verb != "plug" or is_function(arguments[1])),
              "linux connect|disconnect|export|serve|plug|port|path|close|open|ana|refer ..., "
              "see lab/run --words")
         assert form is not None
@@ -54,7 +55,7 @@ class LinuxWords:
         self.world.volumes[name] = volume
         return volume.uuid
 
-    def _plug(self, name: str, function: int) -> str:
+    def _plug(self, name: str, function: str) -> str:
         self.world.linux_target().plug(self.world.need_ipu(), name, function)
         self.world.places[name] = function
         return self.world.await_disk(name)

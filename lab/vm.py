@@ -4,7 +4,7 @@
 The guest has no Remora in it: it sees PCI devices come and go. Its memory is a shared memfd, as
 a vhost-user back end needs. Places for functions 0..63 are the slots of conventional PCI bridges
 of the `pc` machine (slot 0 of a bridge cannot be plugged into): that layout was found to work
-with QEMU 7.2 and ACPI hot-plug, see FUNCTIONS.
+with QEMU 7.2 and ACPI hot-plug, see FUNCTIONS. Some have virtual functions beside them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from processes import Child, wait_until
 from qmp import Qmp
 
 FUNCTIONS = "br1:1-31,br2:1-31,br3:1-2"
+VIRTUAL_FUNCTIONS = ("0=br3:8-15", "10=br3:16-19")  # of functions 0 and 10
 BRIDGES = ("br1", "br2", "br3")
 NVMET_PORTS = (4420, 4421)  # where the guest's kernel listens when it is a target (linux_target.py)
 PACKED_RINGS = "packed=on"  # every vhost-user disk that is plugged in

@@ -19,7 +19,7 @@ from function_words import FunctionWords
 from linux_words import LinuxWords
 from nvme_words import NvmeWords
 from paths import LabError
-from usage import need
+from usage import is_function, need
 from world import World
 
 CODES = {
@@ -95,11 +95,12 @@ class Words(ArrayWords, CryptWords, FunctionWords, LinuxWords, NvmeWords):
         return volume.uuid
 
     def word_attach(self, rest: str) -> str | None:
-        """attach VOLUME FUNCTION [nvme]: one call on the IPU; the guest must then have the disk."""
+        """attach VOLUME FUNCTION [nvme]: one call on the IPU; the guest must then have the disk. A
+        FUNCTION is 3, or 3.2 of a virtual one."""
         parts = rest.split()
-        need(2 <= len(parts) <= 3 and parts[1].isdigit() and parts[2:] in ([], ["nvme"]),
+        need(2 <= len(parts) <= 3 and is_function(parts[1]) and parts[2:] in ([], ["nvme"]),
              "attach VOLUME FUNCTION [nvme]")
-        name, function = parts[0], int(parts[1])
+        name, function = parts[0], parts[1]
         volume = self.world.volume(name)
         self.world.need_ipu().attach(self.world.target.discovery, volume.uuid, function,
                                      parts[2] if parts[2:] else "virtio-blk")

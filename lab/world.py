@@ -41,7 +41,7 @@ class World:
         self._functions: HostFunctions | None = None
         self.volumes: dict[str, Volume] = {}
         self.encryptions: dict[str, Encryption] = {}  # by the volume below
-        self.places: dict[str, int] = {}  # volume name -> host function
+        self.places: dict[str, str] = {}  # volume name -> host function
         self.nvme_places: set[str] = set()  # those that were last attached as NVMe
         self._jobs: dict[str, str] = {}  # running job -> its command
         self._say = say

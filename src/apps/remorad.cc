@@ -95,6 +95,10 @@ void add_options(CLI::App& app, remora::control::DaemonOptions& options, Text& t
         "--functions", options.functions,
         "PCI places of host functions 0..63: BUS, BUS:SLOT, BUS:FIRST-LAST, PREFIX[A-B], "
         "separated by commas");
+    app.add_option("--virtual-functions", options.virtual_functions,
+                   "places of a function's virtual functions 1, 2, ...: PF=PLACES, such as "
+                   "0=br3:8-15; once for each function that has some")
+        ->allow_extra_args(false);
     app.add_flag("--nvme-msix", options.nvme_msix,
                  "NVMe functions offer MSI-X instead of one MSI; QEMU 11 aborts when such a "
                  "device is unplugged");

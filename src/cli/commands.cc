@@ -9,6 +9,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "cli/daemon_commands.h"
+#include "cli/host_function.h"
 #include "cli/kinds.h"
 #include "cli/limits.h"
 #include "cli/resources.h"
@@ -75,6 +76,8 @@ void add_flag(CLI::App& command, const Flag& flag, Values& values) {
         option = command.add_flag_callback(name, [&slot] { slot = "yes"; }, help);
     } else if (flag.type == FlagType::Number) {
         option = add_number(command, name, slot, help);
+    } else if (flag.type == FlagType::Function) {
+        option = add_function(command, name, slot, help);
     } else {
         option = command.add_option(name, slot, help);
     }
@@ -187,8 +190,9 @@ void add_attach(CLI::App& root, Action& action) {
     command->add_option("--volume", flags->volume, "The volume's identity")
         ->option_text("UUID (required)")
         ->required();
-    add_number(*command, "--function", flags->function,
-               "The host's function, 0 to 63 (default: the lowest that is free)");
+    add_function(*command, "--function", flags->function,
+                 "The host's function, 0 to 63, or one of its virtual functions, such as 3.2 "
+                 "(default: the lowest physical one that is free)");
     command
         ->add_option("--hostnqn", flags->hostnqn,
                      "Who this machine says it is (default: its own NQN)")
@@ -207,7 +211,8 @@ void add_detach(CLI::App& root, Action& action) {
                     "detach --function 0\n"
                     "detach --volume 11111111-2222-4333-8444-555555555555 --allow-missing");
     const auto flags = std::make_shared<DetachFlags>();
-    auto* function = add_number(*command, "--function", flags->function, "The host's function, or");
+    auto* function =
+        add_function(*command, "--function", flags->function, "The host's function, or");
     command->add_option("--volume", flags->volume, "the volume's identity")
         ->option_text("UUID")
         ->excludes(function);
@@ -215,7 +220,7 @@ void add_detach(CLI::App& root, Action& action) {
                       "Succeed when there is nothing to detach");
     command->callback([&action, flags] {
         if (flags->function.empty() && flags->volume.empty()) {
-            throw CLI::RequiredError("--function N or --volume UUID");
+            throw CLI::RequiredError("--function PF[.VF] or --volume UUID");
         }
         action = [flags](const Session& session) { detach(session, *flags); };
     });
@@ -367,6 +372,20 @@ CLI::Option* add_number(CLI::App& command,
     return command.add_option(std::string(name), digits, std::string(help))
         ->check(CLI::Validator(check, ""))
         ->option_text("N");
+}
+
+CLI::Option* add_function(CLI::App& command,
+                          std::string_view name,
+                          std::string& text,
+                          std::string_view help) {
+    const auto check = [](const std::string& given) {
+        return read_function(given)
+                   ? std::string()
+                   : "'" + given + "' is no function of a host: write 3, or 3.2 for a virtual one";
+    };
+    return command.add_option(std::string(name), text, std::string(help))
+        ->check(CLI::Validator(check, ""))
+        ->option_text(std::string(kFunctionValue));
 }
 
 void add_resource_commands(CLI::App& root, Action& action) {

@@ -21,6 +21,12 @@ CLI::Option* add_number(CLI::App& command,
                         std::string& digits,
                         std::string_view help);
 
+/// An option for a function of the host, checked likewise and kept as it was written.
+CLI::Option* add_function(CLI::App& command,
+                          std::string_view name,
+                          std::string& text,
+                          std::string_view help);
+
 /// create, get, list, delete, stats, with a subcommand for each kind.
 void add_resource_commands(CLI::App& root, Action& action);
 

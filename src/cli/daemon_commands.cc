@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/endpoint.h"
+#include "cli/host_function.h"
 #include "cli/kinds.h"
 #include "cli/output.h"
 #include "core/check.h"
@@ -77,14 +78,14 @@ void print_disks(const Session& session, const api::GetStatusResponse& answer) {
     Table table({"FUNCTION", "STATE", "HOST", "PCI", "DEVICE", "VOLUME", "SIZE", "REMOTE", "PATH"});
     for (const api::HostDiskStatus& disk : answer.host_disks()) {
         if (!disk.nvme_controller().empty()) {
-            table.add({std::to_string(disk.host_function()), disk.state(), host_text(disk),
-                       disk.pci_address(), short_name(disk.nvme_controller()),
+            table.add({function_of(disk).text(), disk.state(), host_text(disk), disk.pci_address(),
+                       short_name(disk.nvme_controller()),
                        std::to_string(disk.namespaces()) + " namespaces", "", "", ""});
             continue;
         }
         table.add(
-            {std::to_string(disk.host_function()), disk.state(), host_text(disk),
-             disk.pci_address(), short_name(disk.virtio_blk()),
+            {function_of(disk).text(), disk.state(), host_text(disk), disk.pci_address(),
+             short_name(disk.virtio_blk()),
              disk.volume_uuid().empty() ? disk.volume() : disk.volume_uuid(),
              core::format_size(disk.size_bytes()),
              disk.remote_controller().empty() ? "local" : short_name(disk.remote_controller()),
@@ -204,19 +205,22 @@ void attach(const Session& session, const AttachFlags& flags) {
     request.mutable_discovery()->set_trsvcid(std::to_string(discovery.port));
     request.set_volume_uuid(flags.volume);
     if (!flags.function.empty()) {
-        request.set_host_function(read_number<std::int32_t>("--function", flags.function));
+        set_function(*read_function(flags.function), request);
     }
     request.set_hostnqn(flags.hostnqn);
     request.set_as(flags.kind == "nvme" ? api::DEVICE_KIND_NVME : api::DEVICE_KIND_VIRTIO_BLK);
     api::Attachment disk;
     Client(session).call(kService, "AttachVolume", request, disk);
+    if (!flags.function.empty()) {
+        check_attached(*read_function(flags.function), disk);
+    }
     if (session.json()) {
         session.out << to_json(disk);
         return;
     }
     Table table({"FUNCTION", "PCI", "SIZE", "SERIAL", "VOLUME", "STATE"});
-    table.add({std::to_string(disk.host_function()), disk.pci_address(),
-               core::format_size(disk.size_bytes()), disk.serial(), disk.volume_uuid(),
+    table.add({function_of(disk).text(), disk.pci_address(), core::format_size(disk.size_bytes()),
+               disk.serial(), disk.volume_uuid(),
                enum_text(api::Attachment_State_Name(disk.state()), "STATE")});
     table.print(session.out);
 }
@@ -225,7 +229,7 @@ void detach(const Session& session, const DetachFlags& flags) {
     api::DetachVolumeRequest request;
     request.set_allow_missing(flags.allow_missing);
     if (flags.volume.empty()) {
-        request.set_host_function(read_number<std::int32_t>("--function", flags.function));
+        set_function(*read_function(flags.function), request);
     } else {
         request.set_volume_uuid(flags.volume);
     }

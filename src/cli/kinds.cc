@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "cli/host_function.h"
 #include "core/units.h"
 #include "core/uuid.h"
 
@@ -37,6 +38,14 @@ std::int32_t Values::number(std::string_view flag) const {
                         std::to_string(std::numeric_limits<std::int32_t>::max()));
     }
     return value;
+}
+
+core::HostFunction Values::function(std::string_view flag) const {
+    const auto function = read_function(text(flag));
+    if (!function) {
+        refuse_argument(std::string(flag) + " '" + text(flag) + "' is no function of a host");
+    }
+    return *function;
 }
 
 std::span<const Kind> kinds() {

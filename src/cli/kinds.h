@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "cli/client.h"
+#include "core/host_function.h"
 
 namespace opi_api::storage::v1 {
 class QosLimit;
@@ -19,9 +20,10 @@ class QosLimit;
 namespace remora::cli {
 
 enum class FlagType {
-    Text,    ///< Any words; the builder reads them.
-    Number,  ///< A whole number, checked while the command line is read.
-    Switch,  ///< Stands alone.
+    Text,      ///< Any words; the builder reads them.
+    Number,    ///< A whole number, checked while the command line is read.
+    Function,  ///< The host's function, 3 or 3.2, checked likewise.
+    Switch,    ///< Stands alone.
 };
 
 /// A flag of `create`.
@@ -47,6 +49,8 @@ class Values {
     [[nodiscard]] std::uint64_t size(std::string_view flag) const;
     /// 0 when absent.
     [[nodiscard]] std::int32_t number(std::string_view flag) const;
+    /// Of one that was given.
+    [[nodiscard]] core::HostFunction function(std::string_view flag) const;
 
   private:
     std::map<std::string, std::string, std::less<>> values_;

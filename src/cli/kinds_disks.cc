@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Disks of the local host: virtio-blk functions, and what `remora attach` makes.
 #include <array>
-#include <charconv>
-#include <optional>
 
 #include <google/protobuf/empty.pb.h>
 
 #include "cli/endpoint.h"
+#include "cli/host_function.h"
 #include "cli/kinds.h"
 #include "cli/limits.h"
 #include "cli/output.h"
 #include "core/units.h"
+#include "core/uuid.h"
 #include "remora/v1/remora.pb.h"
 #include "storage/frontend_virtio_blk.pb.h"
 
@@ -22,7 +22,9 @@ namespace opi = opi_api::storage::v1;
 namespace api = remora::v1;
 
 constexpr std::array kOwnVirtioFlags{
-    Flag{"--function", "N", "The host's function, 0 to 63", FlagType::Number, true},
+    Flag{"--function", kFunctionValue,
+         "The host's function, 0 to 63, or one of its virtual functions, such as 3.2",
+         FlagType::Function, true},
     Flag{"--volume", "REF", "The volume behind it: an id, a name, a UUID, or REMOTEnNSID",
          FlagType::Text, true},
     Flag{"--queues", "Q", "Queues the host may use (default: one a core)", FlagType::Number}};
@@ -30,24 +32,11 @@ constexpr std::array kVirtioFlags = joined(kOwnVirtioFlags, kRateFlags);
 
 void build_virtio(const Values& values, Message& resource) {
     auto& disk = as<opi::VirtioBlk>(resource);
-    disk.mutable_pcie_id()->mutable_port_id()->set_value(0);
-    disk.mutable_pcie_id()->mutable_physical_function()->set_value(values.number("--function"));
-    disk.mutable_pcie_id()->mutable_virtual_function()->set_value(0);
+    set_function(values.function("--function"), *disk.mutable_pcie_id());
     disk.set_volume_name_ref(values.text("--volume"));
     disk.set_max_io_qps(values.number("--queues"));
     set_limits(values, *disk.mutable_max_limit());
     set_minimum(values, *disk.mutable_min_limit());
-}
-
-/// Digits of a host's function.
-std::optional<std::int32_t> read_function(std::string_view digits) {
-    std::int32_t function = 0;
-    const auto [end, error] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), function);
-    if (error != std::errc{} || end != digits.data() + digits.size() || function < 0) {
-        return std::nullopt;
-    }
-    return function;
 }
 
 /// `remora attach`, at the function that is its name.
@@ -59,13 +48,20 @@ void create_attachment(Client& client, const Message& resource, const std::strin
     request.set_hostnqn(wanted.hostnqn());
     request.set_as(wanted.as());
     const auto function = read_function(typed);
-    if (!function || (wanted.host_function() != 0 && wanted.host_function() != *function)) {
-        refuse_argument("an attachment is called by its host function, such as 3: '" + typed +
-                        "' will not do");
+    if (!function) {
+        refuse_argument("an attachment is called by its host function, such as 3 or 3.2: '" +
+                        typed + "' will not do");
     }
-    request.set_host_function(*function);
+    // What is left out is as the name has it.
+    const core::HostFunction said = function_of(wanted);
+    if ((said.pf != 0 && said.pf != function->pf) || (said.vf != 0 && said.vf != function->vf)) {
+        refuse_argument("attachment " + typed + " is at host function " + typed +
+                        ", and its spec says " + said.text() + ": leave that out");
+    }
+    set_function(*function, request);
     api::Attachment made;
     client.call("remora.v1.RemoraService", "AttachVolume", request, made);
+    check_attached(*function, made);
 }
 
 /// An attachment is detached: by its function ("3", "attachments/3") or its volume's UUID.
@@ -73,12 +69,16 @@ void remove_attachment(Client& client, const std::string& typed, bool allow_miss
     api::DetachVolumeRequest request;
     request.set_allow_missing(allow_missing);
     constexpr std::string_view kCollection = "attachments/";
-    const std::string_view digits =
+    const std::string_view id =
         typed.starts_with(kCollection) ? std::string_view(typed).substr(kCollection.size()) : typed;
-    if (const auto function = read_function(digits)) {
-        request.set_host_function(*function);
+    if (const auto function = read_function(id)) {
+        set_function(*function, request);
+    } else if (core::Uuid::parse(id)) {
+        request.set_volume_uuid(std::string(id));
     } else {
-        request.set_volume_uuid(std::string(digits));
+        refuse_argument("'" + typed +
+                        "' is no attachment: they are called by their host function, such as 3 or "
+                        "3.2, or by their volume's UUID");
     }
     google::protobuf::Empty nothing;
     client.call("remora.v1.RemoraService", "DetachVolume", request, nothing);
@@ -86,9 +86,7 @@ void remove_attachment(Client& client, const std::string& typed, bool allow_miss
 
 constexpr std::array kVirtioColumns{
     Column{"FUNCTION",
-           [](const Message& m) {
-               return std::to_string(as<opi::VirtioBlk>(m).pcie_id().physical_function().value());
-           }},
+           [](const Message& m) { return function_text(as<opi::VirtioBlk>(m).pcie_id()); }},
     Column{"VOLUME", [](const Message& m) { return as<opi::VirtioBlk>(m).volume_name_ref(); }},
     Column{"QUEUES",
            [](const Message& m) {
@@ -104,8 +102,7 @@ constexpr std::array kAttachmentColumns{
            [](const Message& m) {
                return enum_text(api::DeviceKind_Name(as<api::Attachment>(m).as()), "DEVICE_KIND");
            }},
-    Column{"FUNCTION",
-           [](const Message& m) { return std::to_string(as<api::Attachment>(m).host_function()); }},
+    Column{"FUNCTION", [](const Message& m) { return function_of(as<api::Attachment>(m)).text(); }},
     Column{"PCI", [](const Message& m) { return as<api::Attachment>(m).pci_address(); }},
     Column{"STATE",
            [](const Message& m) {

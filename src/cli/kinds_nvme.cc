@@ -4,6 +4,7 @@
 
 #include "cli/endpoint.h"
 #include "cli/failure.h"
+#include "cli/host_function.h"
 #include "cli/kinds.h"
 #include "cli/limits.h"
 #include "cli/output.h"
@@ -28,8 +29,10 @@ constexpr std::array kSubsystemFlags{
 constexpr std::array kControllerFlags = joined(
     std::array{
         Flag{"--listen", "ADDRESS:PORT", "Where hosts reach the subsystem, over TCP"},
-        Flag{"--function", "N", "Or: the local host's function that it is, 0 to 63",
-             FlagType::Number},
+        Flag{"--function", kFunctionValue,
+             "Or: the local host's function that it is, 0 to 63, or one of its virtual functions, "
+             "such as 3.2",
+             FlagType::Function},
         Flag{"--queues", "N", "Of a function: queues for I/O (default: 16)", FlagType::Number}},
     kRateFlags);
 constexpr std::array kNamespaceFlags{
@@ -69,14 +72,12 @@ void build_controller(const Values& values, Message& resource) {
         throw Refused(
             grpc::StatusCode::INVALID_ARGUMENT,
             "a controller is reached over TCP (--listen ADDRESS:PORT) or is a function of "
-            "the local host (--function N): give one of the two",
+            "the local host (--function PF[.VF]): give one of the two",
             kUsage);
     }
     if (values.given("--function")) {
         spec.set_trtype(opi::NVME_TRANSPORT_TYPE_PCIE);
-        spec.mutable_pcie_id()->mutable_port_id()->set_value(0);
-        spec.mutable_pcie_id()->mutable_physical_function()->set_value(values.number("--function"));
-        spec.mutable_pcie_id()->mutable_virtual_function()->set_value(0);
+        set_function(values.function("--function"), *spec.mutable_pcie_id());
         spec.set_max_nsq(values.number("--queues"));
     } else {
         const Endpoint endpoint = take(parse_endpoint("--listen", values.text("--listen")));
@@ -146,7 +147,7 @@ constexpr std::array kControllerColumns{
            [](const Message& m) {
                const auto& spec = as<opi::NvmeController>(m).spec();
                if (spec.has_pcie_id()) {
-                   return "function " + std::to_string(spec.pcie_id().physical_function().value());
+                   return "function " + function_text(spec.pcie_id());
                }
                const auto& at = spec.fabrics_id();
                return at.traddr().empty() ? std::string()

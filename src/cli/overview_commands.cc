@@ -211,9 +211,12 @@ void capabilities(const Session& session, const CapabilitiesFlags& flags) {
     }
     session.out << "remorad " << answer.version() << ": host platform "
                 << (answer.host_platform().empty() ? "none" : answer.host_platform()) << " with "
-                << counted(answer.host_functions(), "function") << "; shows volumes by "
-                << listed(answer.front_end_transports(), ", ") << "; reaches them by "
-                << listed(answer.back_end_transports(), ", ") << "\n\n";
+                << counted(answer.host_functions(), "function")
+                << (answer.host_virtual_functions() == 0
+                        ? std::string()
+                        : " and " + counted(answer.host_virtual_functions(), "virtual function"))
+                << "; shows volumes by " << listed(answer.front_end_transports(), ", ")
+                << "; reaches them by " << listed(answer.back_end_transports(), ", ") << "\n\n";
     print_calls(session, answer, flags.missing);
     print_options(session, answer, flags.missing);
 }

@@ -2,12 +2,12 @@
 #include "cli/site.h"
 
 #include <algorithm>
-#include <cctype>
 #include <map>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include "cli/host_function.h"
 #include "cli/settings.h"
 #include "core/check.h"
 #include "core/units.h"
@@ -145,10 +145,8 @@ class Reader {
         } catch (const Refused& refused) {
             refuse(node, refused.what());
         }
-        if (kind.uuid_is_name && !std::ranges::all_of(declared.typed, [](unsigned char letter) {
-                return std::isdigit(letter) != 0;
-            })) {
-            refuse(node, "an attachment is called by its host function, such as 3");
+        if (kind.uuid_is_name && !read_function(declared.typed)) {
+            refuse(node, "an attachment is called by its host function, such as 3 or 3.2");
         }
     }
 

@@ -235,7 +235,7 @@ std::optional<api::Condition> not_served(const Context& context, const Object<M>
 }
 
 /// Of what is served.
-api::Condition on_host(const Context& context, std::uint32_t function) {
+api::Condition on_host(const Context& context, core::HostFunction function) {
     if (context.lost_functions.contains(function)) {
         return ready(false, "Disconnected", "the host's session ended; it is plugged in anew");
     }

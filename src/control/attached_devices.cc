@@ -26,14 +26,14 @@ bool is_nvme(const Attachment& attachment) {
 /// The volume's, too, so the socket is: what a host was given for another volume at the same place
 /// is never taken for this one.
 std::string device_id_of(const Attachment& attachment) {
-    return "attached-" + std::to_string(attachment.host_function()) + "-" +
+    return "attached-" + attached_function(attachment).text() + "-" +
            attachment.volume_uuid().substr(0, 8);
 }
 
-void set_address(opi::PciEndpoint& pcie, std::int32_t function) {
+void set_address(opi::PciEndpoint& pcie, const Attachment& attachment) {
     pcie.mutable_port_id()->set_value(0);
-    pcie.mutable_physical_function()->set_value(function);
-    pcie.mutable_virtual_function()->set_value(0);
+    pcie.mutable_physical_function()->set_value(attachment.host_function());
+    pcie.mutable_virtual_function()->set_value(attachment.host_virtual_function());
 }
 
 std::unexpected<core::Error> taken(std::string_view noun, const std::string& name) {
@@ -59,7 +59,7 @@ Result<void> AttachedDevices::add_disk(Attachment& attachment,
     if (context_.model.find<Disk>(disk.resource.name()) != nullptr) {
         return taken("virtio-blk device", disk.resource.name());
     }
-    set_address(*disk.resource.mutable_pcie_id(), attachment.host_function());
+    set_address(*disk.resource.mutable_pcie_id(), attachment);
     disk.resource.set_volume_name_ref(volume);
     disk.known.set_intent(state::INTENT_PENDING);
     disk.known.set_attachment(attachment.name());
@@ -102,8 +102,8 @@ Result<void> AttachedDevices::add_controller(Attachment& attachment,
     controller.resource.set_name(parent + "/nvmeControllers/pci");
     opi::NvmeControllerSpec& function = *controller.resource.mutable_spec();
     function.set_trtype(opi::NVME_TRANSPORT_TYPE_PCIE);
-    set_address(*function.mutable_pcie_id(), attachment.host_function());
-    function.set_nvme_controller_id(attachment.host_function() + 1);
+    set_address(*function.mutable_pcie_id(), attachment);
+    function.set_nvme_controller_id(controller_id_of(attached_function(attachment)));
     controller.resource.mutable_status()->set_active(true);
     controller.known.set_queues(Disks::queues_for(controller.resource));
     controller.known.set_intent(state::INTENT_PENDING);

@@ -95,16 +95,24 @@ Result<Attachments::Wanted> Attachments::read(const api::AttachVolumeRequest& re
         wanted.kind = request.as();
     }
     if (request.has_host_function()) {
-        if (auto function = check_function(request.host_function(), context_.host.function_count());
-            !function) {
+        const platform::FunctionCounts places = context_.host.function_counts();
+        const auto virtual_one = check_virtual_function(request.host_function(),
+                                                        request.host_virtual_function(), places);
+        if (!virtual_one) {
+            return core::fail("host_virtual_function", virtual_one.error());
+        }
+        if (auto function = check_function(request.host_function(), places); !function) {
             return core::fail("host_function", function.error());
         }
-        wanted.function = static_cast<std::uint32_t>(request.host_function());
+        wanted.function = attached_function(request);
+    } else if (request.host_virtual_function() != 0) {
+        return fail(ErrorKind::InvalidArgument,
+                    "host_virtual_function: give host_function, too, to say whose it is");
     }
     return wanted;
 }
 
-Result<void> Attachments::check_function_free(std::uint32_t function) const {
+Result<void> Attachments::check_function_free(core::HostFunction function) const {
     const auto holder = holder_of_function(context_.model, function);
     if (!holder) {
         return {};
@@ -114,14 +122,14 @@ Result<void> Attachments::check_function_free(std::uint32_t function) const {
     }
     const auto* other = context_.model.find<Attachment>(holder->attachment);
     return fail(ErrorKind::AlreadyExists,
-                "host function " + std::to_string(function) + " is in use by " +
-                    holder->attachment + ", the volume " +
-                    (other == nullptr ? "?" : other->resource.volume_uuid()) +
+                "host function " + function.text() + " is in use by " + holder->attachment +
+                    ", the volume " + (other == nullptr ? "?" : other->resource.volume_uuid()) +
                     "; detach it first or choose another function");
 }
 
-Result<std::uint32_t> Attachments::lowest_free_function() const {
-    const std::uint32_t places = std::min(context_.host.function_count(), platform::kMaxFunctions);
+Result<core::HostFunction> Attachments::lowest_free_function() const {
+    const std::uint32_t places =
+        std::min(context_.host.function_counts().physical, platform::kMaxFunctions);
     for (std::uint32_t function = 0; function < places; ++function) {
         if (!holder_of_function(context_.model, function) &&
             context_.locks.is_free(function_key(function))) {
@@ -129,8 +137,8 @@ Result<std::uint32_t> Attachments::lowest_free_function() const {
         }
     }
     return fail(ErrorKind::ResourceExhausted, "all " + std::to_string(places) +
-                                                  " host functions are in use; detach a disk "
-                                                  "first");
+                                                  " physical host functions are in use; detach a "
+                                                  "disk first or name a virtual function");
 }
 
 Task<Result<Attachment>> Attachments::attach(const api::AttachVolumeRequest& request) {
@@ -157,7 +165,7 @@ Task<Result<Attachment>> Attachments::attach_locked(Wanted wanted) {
         LockTable::Held function_lock;
         if (!wanted.function) {
             // The reconciler may be plugging it. Whoever holds a function waits for no volume.
-            const auto function = static_cast<std::uint32_t>(existing->resource.host_function());
+            const core::HostFunction function = attached_function(existing->resource);
             auto taken = co_await context_.lock({function_key(function)});
             if (!taken) {
                 co_return std::unexpected(taken.error());
@@ -177,7 +185,7 @@ Task<Result<Attachment>> Attachments::attach_locked(Wanted wanted) {
     if (!found) {
         co_return std::unexpected(found.error());
     }
-    Result<std::uint32_t> function = 0U;
+    Result<core::HostFunction> function = core::HostFunction();
     LockTable::Held function_lock;
     if (wanted.function) {
         function = *wanted.function;
@@ -211,13 +219,13 @@ Result<void> Attachments::check_same(const Object<Attachment>& existing, const W
         return fail(ErrorKind::FailedPrecondition, "the volume " + wanted.volume.text() +
                                                        " is still being detached from "
                                                        "host function " +
-                                                       std::to_string(has.host_function()) +
+                                                       attached_function(has).text() +
                                                        "; try again");
     }
-    if (wanted.function && *wanted.function != static_cast<std::uint32_t>(has.host_function())) {
+    if (wanted.function && *wanted.function != attached_function(has)) {
         return fail(ErrorKind::AlreadyExists,
                     "the volume " + wanted.volume.text() + " is attached to host function " +
-                        std::to_string(has.host_function()) + " already; detach it first");
+                        attached_function(has).text() + " already; detach it first");
     }
     const bool is_nvme = has.as() == api::DEVICE_KIND_NVME;
     if (is_nvme != (wanted.kind == api::DEVICE_KIND_NVME)) {
@@ -249,7 +257,7 @@ Task<Result<Attachment>> Attachments::again(const Object<Attachment>& existing) 
 
 Result<Attachment> Attachments::store_pending(const Wanted& wanted,
                                               const FoundVolume& found,
-                                              std::uint32_t function) {
+                                              core::HostFunction function) {
     const std::string name = attachment_name(function);
     const std::string controller =
         canonical_name(KindTraits<opi::NvmeRemoteController>::kCollection, found.remote_id);
@@ -265,7 +273,8 @@ Result<Attachment> Attachments::store_pending(const Wanted& wanted,
     out.mutable_discovery()->set_traddr(wanted.discovery.address);
     out.mutable_discovery()->set_trsvcid(std::to_string(wanted.discovery.port));
     out.set_volume_uuid(wanted.volume.text());
-    out.set_host_function(static_cast<std::int32_t>(function));
+    out.set_host_function(static_cast<std::int32_t>(function.pf));
+    out.set_host_virtual_function(static_cast<std::int32_t>(function.vf));
     out.set_hostnqn(wanted.hostnqn);
     out.set_subsystem_nqn(found.subnqn);
     out.set_nsid(found.space.nsid);
@@ -324,8 +333,7 @@ Attachment Attachments::shown(const Object<Attachment>& object) const {
         out.set_state(object.known.intent() == state::INTENT_PENDING ? Attachment::STATE_PENDING
                                                                      : Attachment::STATE_DETACHING);
     }
-    const auto address =
-        context_.pci_addresses.find(static_cast<std::uint32_t>(out.host_function()));
+    const auto address = context_.pci_addresses.find(attached_function(out));
     if (address != context_.pci_addresses.end()) {
         out.set_pci_address(address->second);
     }

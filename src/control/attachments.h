@@ -44,7 +44,7 @@ class Attachments {
     struct Wanted {
         reactor::Endpoint discovery;
         core::Uuid volume;
-        std::optional<std::uint32_t> function;
+        std::optional<core::HostFunction> function;
         std::string hostnqn;
         api::DeviceKind kind = api::DEVICE_KIND_VIRTIO_BLK;
     };
@@ -55,19 +55,29 @@ class Attachments {
     [[nodiscard]] static core::Result<void> check_same(const Object<api::Attachment>& existing,
                                                        const Wanted& wanted);
     Task<core::Result<api::Attachment>> again(const Object<api::Attachment>& existing);
-    [[nodiscard]] core::Result<void> check_function_free(std::uint32_t function) const;
-    [[nodiscard]] core::Result<std::uint32_t> lowest_free_function() const;
+    [[nodiscard]] core::Result<void> check_function_free(core::HostFunction function) const;
+    [[nodiscard]] core::Result<core::HostFunction> lowest_free_function() const;
     core::Result<api::Attachment> store_pending(const Wanted& wanted,
                                                 const FoundVolume& found,
-                                                std::uint32_t function);
+                                                core::HostFunction function);
     Task<core::Result<api::Attachment>> raise(api::Attachment attachment);
     /// `plugged` false: the host has not got it, as far as is known, and need not be asked.
     Task<core::Result<void>> dismantle(std::string name, bool plugged);
     Task<core::Result<void>> stop_remote(std::string remote_id);
     core::Result<void> forget(const std::string& name, bool last_user);
     core::Result<void> set_intent(const std::string& name, state::Intent intent);
-    [[nodiscard]] const Object<api::Attachment>* find(
-        const api::DetachVolumeRequest& request) const;
+    /// Which disk a call is about: the one of a name, or without one that of a volume.
+    struct Named {
+        std::string name;
+        core::Uuid volume;
+
+        /// What a call that is making it, or removing it, holds.
+        [[nodiscard]] std::vector<std::string> locks() const;
+        /// That there is none.
+        [[nodiscard]] std::string absence() const;
+    };
+    static core::Result<Named> read(const api::DetachVolumeRequest& request);
+    [[nodiscard]] const Object<api::Attachment>* find(const Named& named) const;
     [[nodiscard]] std::vector<std::string> locks_of(const api::Attachment& attachment) const;
     [[nodiscard]] api::Attachment shown(const Object<api::Attachment>& object) const;
 
@@ -79,6 +89,6 @@ class Attachments {
 
 /// The attachment of the volume; null when there is none.
 const Object<api::Attachment>* find_attachment(const Model& model, const core::Uuid& uuid);
-std::string attachment_name(std::uint32_t function);
+std::string attachment_name(core::HostFunction function);
 
 }  // namespace remora::control

@@ -54,14 +54,12 @@ constexpr std::array kOptions{
     Option{"opi_api.storage.v1.VirtioBlk.max_limit", true, "all six rates, changed live"},
     Option{"opi_api.storage.v1.VirtioBlk.min_limit", true, "as those of a QosVolume"},
     Option{"opi_api.storage.v1.VirtioBlk.max_io_qps", true, "1 to 64 queues; 0: one a core"},
-    Option{"opi_api.storage.v1.VirtioBlk.pcie_id.virtual_function", false,
-           "there are no virtual functions"},
     Option{"opi_api.storage.v1.NvmeControllerSpec.max_limit", true,
            "all six rates, for all namespaces together, changed live"},
     Option{"opi_api.storage.v1.NvmeControllerSpec.min_limit", true,
            "as those of a QosVolume; all namespaces are of one back end"},
     Option{"opi_api.storage.v1.NvmeControllerSpec.pcie_id", true,
-           "functions of the local host, by physical function; QEMU 10.1 or later"},
+           "functions of the local host; QEMU 10.1 or later"},
     Option{"opi_api.storage.v1.NvmeSubsystemSpec.psk", false, "TLS is not built"},
     Option{"opi_api.storage.v1.TcpController.psk", false, "TLS is not built"},
     Option{"opi_api.storage.v1.NvmeRemoteController.multipath", true,
@@ -70,6 +68,12 @@ constexpr std::array kOptions{
            "write-only, sealed in the store; RekeyVolume changes it"},
     Option{"opi_api.storage.v1.MallocVolume.metadata_size", false,
            "volumes have no metadata beside the data"},
+};
+
+/// There are some where remorad is told of places.
+constexpr std::array kVirtualFunctions{
+    "opi_api.storage.v1.VirtioBlk.pcie_id.virtual_function",
+    "opi_api.storage.v1.NvmeControllerSpec.pcie_id.virtual_function",
 };
 
 const AbsentService* absence_of(std::string_view service) {
@@ -93,7 +97,9 @@ Task<Result<api::Capabilities>> Overview::capabilities(
     api::Capabilities out;
     out.set_version(context_.options.version);
     out.set_host_platform(std::string(context_.host.kind()));
-    out.set_host_functions(context_.host.function_count());
+    const platform::FunctionCounts places = context_.host.function_counts();
+    out.set_host_functions(places.physical);
+    out.set_host_virtual_functions(places.all_virtual());
     const auto* pool = google::protobuf::DescriptorPool::generated_pool();
     for (const char* name : kServices) {
         const auto* service = pool->FindServiceByName(name);
@@ -113,6 +119,14 @@ Task<Result<api::Capabilities>> Overview::capabilities(
         one.set_name(option.name);
         one.set_supported(option.supported);
         one.set_detail(option.detail);
+    }
+    const bool any_virtual = places.all_virtual() > 0;
+    for (const char* name : kVirtualFunctions) {
+        api::OptionCapability& one = *out.add_options();
+        one.set_name(name);
+        one.set_supported(any_virtual);
+        one.set_detail(any_virtual ? "those that remorad has places for"
+                                   : "remorad was told of no places (--virtual-functions)");
     }
     api::OptionCapability& cipher = *out.add_options();
     cipher.set_name("opi_api.storage.v1.EncryptedVolume.cipher");

@@ -65,10 +65,10 @@ struct Context {
     core::Prng prng;
     Options options;
     /// Where the host sees each plugged function, as last heard from the platform.
-    std::map<std::uint32_t, std::string> pci_addresses;
+    std::map<core::HostFunction, std::string> pci_addresses;
     /// Functions that the host has, with nobody behind their socket: they are dead until they are
     /// plugged anew, as QEMU does not come back to a vfio-user socket.
-    std::set<std::uint32_t> lost_functions;
+    std::set<core::HostFunction> lost_functions;
     /// Layers (the data plane's names) that could not be built yet.
     std::map<std::string, Unbuilt> unbuilt;
     /// Volumes (the data plane's names) that a benchmark is writing to.
@@ -91,8 +91,8 @@ template <typename M>
 std::string lock_key(const std::string& name) {
     return std::string(store_text(KindTraits<M>::kKind)) + ":" + name;
 }
-inline std::string function_key(std::uint32_t function) {
-    return "host function " + std::to_string(function);
+inline std::string function_key(core::HostFunction function) {
+    return "host function " + function.text();
 }
 inline std::string uuid_key(const core::Uuid& uuid) {
     return "volume " + uuid.text();

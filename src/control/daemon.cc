@@ -104,9 +104,10 @@ Result<std::shared_ptr<AuditLog>> start_audit(const DaemonOptions& options) {
 
 Result<std::unique_ptr<platform::HostPlatform>> make_platform(const DaemonOptions& options) {
     if (options.qmp.empty()) {
-        if (!options.functions.empty()) {
+        if (!options.functions.empty() || !options.virtual_functions.empty()) {
             return fail(ErrorKind::InvalidArgument,
-                        "--functions says where a QEMU has its places: give --qmp as well");
+                        "--functions and --virtual-functions say where a QEMU has its places: give "
+                        "--qmp as well");
         }
         return std::make_unique<platform::NullPlatform>();
     }
@@ -120,7 +121,12 @@ Result<std::unique_ptr<platform::HostPlatform>> make_platform(const DaemonOption
     }
     auto places = platform::parse_functions(options.functions);
     if (!places) {
-        return std::unexpected(places.error());
+        return fail("--functions", places.error());
+    }
+    for (const std::string& own : options.virtual_functions) {
+        if (auto added = platform::add_virtual_functions(own, *places); !added) {
+            return fail("--virtual-functions", added.error());
+        }
     }
     return std::make_unique<platform::QemuPlatform>(std::move(*monitor), std::move(*places));
 }

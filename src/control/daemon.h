@@ -26,6 +26,7 @@ struct DaemonOptions {
     std::string qmp;               ///< unix:PATH or HOST:PORT; empty: no host platform.
     bool nvme_msix = false;        ///< Options::nvme_msix
     std::string functions;         ///< platform/functions_spec.h
+    std::vector<std::string> virtual_functions;  ///< Likewise; one for each PF that has some.
     core::Nanos spin{std::chrono::microseconds(100)};
     std::uint64_t memory_bytes = std::uint64_t{64} << 20U;
     core::Nanos path_timeout{std::chrono::seconds(30)};

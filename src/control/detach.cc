@@ -34,8 +34,8 @@ const Object<Attachment>* find_attachment(const Model& model, const core::Uuid& 
     return nullptr;
 }
 
-std::string attachment_name(std::uint32_t function) {
-    return "attachments/" + std::to_string(function);
+std::string attachment_name(core::HostFunction function) {
+    return "attachments/" + function.text();
 }
 
 Result<void> Attachments::set_intent(const std::string& name, state::Intent intent) {
@@ -61,7 +61,7 @@ std::vector<std::string> Attachments::users_of(const std::string& remote_control
 /// step takes "gone already" for an answer, so it can be done again.
 Task<Result<void>> Attachments::dismantle(std::string name, bool plugged) {
     const Attachment attachment = context_.model.find<Attachment>(name)->resource;
-    const auto function = static_cast<std::uint32_t>(attachment.host_function());
+    const core::HostFunction function = attached_function(attachment);
     if (plugged) {
         if (auto unplugged = co_await disks_.unplug(function); !unplugged) {
             co_return unplugged;
@@ -123,73 +123,78 @@ Result<void> Attachments::forget(const std::string& name, bool last_user) {
     return transaction.commit();
 }
 
-const Object<Attachment>* Attachments::find(const api::DetachVolumeRequest& request) const {
-    if (request.has_host_function()) {
-        const auto function = static_cast<std::uint32_t>(request.host_function());
-        return context_.model.find<Attachment>(attachment_name(function));
+Result<Attachments::Named> Attachments::read(const api::DetachVolumeRequest& request) {
+    switch (request.disk_case()) {
+        case api::DetachVolumeRequest::kHostFunction:
+            if (auto function =
+                    check_function(request.host_function(), platform::FunctionCounts::most());
+                !function) {
+                return core::fail("host_function", function.error());
+            }
+            return Named{attachment_name(static_cast<std::uint32_t>(request.host_function())), {}};
+        case api::DetachVolumeRequest::kName:
+            if (auto checked = check_name("name", request.name()); !checked) {
+                return std::unexpected(checked.error());
+            }
+            return Named{canonical_name(KindTraits<Attachment>::kCollection, request.name()), {}};
+        case api::DetachVolumeRequest::kVolumeUuid: {
+            const auto uuid = read_uuid("volume_uuid", request.volume_uuid());
+            if (!uuid || request.volume_uuid().empty()) {
+                return fail(ErrorKind::InvalidArgument,
+                            uuid ? "volume_uuid: it is empty" : uuid.error().message);
+            }
+            return Named{{}, *uuid};
+        }
+        case api::DetachVolumeRequest::DISK_NOT_SET:
+            break;
     }
-    return find_attachment(context_.model,
-                           core::Uuid::parse(request.volume_uuid()).value_or(core::Uuid{}));
+    return fail(ErrorKind::InvalidArgument,
+                "missing required field: host_function, name or volume_uuid, to say which disk");
+}
+
+std::vector<std::string> Attachments::Named::locks() const {
+    if (name.empty()) {
+        return {uuid_key(volume)};
+    }
+    const auto function = core::HostFunction::parse(last_segment(name));
+    return function ? std::vector{function_key(*function)} : std::vector<std::string>();
+}
+
+std::string Attachments::Named::absence() const {
+    return name.empty() ? "the volume " + volume.text() + " is not attached"
+                        : "nothing is attached as " + name +
+                              "; attachments are called by their host function, such as 3 or 3.2";
+}
+
+const Object<Attachment>* Attachments::find(const Named& named) const {
+    return named.name.empty() ? find_attachment(context_.model, named.volume)
+                              : context_.model.find<Attachment>(named.name);
 }
 
 std::vector<std::string> Attachments::locks_of(const Attachment& attachment) const {
-    return {function_key(static_cast<std::uint32_t>(attachment.host_function())),
+    return {function_key(attached_function(attachment)),
             uuid_key(core::Uuid::parse(attachment.volume_uuid()).value_or(core::Uuid{})),
             lock_key<opi::NvmeRemoteController>(attachment.remote_controller())};
 }
 
-namespace {
-
-Result<void> check_request(const api::DetachVolumeRequest& request) {
-    if (request.disk_case() == api::DetachVolumeRequest::DISK_NOT_SET) {
-        return fail(ErrorKind::InvalidArgument,
-                    "missing required field: host_function or volume_uuid, to say which disk");
-    }
-    if (request.has_volume_uuid()) {
-        const auto uuid = read_uuid("volume_uuid", request.volume_uuid());
-        if (!uuid || request.volume_uuid().empty()) {
-            return fail(ErrorKind::InvalidArgument,
-                        uuid ? "volume_uuid: it is empty" : uuid.error().message);
-        }
-    } else if (auto function = check_function(request.host_function(), platform::kMaxFunctions);
-               !function) {
-        return core::fail("host_function", function.error());
-    }
-    return {};
-}
-
-}  // namespace
-
 Task<Result<Empty>> Attachments::detach(const api::DetachVolumeRequest& request) {
-    if (auto valid = check_request(request); !valid) {
-        co_return std::unexpected(valid.error());
+    const auto named = read(request);
+    if (!named) {
+        co_return std::unexpected(named.error());
     }
     const auto missing = [&]() -> Result<Empty> {
-        if (request.allow_missing()) {
-            return Empty();
-        }
-        return fail(
-            ErrorKind::NotFound,
-            request.has_host_function()
-                ? "nothing is attached to host function " + std::to_string(request.host_function())
-                : "the volume " + request.volume_uuid() + " is not attached");
+        return request.allow_missing() ? Result<Empty>(Empty())
+                                       : fail(ErrorKind::NotFound, named->absence());
     };
-    const auto* first = find(request);
+    const auto* first = find(*named);
     const auto seen = first != nullptr ? std::optional(*first) : std::nullopt;
     // A call that is under way may be making or removing it: wait for that and look again.
-    std::vector<std::string> keys;
-    if (seen) {
-        keys = locks_of(seen->resource);
-    } else if (request.has_host_function()) {
-        keys = {function_key(static_cast<std::uint32_t>(request.host_function()))};
-    } else {
-        keys = {uuid_key(*core::Uuid::parse(request.volume_uuid()))};
-    }
+    const std::vector<std::string> keys = seen ? locks_of(seen->resource) : named->locks();
     auto held = co_await context_.lock(keys);
     if (!held) {
         co_return std::unexpected(held.error());
     }
-    const auto* found = find(request);
+    const auto* found = find(*named);
     // A client that gave this call up may have had the disk detached and attached again meanwhile:
     // the new one is not what it wanted gone.
     if (found == nullptr || (seen && context_.model.find_same(*seen) != found)) {
@@ -202,7 +207,7 @@ Task<Result<Empty>> Attachments::detach(const api::DetachVolumeRequest& request)
         if (!held) {
             co_return std::unexpected(held.error());
         }
-        found = find(request);
+        found = find(*named);
         if (found == nullptr) {
             co_return missing();
         }
@@ -212,7 +217,7 @@ Task<Result<Empty>> Attachments::detach(const api::DetachVolumeRequest& request)
         }
     }
     const std::string name = found->resource.name();
-    const auto function = static_cast<std::uint32_t>(found->resource.host_function());
+    const core::HostFunction function = attached_function(found->resource);
     if (auto stored = set_intent(name, state::INTENT_REMOVING); !stored) {
         co_return std::unexpected(stored.error());
     }
@@ -226,7 +231,7 @@ Task<Result<Empty>> Attachments::detach(const api::DetachVolumeRequest& request)
     }
     if (!done) {
         context_.unfinished = true;
-        co_return fail("detaching host function " + std::to_string(function), done.error());
+        co_return fail("detaching host function " + function.text(), done.error());
     }
     co_return Empty();
 }

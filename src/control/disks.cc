@@ -110,7 +110,7 @@ Task<Result<void>> Disks::unserve(const opi::NvmeController& controller) {
     co_return Result<void>();
 }
 
-Task<bool> Disks::has_client(std::uint32_t function) {
+Task<bool> Disks::has_client(core::HostFunction function) {
     std::vector<std::string> disks;
     std::vector<std::string> controllers;
     for (const auto& [name, object] : context_.model.table<opi::VirtioBlk>()) {
@@ -135,7 +135,7 @@ Task<bool> Disks::has_client(std::uint32_t function) {
     co_return any;
 }
 
-Task<Result<void>> Disks::unplug(std::uint32_t function) {
+Task<Result<void>> Disks::unplug(core::HostFunction function) {
     auto gone = co_await context_.host.unplug(function);
     if (!gone && gone.error().kind == ErrorKind::NotFound) {
         if (co_await has_client(function)) {

@@ -40,14 +40,14 @@ class Disks {
     reactor::Task<core::Result<std::string>> plug(const Object<M>& device);
     /// Takes it from the host. What is gone already is no error: also when there is no host and the
     /// device has no client, as after the end of a QEMU.
-    reactor::Task<core::Result<void>> unplug(std::uint32_t function);
+    reactor::Task<core::Result<void>> unplug(core::HostFunction function);
     /// Ends the socket. What is gone already is no error.
     reactor::Task<core::Result<void>> unserve(const opi::VirtioBlk& disk);
     reactor::Task<core::Result<void>> unserve(const opi::NvmeController& controller);
 
   private:
     /// Whether somebody is connected to what is served for the function.
-    reactor::Task<bool> has_client(std::uint32_t function);
+    reactor::Task<bool> has_client(core::HostFunction function);
     [[nodiscard]] std::uint32_t queues(const Object<opi::VirtioBlk>& disk) const;
 
     Context& context_;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "control/model.h"
+#include "core/host_function.h"
 #include "core/result.h"
 #include "reactor/endpoint.h"
 
@@ -22,8 +23,16 @@ inline bool is_host_function(const opi::NvmeController& controller) {
 }
 
 /// Of one that is.
-std::uint32_t function_of(const opi::VirtioBlk& disk);
-std::uint32_t function_of(const opi::NvmeController& controller);
+core::HostFunction function_of(const opi::VirtioBlk& disk);
+core::HostFunction function_of(const opi::NvmeController& controller);
+/// Of an attachment or a host disk, or that a call asks for.
+template <typename M>
+core::HostFunction attached_function(const M& attachment) {
+    return {static_cast<std::uint32_t>(attachment.host_function()),
+            static_cast<std::uint32_t>(attachment.host_virtual_function())};
+}
+/// The number of an NVMe controller there: hosts tell those of a subsystem apart by it.
+std::uint16_t controller_id_of(core::HostFunction function);
 
 /// As texts for people name it.
 std::string spoken_name(const opi::VirtioBlk& disk);
@@ -31,7 +40,7 @@ std::string spoken_name(const opi::NvmeController& controller);
 
 /// What of the kind has the function; null: nothing.
 template <typename M>
-const Object<M>* on_function(const Model& model, std::uint32_t function) {
+const Object<M>* on_function(const Model& model, core::HostFunction function) {
     for (const auto& [name, object] : model.table<M>()) {
         if (is_host_function(object.resource) && function_of(object.resource) == function) {
             return &object;
@@ -45,9 +54,9 @@ struct FunctionHolder {
     std::string attachment;  ///< That it was made for; empty when a client made it.
 };
 /// Who has the function, also one on its way in or out.
-std::optional<FunctionHolder> holder_of_function(const Model& model, std::uint32_t function);
+std::optional<FunctionHolder> holder_of_function(const Model& model, core::HostFunction function);
 /// Errors: AlreadyExists, naming the holder.
-core::Result<void> check_free_function(const Model& model, std::uint32_t function);
+core::Result<void> check_free_function(const Model& model, core::HostFunction function);
 
 /// The data plane's name of a controller that is a function of the host, and of its socket. It is
 /// this controller's alone: what a host was given by another at the same place is not taken for it.

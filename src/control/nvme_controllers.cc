@@ -79,7 +79,7 @@ Task<Result<Controller>> Subsystems::create_controller(
     if (!id) {
         co_return std::unexpected(id.error());
     }
-    if (auto valid = validate(request.nvme_controller(), context_.host.function_count()); !valid) {
+    if (auto valid = validate(request.nvme_controller(), context_.host.function_counts()); !valid) {
         co_return std::unexpected(valid.error());
     }
     const auto parent = parent_name<opi::NvmeSubsystem>(context_.model, request.parent());
@@ -131,15 +131,14 @@ Task<Result<Controller>> Subsystems::create_controller(
 
 /// Its locks are held.
 Task<Result<Controller>> Subsystems::raise_function(Object<Controller> made) {
-    const std::uint32_t function = function_of(made.resource);
+    const core::HostFunction function = function_of(made.resource);
     if (auto free = check_free_function(context_.model, function); !free) {
         co_return std::unexpected(free.error());
     }
     if (auto kept = check_minima(kMinimum, context_.model, {.controller = &made}); !kept) {
         co_return std::unexpected(kept.error());
     }
-    // Hosts tell the controllers of a subsystem apart by it.
-    made.resource.mutable_spec()->set_nvme_controller_id(static_cast<std::int32_t>(function) + 1);
+    made.resource.mutable_spec()->set_nvme_controller_id(controller_id_of(function));
     made.resource.clear_status();
     made.resource.mutable_status()->set_active(true);
     made.known.set_queues(Disks::queues_for(made.resource));
@@ -291,7 +290,7 @@ Task<Result<Controller>> Subsystems::update_controller(
         !applied) {
         co_return std::unexpected(applied.error());
     }
-    if (auto valid = validate(updated.resource, platform::kMaxFunctions); !valid) {
+    if (auto valid = validate(updated.resource, platform::FunctionCounts::most()); !valid) {
         co_return std::unexpected(valid.error());
     }
     if (auto kept = check_minima(kMinimum, context_.model, {.controller = &updated}); !kept) {

@@ -8,12 +8,12 @@ namespace remora::control {
 
 std::vector<PlugAction> plan(const std::vector<DesiredDevice>& desired,
                              const std::vector<platform::PluggedDevice>& actual) {
-    std::map<std::uint32_t, const DesiredDevice*> wanted;
+    std::map<core::HostFunction, const DesiredDevice*> wanted;
     for (const DesiredDevice& device : desired) {
         wanted[device.request.function] = &device;
     }
-    std::set<std::uint32_t> unplugs;
-    std::set<std::uint32_t> right;
+    std::set<core::HostFunction> unplugs;
+    std::set<core::HostFunction> right;
     for (const platform::PluggedDevice& device : actual) {
         const auto found = wanted.find(device.function);
         if (found != wanted.end() && !found->second->lost &&
@@ -25,7 +25,7 @@ std::vector<PlugAction> plan(const std::vector<DesiredDevice>& desired,
     }
     std::vector<PlugAction> actions;
     actions.reserve(unplugs.size() + wanted.size());
-    for (const std::uint32_t function : unplugs) {
+    for (const core::HostFunction function : unplugs) {
         PlugAction& unplug = actions.emplace_back();
         unplug.kind = PlugAction::Kind::Unplug;
         unplug.request.function = function;

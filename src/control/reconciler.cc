@@ -22,7 +22,7 @@ std::vector<DesiredDevice> Reconciler::desired() const {
     }
     for (const auto& [name, object] : context_.model.table<opi::NvmeController>()) {
         if (is_host_function(object.resource) && object.known.intent() == state::INTENT_READY) {
-            const std::uint32_t function = function_of(object.resource);
+            const core::HostFunction function = function_of(object.resource);
             devices.push_back(
                 {disks_.plug_request(object), context_.lost_functions.contains(function)});
         }
@@ -32,14 +32,14 @@ std::vector<DesiredDevice> Reconciler::desired() const {
 
 /// Asks the functions themselves: the host does not tell of a session's end.
 Task<> Reconciler::look_for_lost_functions() {
-    std::vector<std::pair<std::uint32_t, std::string>> functions;
+    std::vector<std::pair<core::HostFunction, std::string>> functions;
     for (const auto& [name, object] : context_.model.table<opi::NvmeController>()) {
         if (is_host_function(object.resource) && object.known.intent() == state::INTENT_READY) {
             functions.emplace_back(function_of(object.resource),
                                    node_controller_name(object.resource));
         }
     }
-    std::set<std::uint32_t> lost;
+    std::set<core::HostFunction> lost;
     for (const auto& [function, name] : functions) {
         const auto status = co_await context_.node.vfio_nvme_status(name);
         if (status && !status->connected) {
@@ -50,7 +50,7 @@ Task<> Reconciler::look_for_lost_functions() {
 }
 
 /// Whether the host still has something at the function that it should not have.
-Task<core::Result<bool>> Reconciler::is_stray(std::uint32_t function) {
+Task<core::Result<bool>> Reconciler::is_stray(core::HostFunction function) {
     co_await look_for_lost_functions();
     const auto actual = co_await context_.host.list();
     if (!actual) {
@@ -63,7 +63,7 @@ Task<core::Result<bool>> Reconciler::is_stray(std::uint32_t function) {
 }
 
 /// Plugs what the store has at the function now.
-Task<core::Result<void>> Reconciler::plug(std::uint32_t function) {
+Task<core::Result<void>> Reconciler::plug(core::HostFunction function) {
     core::Result<std::string> address = std::string();
     if (const auto* disk = on_function<opi::VirtioBlk>(context_.model, function)) {
         const Object<opi::VirtioBlk> wish = *disk;
@@ -83,7 +83,7 @@ Task<core::Result<void>> Reconciler::plug(std::uint32_t function) {
 /// Between planning and acting another call may have changed what is wanted, so the wish is looked
 /// up again under the function's lock.
 Task<bool> Reconciler::carry_out(PlugAction action) {
-    const std::uint32_t function = action.request.function;
+    const core::HostFunction function = action.request.function;
     auto held = co_await context_.lock({function_key(function)});
     if (!held) {
         co_return false;
@@ -102,7 +102,7 @@ Task<bool> Reconciler::carry_out(PlugAction action) {
     }
     if (!outcome && outcome.error().message != said_) {
         said_ = outcome.error().message;
-        log::warn("host not as it should be yet", log::kv("function", function),
+        log::warn("host not as it should be yet", log::kv("function", function.text()),
                   log::kv("reason", said_));
     }
     co_return outcome.has_value();

@@ -44,8 +44,8 @@ class Reconciler {
     static Task<> run(Reconciler* self);
     [[nodiscard]] std::vector<DesiredDevice> desired() const;
     Task<> look_for_lost_functions();
-    Task<core::Result<bool>> is_stray(std::uint32_t function);
-    Task<core::Result<void>> plug(std::uint32_t function);
+    Task<core::Result<bool>> is_stray(core::HostFunction function);
+    Task<core::Result<void>> plug(core::HostFunction function);
     Task<bool> carry_out(PlugAction action);
 
     Context& context_;

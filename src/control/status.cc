@@ -139,9 +139,10 @@ std::vector<api::PathStatus> Status::path_status(const std::string& controller) 
 /// What is to be said of any function of the host.
 template <typename M>
 api::HostDiskStatus Status::function_status(const Object<M>& device) const {
-    const std::uint32_t function = function_of(device.resource);
+    const core::HostFunction function = function_of(device.resource);
     api::HostDiskStatus out;
-    out.set_host_function(static_cast<std::int32_t>(function));
+    out.set_host_function(static_cast<std::int32_t>(function.pf));
+    out.set_host_virtual_function(static_cast<std::int32_t>(function.vf));
     const auto address = context_.pci_addresses.find(function);
     const bool plugged = address != context_.pci_addresses.end();
     out.set_pci_address(plugged ? address->second : "");
@@ -213,7 +214,7 @@ Task<std::vector<api::HostDiskStatus>> Status::host_disks() {
     for (const auto& controller : controllers) {
         out.push_back(co_await controller_status(controller));
     }
-    std::ranges::sort(out, {}, &api::HostDiskStatus::host_function);
+    std::ranges::sort(out, {}, attached_function<api::HostDiskStatus>);
     co_return out;
 }
 

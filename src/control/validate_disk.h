@@ -7,21 +7,29 @@
 
 #include "control/model.h"
 #include "core/result.h"
+#include "platform/host_platform.h"
 
 namespace remora::control {
 
-/// Whether the number is a host function at all and has a place. Errors: InvalidArgument for a
-/// negative one, ResourceExhausted past the last.
-core::Result<void> check_function(std::int32_t function, std::uint32_t places);
+/// Whether the number is a physical function of hosts at all and has a place. Errors:
+/// InvalidArgument for a negative one, ResourceExhausted past the last.
+core::Result<void> check_function(std::int32_t function, const platform::FunctionCounts& places);
 
-/// A physical function of the local host, as OPI addresses it, of the field's resource.
+/// Whether it is a virtual function of that physical one, which need not be checked before; 0 is
+/// the physical one itself. Errors: InvalidArgument for a negative one and where there are none,
+/// ResourceExhausted past the last.
+core::Result<void> check_virtual_function(std::int32_t function,
+                                          std::int32_t virtual_function,
+                                          const platform::FunctionCounts& places);
+
+/// A function of the local host, as OPI addresses it, of the field's resource.
 core::Result<void> check_pcie_id(std::string_view field,
                                  const opi::PciEndpoint& pcie,
-                                 std::uint32_t places);
+                                 const platform::FunctionCounts& places);
 
 /// Its rates. Errors: InvalidArgument.
 core::Result<void> check_limits(const opi::VirtioBlk& disk);
 
-core::Result<void> validate(const opi::VirtioBlk& disk, std::uint32_t places);
+core::Result<void> validate(const opi::VirtioBlk& disk, const platform::FunctionCounts& places);
 
 }  // namespace remora::control

@@ -196,7 +196,8 @@ Result<void> check_listener(const opi::NvmeController& controller) {
 }
 
 /// The function that one over PCIe is.
-Result<void> check_host_function(const opi::NvmeControllerSpec& spec, std::uint32_t places) {
+Result<void> check_host_function(const opi::NvmeControllerSpec& spec,
+                                 const platform::FunctionCounts& places) {
     constexpr std::int32_t kMostPairs = 64;
     if (!spec.has_pcie_id()) {
         return invalid("spec.pcie_id: PCIe needs the function of the local host");
@@ -208,7 +209,8 @@ Result<void> check_host_function(const opi::NvmeControllerSpec& spec, std::uint3
     return check_pcie_id("spec.pcie_id", spec.pcie_id(), places);
 }
 
-Result<void> validate(const opi::NvmeController& controller, std::uint32_t places) {
+Result<void> validate(const opi::NvmeController& controller,
+                      const platform::FunctionCounts& places) {
     const opi::NvmeControllerSpec& spec = controller.spec();
     const bool pcie = spec.trtype() == opi::NVME_TRANSPORT_TYPE_PCIE;
     if (!pcie && spec.trtype() != opi::NVME_TRANSPORT_TYPE_TCP) {

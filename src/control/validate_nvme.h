@@ -6,6 +6,7 @@
 
 #include "control/model.h"
 #include "core/result.h"
+#include "platform/host_platform.h"
 #include "reactor/endpoint.h"
 
 namespace remora::control {
@@ -18,7 +19,8 @@ core::Result<void> check_nqn(std::string_view field, const std::string& nqn);
 
 core::Result<void> validate(const opi::NvmeSubsystem& subsystem);
 /// `places`: functions that the local host has.
-core::Result<void> validate(const opi::NvmeController& controller, std::uint32_t places);
+core::Result<void> validate(const opi::NvmeController& controller,
+                            const platform::FunctionCounts& places);
 core::Result<void> validate(const opi::NvmeNamespace& space);
 core::Result<void> validate(const opi::NvmeRemoteController& controller);
 core::Result<void> validate(const opi::NvmePath& path);

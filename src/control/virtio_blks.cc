@@ -45,7 +45,7 @@ Task<Result<Disk>> VirtioBlks::create(const opi::CreateVirtioBlkRequest& request
     if (!id) {
         co_return std::unexpected(id.error());
     }
-    const auto places = context_.host.function_count();
+    const auto places = context_.host.function_counts();
     if (auto valid = validate(request.virtio_blk(), places); !valid) {
         co_return std::unexpected(valid.error());
     }

@@ -6,8 +6,6 @@
 #include <optional>
 #include <utility>
 
-#include "platform/host_platform.h"
-
 namespace remora::platform {
 
 using core::ErrorKind;
@@ -22,7 +20,7 @@ constexpr std::uint32_t kLastPort = 9999;
 
 std::unexpected<core::Error> bad(std::string_view part, std::string_view why) {
     return fail(ErrorKind::InvalidArgument,
-                "functions: \"" + std::string(part) + "\" " + std::string(why) +
+                "\"" + std::string(part) + "\" " + std::string(why) +
                     "; write BUS, BUS:SLOT, BUS:FIRST-LAST or PREFIX[A-B], separated by commas");
 }
 
@@ -54,7 +52,7 @@ bool is_bus_name(std::string_view text) {
 }
 
 /// Most places one part may give: enough to see that there are too many, never more work.
-constexpr std::uint32_t kMostPerPart = kMaxFunctions + 1;
+constexpr std::uint32_t kMostPerPart = std::max(kMaxFunctions, kMaxVirtualFunctions) + 1;
 
 Result<std::vector<PciPlace>> parse_part(std::string_view part) {
     std::vector<PciPlace> places;
@@ -89,30 +87,81 @@ Result<std::vector<PciPlace>> parse_part(std::string_view part) {
     return places;
 }
 
-}  // namespace
+bool is_taken(const FunctionPlaces& places, const PciPlace& place) {
+    return std::ranges::any_of(places, [&](const auto& taken) { return taken.second == place; });
+}
 
-Result<std::vector<PciPlace>> parse_functions(std::string_view spec) {
-    std::vector<PciPlace> places;
+/// Gives the places in the list to `function` and those behind it, by the number that counts up.
+Result<void> deal(std::string_view spec,
+                  core::HostFunction function,
+                  std::uint32_t core::HostFunction::* number,
+                  FunctionPlaces& places) {
     std::size_t start = 0;
     while (start <= spec.size()) {
         const std::size_t end = std::min(spec.find(',', start), spec.size());
         const std::string_view part = spec.substr(start, end - start);
         auto parsed = parse_part(part);
         if (!parsed) {
-            return parsed;
+            return std::unexpected(parsed.error());
         }
         for (PciPlace& place : *parsed) {
-            if (std::find(places.begin(), places.end(), place) != places.end()) {
+            if (is_taken(places, place)) {
                 return bad(part, "gives a place twice");
             }
-            places.push_back(std::move(place));
+            places.emplace(function, std::move(place));
+            ++(function.*number);
         }
-        if (places.size() > kMaxFunctions) {
-            return bad(part, "brings the host to more than 64 functions");
+        const FunctionCounts counts = count(places);
+        if (counts.physical > kMaxFunctions) {
+            return bad(part, "brings the host to more than 64 physical functions");
+        }
+        if (counts.all_virtual() > kMaxVirtualFunctions) {
+            return bad(part, "brings the host to more than 64 virtual functions");
         }
         start = end + 1;
     }
-    return places;
+    return {};
+}
+
+}  // namespace
+
+Result<FunctionPlaces> parse_functions(std::string_view spec) {
+    FunctionPlaces places;
+    const auto dealt = deal(spec, 0, &core::HostFunction::pf, places);
+    return dealt ? Result<FunctionPlaces>(std::move(places)) : std::unexpected(dealt.error());
+}
+
+Result<void> add_virtual_functions(std::string_view spec, FunctionPlaces& places) {
+    const auto equals = spec.find('=');
+    const auto pf = number(spec.substr(0, equals));
+    if (equals == std::string_view::npos || !pf) {
+        return fail(ErrorKind::InvalidArgument,
+                    "\"" + std::string(spec) +
+                        "\" does not begin with the physical function; write PF=PLACES, such as "
+                        "0=br3:8-15");
+    }
+    if (!places.contains(*pf)) {
+        return fail(ErrorKind::InvalidArgument, "\"" + std::string(spec) + "\": host function " +
+                                                    std::to_string(*pf) + " has no place itself");
+    }
+    if (places.contains({*pf, 1})) {
+        return fail(ErrorKind::InvalidArgument,
+                    "\"" + std::string(spec) + "\": host function " + std::to_string(*pf) +
+                        " has its virtual functions already; give them in one list");
+    }
+    return deal(spec.substr(equals + 1), {*pf, 1}, &core::HostFunction::vf, places);
+}
+
+FunctionCounts count(const FunctionPlaces& places) {
+    FunctionCounts counts;
+    for (const auto& [function, place] : places) {
+        if (function.vf == 0) {
+            ++counts.physical;
+        } else {
+            ++counts.virtual_of[function.pf];
+        }
+    }
+    return counts;
 }
 
 }  // namespace remora::platform

@@ -7,14 +7,21 @@
 //   PREFIX[A-B]    root ports PREFIXA ... PREFIXB
 //
 // separated by commas; the first place carries function 0. `br1:1-31,br2:1-31,br3:1-2` are 64.
+//
+// A virtual function has a place of its own, too: nothing can be plugged in beside a function 0
+// that runs. PF=PLACES gives physical function PF its virtual functions 1, 2, ...: `0=br3:8-15` are
+// eight.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/host_function.h"
 #include "core/result.h"
+#include "platform/host_platform.h"
 
 namespace remora::platform {
 
@@ -25,7 +32,17 @@ struct PciPlace {
     bool operator==(const PciPlace&) const = default;
 };
 
-/// Errors: InvalidArgument naming the part that is wrong; more than 64 places, or one twice.
-core::Result<std::vector<PciPlace>> parse_functions(std::string_view spec);
+/// Of each function that has one: PFs from 0 on, and VFs of some from 1 on, without gaps.
+using FunctionPlaces = std::map<core::HostFunction, PciPlace>;
+
+/// The places of physical functions. Errors: InvalidArgument naming the part that is wrong; more
+/// than 64 places, or one twice.
+core::Result<FunctionPlaces> parse_functions(std::string_view spec);
+
+/// Adds the virtual functions of one physical function. Errors: InvalidArgument, as above; a
+/// physical function that has no place or has its virtual ones already; more than 64 in all.
+core::Result<void> add_virtual_functions(std::string_view spec, FunctionPlaces& places);
+
+FunctionCounts count(const FunctionPlaces& places);
 
 }  // namespace remora::platform

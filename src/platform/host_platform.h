@@ -2,23 +2,54 @@
 // HostPlatform: where a device is plugged into a host. QEMU over QMP today; vendor hardware would
 // be another implementation.
 //
-// The host's functions are numbered 0..63; which PCI place carries which is the platform's
-// configuration. Every call is a coroutine on the control reactor with a deadline inside, and is
-// idempotent: plugging what is plugged and unplugging what is gone succeed.
+// The host's physical functions are numbered 0..63, and the virtual functions of each from 1 on;
+// which PCI place carries which is the platform's configuration. Every call is a coroutine on the
+// control reactor with a deadline inside, and is idempotent: plugging what is plugged and
+// unplugging what is gone succeed.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/host_function.h"
 #include "core/result.h"
 #include "reactor/task.h"
 
 namespace remora::platform {
 
-/// Functions a host can have at most (what the API numbers).
+/// Physical functions a host can have at most (what the API numbers).
 constexpr std::uint32_t kMaxFunctions = 64;
+/// Virtual functions of all of them together.
+constexpr std::uint32_t kMaxVirtualFunctions = 64;
+
+/// How many functions there are places for.
+struct FunctionCounts {
+    std::uint32_t physical = 0;
+    std::map<std::uint32_t, std::uint32_t> virtual_of = {};  ///< By PF, of those that have some.
+
+    [[nodiscard]] std::uint32_t virtual_functions(std::uint32_t pf) const {
+        const auto found = virtual_of.find(pf);
+        return found == virtual_of.end() ? 0 : found->second;
+    }
+    /// Whatever a host may have: for what is stored, whose host may have had other places.
+    static FunctionCounts most() {
+        FunctionCounts all{kMaxFunctions};
+        for (std::uint32_t pf = 0; pf < kMaxFunctions; ++pf) {
+            all.virtual_of[pf] = kMaxVirtualFunctions;
+        }
+        return all;
+    }
+    [[nodiscard]] std::uint32_t all_virtual() const {
+        std::uint32_t sum = 0;
+        for (const auto& [pf, own] : virtual_of) {
+            sum += own;
+        }
+        return sum;
+    }
+};
 
 enum class DeviceKind : std::uint8_t {
     VirtioBlk,  ///< Behind a vhost-user socket.
@@ -26,7 +57,7 @@ enum class DeviceKind : std::uint8_t {
 };
 
 struct PlugRequest {
-    std::uint32_t function = 0;
+    core::HostFunction function;
     std::string socket_path;   ///< The device is behind it.
     std::uint32_t queues = 1;  ///< Of a virtio-blk device; an NVMe controller tells itself.
     DeviceKind kind = DeviceKind::VirtioBlk;
@@ -40,7 +71,7 @@ std::string socket_tag(std::string_view socket_path);
 
 /// A device of ours that the host has now.
 struct PluggedDevice {
-    std::uint32_t function = 0;
+    core::HostFunction function;
     std::string socket_path;  ///< Empty where the host does not tell; then the tag is there.
     std::string pci_address;  ///< As the host sees it, "0000:02:1f.0"; empty when not known yet.
     std::string tag = {};     ///< socket_tag()
@@ -59,8 +90,8 @@ class HostPlatform {
     [[nodiscard]] virtual std::string_view kind() const = 0;
     /// Whether there is a host to plug into. Without one sockets are served and nothing more.
     [[nodiscard]] virtual bool can_plug() const = 0;
-    /// Functions 0..count-1 have a place.
-    [[nodiscard]] virtual std::uint32_t function_count() const = 0;
+    /// Which functions have a place: PFs 0..physical-1, and of each VFs 1 to its count.
+    [[nodiscard]] virtual FunctionCounts function_counts() const = 0;
     /// What is wrong with the way to the host now; empty when nothing is known to be.
     [[nodiscard]] virtual std::string trouble() const = 0;
     /// Changes each time what is plugged must be looked at anew: the way to the host was lost, or a
@@ -75,7 +106,7 @@ class HostPlatform {
     virtual reactor::Task<core::Result<std::string>> plug(PlugRequest request) = 0;
     /// Returns when the host has let go of the device. Errors: DeadlineExceeded when it does not;
     /// NotFound: there is no host, as far as can be seen, so a device without a client is gone.
-    virtual reactor::Task<core::Result<void>> unplug(std::uint32_t function) = 0;
+    virtual reactor::Task<core::Result<void>> unplug(core::HostFunction function) = 0;
     virtual reactor::Task<core::Result<std::vector<PluggedDevice>>> list() = 0;
     /// Ends the way to the host; devices stay plugged. Once, before destruction.
     virtual reactor::Task<> stop() = 0;

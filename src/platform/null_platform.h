@@ -11,13 +11,13 @@ class NullPlatform final : public HostPlatform {
   public:
     [[nodiscard]] std::string_view kind() const override { return "none"; }
     [[nodiscard]] bool can_plug() const override { return false; }
-    [[nodiscard]] std::uint32_t function_count() const override { return kMaxFunctions; }
+    [[nodiscard]] FunctionCounts function_counts() const override { return {kMaxFunctions}; }
     [[nodiscard]] std::string trouble() const override { return {}; }
     [[nodiscard]] std::uint64_t generation() const override { return 0; }
     reactor::Task<core::Result<std::string>> plug(PlugRequest /*request*/) override {
         co_return std::string();
     }
-    reactor::Task<core::Result<void>> unplug(std::uint32_t /*function*/) override {
+    reactor::Task<core::Result<void>> unplug(core::HostFunction /*function*/) override {
         co_return core::Result<void>();
     }
     reactor::Task<core::Result<std::vector<PluggedDevice>>> list() override {

@@ -43,15 +43,13 @@ std::string hex(std::uint32_t slot) {
 
 }  // namespace
 
-QemuPlatform::QemuPlatform(reactor::Endpoint monitor,
-                           std::vector<PciPlace> places,
-                           QemuLimits limits)
+QemuPlatform::QemuPlatform(reactor::Endpoint monitor, FunctionPlaces places, QemuLimits limits)
     : monitor_(std::move(monitor)), places_(std::move(places)), limits_(limits) {}
 
 QemuPlatform::~QemuPlatform() = default;
 
-std::uint32_t QemuPlatform::function_count() const {
-    return static_cast<std::uint32_t>(places_.size());
+FunctionCounts QemuPlatform::function_counts() const {
+    return count(places_);
 }
 
 std::string QemuPlatform::trouble() const {
@@ -113,7 +111,7 @@ Task<Result<QemuPlatform::Json>> QemuPlatform::run(Client client,
 
 /// Ids of our devices at the function.
 Task<Result<std::vector<std::string>>> QemuPlatform::devices_at(Client client,
-                                                                std::uint32_t function) {
+                                                                core::HostFunction function) {
     const auto list = co_await run(client, "qom-list", Json{{"path", "/machine/peripheral"}});
     if (!list) {
         co_return std::unexpected(list.error());
@@ -240,9 +238,9 @@ Task<Result<std::string>> QemuPlatform::await_address(Client client, std::string
 }
 
 Task<Result<std::string>> QemuPlatform::plug(PlugRequest request) {
-    if (request.function >= places_.size()) {
+    if (!places_.contains(request.function)) {
         co_return fail(ErrorKind::ResourceExhausted,
-                       "host function " + std::to_string(request.function) +
+                       "host function " + request.function.text() +
                            " has no place in the virtual machine; it has " +
                            std::to_string(places_.size()) + " places");
     }
@@ -275,7 +273,7 @@ Task<Result<std::string>> QemuPlatform::plug(PlugRequest request) {
 
 /// What device_add is told.
 QemuPlatform::Json QemuPlatform::device_of(const PlugRequest& request) const {
-    const PciPlace& place = places_[request.function];
+    const PciPlace& place = places_.at(request.function);
     const std::string id = device_id(request);
     Json device{{"id", id}, {"bus", place.bus}, {"addr", hex(place.slot)}};
     if (request.kind == DeviceKind::Nvme) {
@@ -293,9 +291,9 @@ QemuPlatform::Json QemuPlatform::device_of(const PlugRequest& request) const {
 Task<Result<std::string>> QemuPlatform::take_back(Client client,
                                                   PlugRequest request,
                                                   core::Error why) {
-    const PciPlace place = places_[request.function];
-    const std::string what = "plugging function " + std::to_string(request.function) +
-                             " into bus " + place.bus + " slot " + std::to_string(place.slot);
+    const PciPlace place = places_.at(request.function);
+    const std::string what = "plugging function " + request.function.text() + " into bus " +
+                             place.bus + " slot " + std::to_string(place.slot);
     if (request.kind == DeviceKind::Nvme && client->version() < kVfioUser) {
         why.message += "; NVMe functions need QEMU 10.1 or later (vfio-user-pci)";
     }
@@ -349,7 +347,7 @@ Task<Result<void>> QemuPlatform::remove_device(Client client, std::string id) {
     }
 }
 
-Task<Result<void>> QemuPlatform::unplug(std::uint32_t function) {
+Task<Result<void>> QemuPlatform::unplug(core::HostFunction function) {
     const auto client = co_await connected();
     if (!client) {
         co_return absent_ ? fail(ErrorKind::NotFound, client.error().message)

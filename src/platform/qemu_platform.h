@@ -31,17 +31,17 @@ struct QemuLimits {
 
 class QemuPlatform final : public HostPlatform {
   public:
-    QemuPlatform(reactor::Endpoint monitor, std::vector<PciPlace> places, QemuLimits limits = {});
+    QemuPlatform(reactor::Endpoint monitor, FunctionPlaces places, QemuLimits limits = {});
     ~QemuPlatform() override;
 
     [[nodiscard]] std::string_view kind() const override { return "qemu"; }
     [[nodiscard]] bool can_plug() const override { return true; }
-    [[nodiscard]] std::uint32_t function_count() const override;
+    [[nodiscard]] FunctionCounts function_counts() const override;
     [[nodiscard]] std::string trouble() const override;
     [[nodiscard]] std::uint64_t generation() const override;
 
     reactor::Task<core::Result<std::string>> plug(PlugRequest request) override;
-    reactor::Task<core::Result<void>> unplug(std::uint32_t function) override;
+    reactor::Task<core::Result<void>> unplug(core::HostFunction function) override;
     reactor::Task<core::Result<std::vector<PluggedDevice>>> list() override;
     reactor::Task<> stop() override;
 
@@ -52,7 +52,7 @@ class QemuPlatform final : public HostPlatform {
     reactor::Task<core::Result<Client>> connected();
     reactor::Task<core::Result<Json>> run(Client client, std::string command, Json arguments);
     reactor::Task<core::Result<std::vector<std::string>>> devices_at(Client client,
-                                                                     std::uint32_t function);
+                                                                     core::HostFunction function);
     reactor::Task<core::Result<bool>> has_device(Client client, std::string id);
     reactor::Task<core::Result<std::string>> socket_behind(Client client, std::string id);
     reactor::Task<core::Result<bool>> has_right_device(Client client, PlugRequest request);
@@ -68,7 +68,7 @@ class QemuPlatform final : public HostPlatform {
     reactor::Task<core::Result<std::string>> await_address(Client client, std::string id);
 
     reactor::Endpoint monitor_;
-    std::vector<PciPlace> places_;
+    FunctionPlaces places_;
     QemuLimits limits_;
     Client client_;
     bool connecting_ = false;

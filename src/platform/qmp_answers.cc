@@ -2,7 +2,6 @@
 #include "platform/qmp_answers.h"
 
 #include <array>
-#include <charconv>
 #include <cstdio>
 
 #include "core/hash.h"
@@ -68,8 +67,8 @@ std::string socket_tag(std::string_view socket_path) {
     return core::hex_digits(core::fnv1a(socket_path), kTagDigits);
 }
 
-std::string chardev_id(std::uint32_t function) {
-    return std::string(kPrefix) + std::to_string(function);
+std::string chardev_id(core::HostFunction function) {
+    return std::string(kPrefix) + function.text();
 }
 
 std::string device_id(const PlugRequest& request) {
@@ -82,19 +81,18 @@ std::optional<DeviceId> parse_device_id(std::string_view id) {
         return std::nullopt;
     }
     id.remove_prefix(kPrefix.size());
-    DeviceId out;
-    const auto parsed = std::from_chars(id.data(), id.data() + id.size(), out.function);
-    const char* end = id.data() + id.size();
-    if (parsed.ec != std::errc() || out.function >= kMaxFunctions) {
+    const auto dash = id.find('-');
+    const auto function = core::HostFunction::parse(id.substr(0, dash));
+    if (!function || function->pf >= kMaxFunctions || function->vf > kMaxVirtualFunctions) {
         return std::nullopt;
     }
-    if (parsed.ptr == end) {
-        return out;
+    if (dash == std::string_view::npos) {
+        return DeviceId{*function, ""};
     }
-    out.tag = std::string(parsed.ptr + 1, end);
-    const bool is_tag = out.tag.size() == kTagDigits &&
-                        out.tag.find_first_not_of("0123456789abcdef") == std::string::npos;
-    return *parsed.ptr == '-' && is_tag ? std::optional(out) : std::nullopt;
+    const std::string_view tag = id.substr(dash + 1);
+    const bool is_tag = tag.size() == kTagDigits &&
+                        tag.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+    return is_tag ? std::optional(DeviceId{*function, std::string(tag)}) : std::nullopt;
 }
 
 std::vector<std::string> our_devices(const json& qom_list) {

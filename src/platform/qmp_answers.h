@@ -14,14 +14,15 @@
 
 namespace remora::platform {
 
-/// "remora-3" for a virtio-blk device at host function 3, "remora-3-0123abcd" for an NVMe
-/// controller there: QEMU does not tell behind which socket one is, so its id does.
+/// "remora-3" for a virtio-blk device at host function 3 ("remora-3.2" at its virtual function 2),
+/// "remora-3-0123abcd" for an NVMe controller there: QEMU does not tell behind which socket one is,
+/// so its id does.
 std::string device_id(const PlugRequest& request);
 /// The id of the function's character device.
-std::string chardev_id(std::uint32_t function);
+std::string chardev_id(core::HostFunction function);
 /// What one of our ids says.
 struct DeviceId {
-    std::uint32_t function = 0;
+    core::HostFunction function;
     std::string tag;  ///< Of an NVMe controller.
 };
 /// Nothing for any other than ours.

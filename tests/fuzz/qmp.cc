@@ -154,7 +154,8 @@ Task<> use(platform::QemuPlatform& qemu) {
         const auto listed = co_await qemu.list();
         if (told(listed)) {
             for (const auto& device : *listed) {
-                CHECK(device.function < platform::kMaxFunctions);
+                CHECK(device.function.pf < platform::kMaxFunctions &&
+                      device.function.vf <= platform::kMaxVirtualFunctions);
                 check_address(device.pci_address);
             }
         }
@@ -182,7 +183,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const platform::QemuLimits limits{.unplug_try = std::chrono::seconds(2),
                                           .unplug_total = std::chrono::seconds(5),
                                           .address = std::chrono::milliseconds(30)};
-        platform::QemuPlatform qemu(fuzz::kMonitor, {{"br1", 1}, {"br1", 2}}, limits);
+        platform::QemuPlatform qemu(
+            fuzz::kMonitor, {{0, {"br1", 1}}, {1, {"br1", 2}}, {{1, 1}, {"br1", 3}}}, limits);
         co_await fuzz::use(qemu);
         co_await qemu.stop();
         monitor.close();

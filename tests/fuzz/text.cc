@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "core/check.h"
+#include "core/host_function.h"
 #include "core/units.h"
 #include "core/uuid.h"
 #include "platform/functions_spec.h"
@@ -33,14 +34,34 @@ void check_functions(std::string_view text) {
         CHECK(places.error().kind == core::ErrorKind::InvalidArgument);
         return;
     }
-    CHECK(places->size() <= platform::kMaxFunctions);
+    CHECK(!places->empty() && platform::count(*places).physical == places->size() &&
+          places->size() <= platform::kMaxFunctions);
     std::string written;
-    for (const auto& place : *places) {
+    for (const auto& [function, place] : *places) {
         CHECK(!place.bus.empty());
         written += (written.empty() ? "" : ",") + place.bus + ":" + std::to_string(place.slot);
     }
     const auto again = platform::parse_functions(written);
-    CHECK(places->empty() || (again.has_value() && *again == *places));
+    CHECK(again.has_value() && *again == *places);
+}
+
+void check_virtual_functions(std::string_view text) {
+    platform::FunctionPlaces places = *platform::parse_functions("rp[0-3],br1:1-4");
+    const std::size_t physical = places.size();
+    const auto added = platform::add_virtual_functions(text, places);
+    if (!added) {
+        CHECK(added.error().kind == core::ErrorKind::InvalidArgument);
+        return;
+    }
+    const platform::FunctionCounts counts = platform::count(places);
+    CHECK(counts.physical == physical && counts.virtual_of.size() == 1 &&
+          counts.all_virtual() == places.size() - physical &&
+          counts.all_virtual() <= platform::kMaxVirtualFunctions);
+}
+
+void check_host_function(std::string_view text) {
+    const auto function = core::HostFunction::parse(text);
+    CHECK(!function || function->text() == text);
 }
 
 void check_size(std::string_view text) {
@@ -68,6 +89,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::string text = input.take_text(size);
     check_endpoint(text);
     check_functions(text);
+    check_virtual_functions(text);
+    check_host_function(text);
     check_size(text);
     check_uuid(text);
     return 0;

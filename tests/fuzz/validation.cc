@@ -32,7 +32,7 @@ using google::protobuf::FieldMask;
 using google::protobuf::Message;
 using google::protobuf::util::MessageDifferencer;
 
-constexpr std::uint32_t kPlaces = 8;
+const platform::FunctionCounts kPlaces{8, {{3, 2}}};
 constexpr int kMostPaths = 8;
 
 template <typename R>
@@ -69,7 +69,9 @@ void check_valid(const control::opi::NvmeController& controller) {
         return;
     }
     if (control::is_host_function(controller)) {
-        CHECK(control::function_of(controller) < kPlaces);
+        const core::HostFunction function = control::function_of(controller);
+        CHECK(function.pf < kPlaces.physical &&
+              function.vf <= kPlaces.virtual_functions(function.pf));
         return;
     }
     const auto endpoint = control::endpoint_of(controller);
@@ -218,6 +220,7 @@ void run(Input input) {
     check_order(text);
     check_pages(text, size);
     static_cast<void>(told(control::check_function(size, kPlaces)));
+    static_cast<void>(told(control::check_virtual_function(3, size, kPlaces)));
 }
 
 }  // namespace

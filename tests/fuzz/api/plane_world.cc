@@ -97,6 +97,7 @@ PlaneWorld::~PlaneWorld() {
 void PlaneWorld::start() {
     node_ = std::make_unique<test::FakeNode>(network_, steps_);
     host_ = std::make_unique<test::FakeHost>(plugged_, steps_);
+    host_->places.virtual_of = {{3, 2}, {9, 1}};
     control::Options options;
     options.socket_directory = "/run/remora";
     options.seal_keys = &seal_keys_;
@@ -156,7 +157,7 @@ std::string PlaneWorld::everything() {
                object.body + "\n";
     }
     for (const auto& [function, socket] : plugged_) {
-        all += std::to_string(function) + " " + socket + "\n";
+        all += function.text() + " " + socket + "\n";
     }
     return all + node_->everything();
 }

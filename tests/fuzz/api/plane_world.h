@@ -49,7 +49,7 @@ class PlaneWorld {
     test::Network network_;
     test::MemoryStore store_{steps_};
     test::FakeSealKeys seal_keys_;
-    std::map<std::uint32_t, std::string> plugged_;
+    std::map<core::HostFunction, std::string> plugged_;
     std::unique_ptr<test::FakeNode> node_;
     std::unique_ptr<test::FakeHost> host_;
     std::unique_ptr<control::ControlPlane> plane_;

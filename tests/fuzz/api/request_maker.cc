@@ -69,6 +69,7 @@ constexpr std::array kTexts{
     "nvmeRemoteControllers/r0/nvmeRemoteNamespaces/1",
     "attachments/3",
     "attachments/5",
+    "attachments/3.2",
     "discoveryReferrals/f0",
     "capacities/k0",
     "capacities/k1",

@@ -100,7 +100,7 @@ class SimHostTest : public test::ReactorFixture {
         EXPECT_TRUE(qemu->start().has_value());
         platform = std::make_unique<platform::QemuPlatform>(
             reactor::Endpoint::unix_path(options.monitor_path),
-            std::vector<platform::PciPlace>{{"bus1", 3}, {"bus1", 4}}, limits);
+            platform::FunctionPlaces{{0, {"bus1", 3}}, {1, {"bus1", 4}}}, limits);
     }
     Task<> plug(std::uint32_t function, TestDisk& disk) {
         const auto plugged = co_await platform->plug({function, disk.path, 2});

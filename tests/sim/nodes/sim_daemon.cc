@@ -118,9 +118,10 @@ bool SimDaemon::open_parts() {
     if (spec_.qmp_path.empty()) {
         life_->platform = std::make_unique<platform::NullPlatform>();
     } else {
-        life_->platform =
-            std::make_unique<platform::QemuPlatform>(reactor::Endpoint::unix_path(spec_.qmp_path),
-                                                     *platform::parse_functions(spec_.functions));
+        platform::FunctionPlaces places = *platform::parse_functions(spec_.functions);
+        CHECK(platform::add_virtual_functions(spec_.virtual_functions, places));
+        life_->platform = std::make_unique<platform::QemuPlatform>(
+            reactor::Endpoint::unix_path(spec_.qmp_path), std::move(places));
     }
     node::LocalNodeOptions node_options;
     node_options.identity = {identity->host_nqn, identity->host_id};

@@ -32,9 +32,10 @@ struct RemoteTuning {
 
 struct DaemonSpec {
     std::string name;
-    std::uint32_t reactors = 1;    ///< Data reactors.
-    std::string qmp_path;          ///< Empty: no host to plug into.
-    std::string functions;         ///< platform/functions_spec.h
+    std::uint32_t reactors = 1;  ///< Data reactors.
+    std::string qmp_path;        ///< Empty: no host to plug into.
+    std::string functions;       ///< platform/functions_spec.h
+    std::string virtual_functions;
     std::string vfs;               ///< The SQLite VFS of its machine's disk.
     std::string socket_directory;  ///< Where vhost-user sockets are.
     RemoteTuning tuning;

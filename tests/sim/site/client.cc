@@ -85,7 +85,11 @@ SimDaemon& Client::home_of(const VolumePlan& volume) {
 
 std::string Client::name_of(const Disk& disk) const {
     const VolumePlan& volume = site_.volumes()[disk.volume].plan;
-    return (volume.local ? "local-" : "attached-") + std::to_string(disk.function) + "-" +
+    std::string function = disk.function.text();
+    if (volume.local) {
+        std::ranges::replace(function, '.', '-');  // an id, of which a client may make no dots
+    }
+    return (volume.local ? "local-" : "attached-") + function + "-" +
            volume.uuid.text().substr(0, 8);
 }
 
@@ -101,8 +105,9 @@ Task<bool> Client::attach_local(Disk& disk) {
     auto& device = *request.mutable_virtio_blk();
     device.mutable_pcie_id()->mutable_port_id()->set_value(0);
     device.mutable_pcie_id()->mutable_physical_function()->set_value(
-        static_cast<std::int32_t>(disk.function));
-    device.mutable_pcie_id()->mutable_virtual_function()->set_value(0);
+        static_cast<std::int32_t>(disk.function.pf));
+    device.mutable_pcie_id()->mutable_virtual_function()->set_value(
+        static_cast<std::int32_t>(disk.function.vf));
     device.set_volume_name_ref(reference_of(volume));
     co_return co_await insist(home_of(volume), &ControlPlane::virtio_blks,
                               &control::VirtioBlks::create, request, "a disk over " + volume.id);
@@ -240,13 +245,14 @@ Task<bool> Client::attach(Disk& disk) {
     request.mutable_discovery()->set_traddr(target.machine->address);
     request.mutable_discovery()->set_trsvcid(std::to_string(Site::kPort));
     request.set_volume_uuid(volume.plan.uuid.text());
-    request.set_host_function(static_cast<std::int32_t>(disk.function));
+    request.set_host_function(static_cast<std::int32_t>(disk.function.pf));
+    request.set_host_virtual_function(static_cast<std::int32_t>(disk.function.vf));
     const bool done =
         co_await insist(*site_.ipus()[disk.ipu]->daemon, &ControlPlane::attachments,
                         &control::Attachments::attach, request, "attaching " + volume.plan.id);
     disk.attached = done;
     check_there(disk);
-    site_.world().trace().note("attached", volume.plan.id, disk.function);
+    site_.world().trace().note("attached", volume.plan.id, disk.function.pf, disk.function.vf);
     co_return done;
 }
 
@@ -258,12 +264,12 @@ Task<bool> Client::detach(Disk& disk) {
         co_return removed;
     }
     api::DetachVolumeRequest request;
-    request.set_host_function(static_cast<std::int32_t>(disk.function));
+    request.set_name("attachments/" + disk.function.text());
     request.set_allow_missing(true);
     const bool done = co_await insist(*site_.ipus()[disk.ipu]->daemon, &ControlPlane::attachments,
                                       &control::Attachments::detach, request, "detaching");
     check_gone(disk);
-    site_.world().trace().note("detached", "client", disk.function);
+    site_.world().trace().note("detached", "client", disk.function.pf, disk.function.vf);
     co_return done;
 }
 
@@ -294,12 +300,12 @@ Task<> Client::look(Disk& disk) {
         co_return;
     }
     api::GetAttachmentRequest request;
-    request.set_name("attachments/" + std::to_string(disk.function));
+    request.set_name("attachments/" + disk.function.text());
     const auto found = co_await ask(*site_.ipus()[disk.ipu]->daemon, &ControlPlane::attachments,
                                     &control::Attachments::get, request);
     const std::string wanted = site_.volumes()[disk.volume].plan.uuid.text();
     if (found ? found->volume_uuid() != wanted : found.error().kind == ErrorKind::NotFound) {
-        site_.world().violation("the attachment of function " + std::to_string(disk.function) +
+        site_.world().violation("the attachment of function " + disk.function.text() +
                                 " was answered and is not there");
     }
 }

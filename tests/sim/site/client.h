@@ -36,7 +36,7 @@ class Client {
 
     struct Disk {
         std::size_t ipu = 0;
-        std::uint32_t function = 0;
+        core::HostFunction function;
         std::size_t volume = 0;
         bool attached = false;  ///< As the daemon answered.
         bool hostile = false;

@@ -115,7 +115,8 @@ class Drawer {
                 volume.target = disk.ipu;
             }
             plan_.volumes.push_back(volume);
-            disk.function = static_cast<std::uint32_t>(i / ipus + (below(3) == 0 ? 4 : 0));
+            const auto of_ipu = static_cast<std::uint32_t>(i / ipus);
+            disk.function = below(3) == 0 ? core::HostFunction(0, of_ipu + 1) : of_ipu;
             disk.volume = i;
             disk.hostile = on(Fault::HostileGuest) && i > 0 && below(2) == 0;
             plan_.disks.push_back(disk);

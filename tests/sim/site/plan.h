@@ -68,7 +68,7 @@ struct VolumePlan {
 
 struct DiskPlan {
     std::size_t ipu = 0;
-    std::uint32_t function = 0;
+    core::HostFunction function;
     std::size_t volume = 0;  ///< The first that is attached there.
     bool hostile = false;
 };

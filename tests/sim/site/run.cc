@@ -259,8 +259,8 @@ class Run {
         text += client_.settled() ? "the client is content; " : "the client still calls; ";
         for (const Client::Disk& disk : client_.disks()) {
             const GuestDisk* guest = disk_of(disk);
-            text += "function " + std::to_string(disk.function) + " of ipu" +
-                    std::to_string(disk.ipu) + (disk.hostile ? " (hostile)" : "");
+            text += "function " + disk.function.text() + " of ipu" + std::to_string(disk.ipu) +
+                    (disk.hostile ? " (hostile)" : "");
             if (guest == nullptr) {
                 text += ": no disk; ";
                 continue;

@@ -14,7 +14,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::int64_t kUnixStartMs = 1'700'000'000'000;
-constexpr const char* kFunctions = "br1:1-8";
+constexpr const char* kFunctions = "br1:1-4";
+constexpr const char* kVirtualFunctions = "0=br1:5-8";
 
 /// The protocol checker of one connection.
 class CheckedConnection final : public Sniffer {
@@ -167,6 +168,7 @@ void Site::add_ipu(std::size_t index) {
     spec.reactors = plan_.ipu_reactors[index];
     spec.qmp_path = options.monitor_path;
     spec.functions = kFunctions;
+    spec.virtual_functions = kVirtualFunctions;
     add_daemon(*node, std::move(spec));
     node->daemon->on_death = [vfs = node->vfs.get()] { vfs->crash(); };
     node->daemon->guest_moment = [this, host = node->host.get()] { host->guest_moment(prng_); };

@@ -227,6 +227,51 @@ TEST(Attach, Function_left_out_is_left_to_the_daemon) {
     EXPECT_FALSE(daemon.request<api::AttachVolumeRequest>().has_host_function());
 }
 
+TEST(Attach, Virtual_function_goes_there_and_back) {
+    FakeDaemon daemon;
+    api::Attachment disk;
+    disk.set_host_function(3);
+    disk.set_host_virtual_function(2);
+    daemon.answer("AttachVolume", disk);
+
+    const Ran ran = run_at(daemon, {"attach", "--discovery", "127.0.0.1:4420", "--volume", kUuid,
+                                    "--function", "3.2"});
+    run_at(daemon, {"detach", "--function", "3.2"});
+    run_at(daemon, {"delete", "attachment", "attachments/3.2"});
+
+    const auto request = daemon.request<api::AttachVolumeRequest>(0);
+    EXPECT_EQ(request.host_function(), 3);
+    EXPECT_EQ(request.host_virtual_function(), 2);
+    EXPECT_THAT(ran.out, HasSubstr("\n3.2 "));
+    for (const std::size_t call : {1U, 2U}) {
+        EXPECT_EQ(daemon.request<api::DetachVolumeRequest>(call).name(), "attachments/3.2");
+    }
+}
+
+// One that is older takes the physical function.
+TEST(Attach, Disk_at_another_function_is_said) {
+    FakeDaemon daemon;
+    api::Attachment disk;
+    disk.set_host_function(3);
+    daemon.answer("AttachVolume", disk);
+
+    const Ran ran = run_at(daemon, {"attach", "--discovery", "127.0.0.1:4420", "--volume", kUuid,
+                                    "--function", "3.2"});
+
+    EXPECT_EQ(ran.code, 1);
+    EXPECT_THAT(ran.err, HasSubstr("attached the volume to host function 3"));
+}
+
+TEST(Delete, What_is_no_attachment_is_not_asked_for) {
+    FakeDaemon daemon;
+
+    for (const char* name : {"3.0", "03", "attachments/x"}) {
+        const Ran ran = run_at(daemon, {"delete", "attachment", name});
+        EXPECT_EQ(ran.code, 1) << name;
+        EXPECT_THAT(ran.err, HasSubstr("is no attachment")) << name;
+    }
+}
+
 TEST(Detach, By_function_or_by_volume) {
     FakeDaemon daemon;
 

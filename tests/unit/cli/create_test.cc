@@ -119,6 +119,23 @@ TEST(Create, Controller_is_a_function_of_the_host) {
     EXPECT_FALSE(spec.has_fabrics_id());
 }
 
+TEST(Create, Virtual_function_is_written_behind_its_own) {
+    FakeDaemon daemon;
+
+    const Ran disk =
+        run_at(daemon, {"create", "virtio-blk", "vda", "--function", "3.2", "--volume", "v"});
+    const Ran controller = run_at(daemon, {"create", "controller", "lab/vf", "--function", "0.1"});
+
+    EXPECT_EQ(disk.code, 0) << disk.err;
+    EXPECT_EQ(controller.code, 0) << controller.err;
+    const auto first = daemon.request<opi::CreateVirtioBlkRequest>(0);
+    EXPECT_EQ(first.virtio_blk().pcie_id().physical_function().value(), 3);
+    EXPECT_EQ(first.virtio_blk().pcie_id().virtual_function().value(), 2);
+    const auto second = daemon.request<opi::CreateNvmeControllerRequest>(1);
+    EXPECT_EQ(second.nvme_controller().spec().pcie_id().physical_function().value(), 0);
+    EXPECT_EQ(second.nvme_controller().spec().pcie_id().virtual_function().value(), 1);
+}
+
 TEST(Create, Controller_of_neither_or_both_ways_is_refused) {
     FakeDaemon daemon;
 

@@ -14,6 +14,7 @@
 #include <google/protobuf/field_mask.pb.h>
 #include <google/protobuf/util/field_mask_util.h>
 
+#include "cli/host_function.h"
 #include "cli/kinds.h"
 #include "remora/v1/remora.pb.h"
 #include "storage/backend_malloc.pb.h"
@@ -247,12 +248,14 @@ class FakeStore {
 
     Answer attach(const v1::AttachVolumeRequest& request) {
         namespace opi = opi_api::storage::v1;
-        const std::string id = "attached-" + std::to_string(request.host_function());
+        const std::string function = function_of(request).text();
+        const std::string id = "attached-" + function;
         const auto made = std::make_shared<v1::Attachment>();
-        made->set_name("attachments/" + std::to_string(request.host_function()));
+        made->set_name("attachments/" + function);
         *made->mutable_discovery() = request.discovery();
         made->set_volume_uuid(request.volume_uuid());
         made->set_host_function(request.host_function());
+        made->set_host_virtual_function(request.host_virtual_function());
         made->set_hostnqn(request.hostnqn().empty() ? "nqn.own" : request.hostnqn());
         made->set_state(v1::Attachment::STATE_ATTACHED);
         made->set_virtio_blk("volumes/" + id);
@@ -272,7 +275,8 @@ class FakeStore {
     }
 
     Answer detach(const v1::DetachVolumeRequest& request) {
-        const std::string function = std::to_string(request.host_function());
+        const std::string function = request.has_name() ? short_name(request.name())
+                                                        : std::to_string(request.host_function());
         all_.erase({"Attachment", "attachments/" + function});
         all_.erase({"VirtioBlk", "volumes/attached-" + function});
         all_.erase({"NvmePath", "nvmeRemoteControllers/attached-" + function + "/nvmePaths/0"});

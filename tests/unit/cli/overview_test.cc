@@ -168,6 +168,7 @@ TEST(Capabilities, Missing_ones_come_with_their_reasons) {
     api::Capabilities answer;
     answer.set_host_platform("qemu");
     answer.set_host_functions(64);
+    answer.set_host_virtual_functions(8);
     answer.add_back_end_transports("NVMe/TCP");
     auto& can = *answer.add_calls();
     can.set_service("opi_api.storage.v1.MallocVolumeService");
@@ -186,7 +187,7 @@ TEST(Capabilities, Missing_ones_come_with_their_reasons) {
     const Ran missing = run_at(daemon, {"capabilities", "--missing"});
 
     EXPECT_EQ(all.code, 0) << all.err;
-    EXPECT_THAT(all.out, HasSubstr("qemu with 64 functions"));
+    EXPECT_THAT(all.out, HasSubstr("qemu with 64 functions and 8 virtual functions"));
     EXPECT_THAT(all.out, ContainsRegex("CreateMallocVolume  *MallocVolumeService  *yes"));
     EXPECT_THAT(missing.out, Not(HasSubstr("CreateMallocVolume")));
     EXPECT_THAT(missing.out, ContainsRegex("CreateVirtioScsiLun .*no  *use virtio-blk"));

@@ -61,6 +61,7 @@ TEST(Site, Bad_resources_are_refused_at_their_place) {
         {"kind: malloc\nname: \"a\\nb\"", "f:2:7: this is no name of a malloc"},
         {"kind: malloc\nname: [a]", "f:2:7: this is no name of a malloc"},
         {"kind: attachment\nname: three", "f:2:7: an attachment is called by its host function"},
+        {"kind: attachment\nname: 3.0", "f:2:7: an attachment is called by its host function"},
         {"kind: malloc\nname: a\nspec: 5", "f:3:7: spec is expected to have fields"},
         {"kind: malloc\nname: a\nspec: {name: b}", "f:3:8: the name stands beside spec"},
         {"kind: malloc\nname: a\nspec:\n  blocksize: 5",

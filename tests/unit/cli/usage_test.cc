@@ -117,9 +117,10 @@ TEST(Usage, Errors_end_with_2_and_say_what_would_be_right) {
         {{"create", "malloc", "a", "--size", "1M", "--bogus"},
          "--bogus; see `remora create malloc"},
         {{"create", "remote-controller", "a", "--multipath", "x"}, "use disable, failover or "},
-        {{"detach"}, "--function N or --volume UUID"},
+        {{"detach"}, "--function PF[.VF] or --volume UUID"},
         {{"detach", "--function", "1", "--volume", "u"}, "excludes"},
-        {{"detach", "--function", "one"}, "'one' is not a whole number"},
+        {{"detach", "--function", "one"}, "'one' is no function of a host"},
+        {{"detach", "--function", "3.0"}, "write 3, or 3.2 for a virtual one"},
         {{"-o", "yaml", "status"}, "use table or json"},
     };
     for (const auto& one : cases) {

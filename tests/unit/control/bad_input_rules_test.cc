@@ -245,6 +245,17 @@ TEST_F(BadInputRules, LimitsOfNonsense_areRefused) {
         {"RunBenchmark", "queue_depth: 1025", INVALID_ARGUMENT, "queue_depth"},
         {"RunBenchmark", "seconds: 3601", INVALID_ARGUMENT, "seconds"},
         {"AttachVolume", "host_function: 64", RESOURCE_EXHAUSTED, "64"},
+        // This host has no virtual functions.
+        {"AttachVolume", "host_virtual_function: 1", INVALID_ARGUMENT, "no virtual functions"},
+        {"AttachVolume", "host_virtual_function: -1", INVALID_ARGUMENT, "host_virtual_function"},
+        {"CreateVirtioBlk", "virtio_blk { pcie_id { virtual_function { value: 1 } } }",
+         INVALID_ARGUMENT, "virtio_blk.pcie_id.virtual_function"},
+        {"CreateVirtioBlk",
+         "virtio_blk { pcie_id { physical_function { value: 64 } virtual_function { value: 1 } } }",
+         INVALID_ARGUMENT, "virtio_blk.pcie_id.virtual_function"},
+        {"DetachVolume", "name: \"volumes/3\"", NOT_FOUND, "such as 3"},
+        {"DetachVolume", "name: \"attachments/03\"", NOT_FOUND, "such as 3"},
+        {"DetachVolume", "name: \"attachments/3.2\"", NOT_FOUND, "attachments/3.2"},
     });
 }
 

@@ -8,7 +8,7 @@
 
 namespace remora::test {
 
-FakeHost::FakeHost(std::map<std::uint32_t, std::string>& plugged, Steps& steps)
+FakeHost::FakeHost(std::map<core::HostFunction, std::string>& plugged, Steps& steps)
     : plugged_(plugged), steps_(steps) {}
 
 FakeHost::~FakeHost() = default;
@@ -29,7 +29,7 @@ Task<Result<std::string>> FakeHost::plug(platform::PlugRequest request) {
     co_return address(request.function);
 }
 
-Task<Result<void>> FakeHost::unplug(std::uint32_t function) {
+Task<Result<void>> FakeHost::unplug(core::HostFunction function) {
     if (auto step = steps_.take("unplug"); !step) {
         co_return step;
     }
@@ -66,8 +66,8 @@ Task<> FakeHost::stop() {
     co_return;
 }
 
-std::string FakeHost::address(std::uint32_t function) {
-    return "0000:00:" + std::to_string(function) + ".0";
+std::string FakeHost::address(core::HostFunction function) {
+    return "0000:0" + std::to_string(function.vf) + ":" + std::to_string(function.pf) + ".0";
 }
 
 }  // namespace remora::test

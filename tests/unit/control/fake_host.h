@@ -19,10 +19,10 @@ using reactor::Task;
 /// The host: what is plugged into it outlives the daemon.
 class FakeHost final : public platform::HostPlatform {
   public:
-    FakeHost(std::map<std::uint32_t, std::string>& plugged, Steps& steps);
+    FakeHost(std::map<core::HostFunction, std::string>& plugged, Steps& steps);
     ~FakeHost() override;
 
-    std::uint32_t places = platform::kMaxFunctions;
+    platform::FunctionCounts places{platform::kMaxFunctions};
     /// Whether somebody serves the socket. A device must not be plugged where nobody does.
     std::function<bool(const std::string& socket)> served = [](const std::string&) { return true; };
     std::uint64_t changes = 1;  ///< generation()
@@ -34,24 +34,24 @@ class FakeHost final : public platform::HostPlatform {
     int refused_unplugs = 0;  ///< So many next unplugs time out.
     bool absent = false;      ///< Its process has ended.
     /// Functions that the host thinks about for as long as they are here.
-    std::set<std::uint32_t> slow_plugs;
-    std::set<std::uint32_t> slow_unplugs;
+    std::set<core::HostFunction> slow_plugs;
+    std::set<core::HostFunction> slow_unplugs;
 
     [[nodiscard]] std::string_view kind() const override { return "fake"; }
     [[nodiscard]] bool can_plug() const override { return true; }
-    [[nodiscard]] std::uint32_t function_count() const override { return places; }
+    [[nodiscard]] platform::FunctionCounts function_counts() const override { return places; }
     [[nodiscard]] std::string trouble() const override { return {}; }
     [[nodiscard]] std::uint64_t generation() const override { return changes; }
 
     Task<Result<std::string>> plug(platform::PlugRequest request) override;
-    Task<Result<void>> unplug(std::uint32_t function) override;
+    Task<Result<void>> unplug(core::HostFunction function) override;
     Task<Result<std::vector<platform::PluggedDevice>>> list() override;
     Task<> stop() override;
 
   private:
-    static std::string address(std::uint32_t function);
+    static std::string address(core::HostFunction function);
 
-    std::map<std::uint32_t, std::string>& plugged_;
+    std::map<core::HostFunction, std::string>& plugged_;
     Steps& steps_;
 };
 

@@ -141,7 +141,7 @@ class GrpcTest : public testing::Test {
             }
             all += node_.everything();
             for (const auto& [function, socket] : plugged_) {
-                all += std::to_string(function) + " " + socket + "\n";
+                all += function.text() + " " + socket + "\n";
             }
         });
         return all;
@@ -163,7 +163,7 @@ class GrpcTest : public testing::Test {
     ScratchFolder machine_;
     Steps steps_;
     Network network_;
-    std::map<std::uint32_t, std::string> plugged_;
+    std::map<core::HostFunction, std::string> plugged_;
     MemoryStore store_{steps_};
     FakeNode node_{network_, steps_};
     FakeHost host_{plugged_, steps_};

@@ -55,7 +55,7 @@ class PlaneFixture : public ReactorFixture {
 
     Steps steps;
     Network network;
-    std::map<std::uint32_t, std::string> plugged;
+    std::map<core::HostFunction, std::string> plugged;
     // Of the next node, host and plane that start_plane() makes.
     std::unique_ptr<FakeSealKeys> seal_keys = std::make_unique<FakeSealKeys>();
     std::uint32_t reactors = 1;

@@ -413,7 +413,7 @@ TEST_F(ResourcesTest, RemoteNamespaces_areListed) {
 
 TEST_F(ResourcesTest, VirtioBlk_wrongPlaces_areRefused) {
     ASSERT_TRUE(create_malloc("m0"));
-    host->places = 8;
+    host->places = {8};
 
     EXPECT_KIND(create_disk("d0", -1, "m0"), InvalidArgument);
     EXPECT_KIND(create_disk("d0", 8, "m0"), ResourceExhausted);

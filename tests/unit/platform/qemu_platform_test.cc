@@ -33,8 +33,9 @@ class QemuPlatformTest : public ReactorFixture {
         on_reactor([this] { qemu.close(); });
     }
     void make_platform() {
-        platform = std::make_unique<QemuPlatform>(
-            qemu.endpoint(), *platform::parse_functions("br1:1-31,rp[0-2]"), limits);
+        platform::FunctionPlaces places = *platform::parse_functions("br1:1-31,rp[0-2]");
+        EXPECT_TRUE(platform::add_virtual_functions("1=br2:4-5", places));
+        platform = std::make_unique<QemuPlatform>(qemu.endpoint(), std::move(places), limits);
     }
     void end_platform() {
         run([&]() -> Task<> { co_await platform->stop(); });
@@ -56,15 +57,16 @@ class QemuPlatformTest : public ReactorFixture {
         });
         turn_until([&] { return done; });
     }
-    core::Result<std::string> plug(std::uint32_t function, const std::string& socket = "/s/x") {
+    core::Result<std::string> plug(core::HostFunction function,
+                                   const std::string& socket = "/s/x") {
         core::Result<std::string> result;
         run([&]() -> Task<> { result = co_await platform->plug({function, socket, 2}); });
         return result;
     }
-    static platform::PlugRequest nvme(std::uint32_t function, const std::string& socket) {
+    static platform::PlugRequest nvme(core::HostFunction function, const std::string& socket) {
         return {function, socket, 16, platform::DeviceKind::Nvme};
     }
-    core::Result<void> unplug(std::uint32_t function) {
+    core::Result<void> unplug(core::HostFunction function) {
         core::Result<void> result;
         run([&]() -> Task<> { result = co_await platform->unplug(function); });
         return result;
@@ -146,7 +148,8 @@ TEST_F(QemuPlatformTest, Plug_leftoverSocket_isReplaced) {
 }
 
 TEST_F(QemuPlatformTest, Plug_functionWithoutAPlace_isResourceExhausted) {
-    EXPECT_EQ(platform->function_count(), 34U);
+    EXPECT_EQ(platform->function_counts().physical, 34U);
+    EXPECT_EQ(platform->function_counts().all_virtual(), 2U);
     const auto address = plug(34);
     ASSERT_FALSE(address);
     EXPECT_EQ(address.error().kind, core::ErrorKind::ResourceExhausted);
@@ -314,15 +317,49 @@ TEST_F(QemuPlatformTest, Plug_nvme_olderQemu_saysWhatIsNeeded) {
     EXPECT_NE(address.error().message.find("QEMU 10.1"), std::string::npos);
 }
 
+TEST_F(QemuPlatformTest, VirtualFunction_isADeviceOfItsOwn) {
+    ASSERT_TRUE(plug(1, "/s/pf"));
+    ASSERT_TRUE(plug({1, 2}, "/s/vf"));
+    core::Result<std::string> address;
+    run([&]() -> Task<> { address = co_await platform->plug(nvme({1, 1}, "/s/nvme")); });
+    ASSERT_TRUE(address) << address.error().message;
+
+    EXPECT_EQ(qemu.devices.at("remora-1").at("bus"), "br1");
+    EXPECT_EQ(qemu.devices.at("remora-1.2").at("bus"), "br2");
+    EXPECT_EQ(qemu.devices.at("remora-1.2").at("addr"), "5");
+    EXPECT_EQ(qemu.devices.at("remora-1.1-" + platform::socket_tag("/s/nvme")).at("addr"), "4");
+    const auto devices = list();
+    ASSERT_TRUE(devices);
+    EXPECT_EQ(devices->size(), 3U);
+    EXPECT_TRUE(std::ranges::any_of(*devices, [](const PluggedDevice& device) {
+        return device.function == core::HostFunction(1, 2) && device.socket_path == "/s/vf";
+    }));
+
+    ASSERT_TRUE(unplug({1, 2}));
+    EXPECT_TRUE(qemu.devices.contains("remora-1")) << "the physical function stays";
+    EXPECT_FALSE(qemu.devices.contains("remora-1.2"));
+    EXPECT_EQ(qemu.chardevs.size(), 1U);
+    for (const core::HostFunction absent : {core::HostFunction(1, 3), core::HostFunction(2, 1)}) {
+        const auto refused = plug(absent);
+        ASSERT_FALSE(refused);
+        EXPECT_EQ(refused.error().kind, core::ErrorKind::ResourceExhausted);
+    }
+}
+
 TEST(DeviceIdTest, OtherIds_areNotOurs) {
     for (const char* id :
          {"remora-", "remora-x", "remora-64", "remora-1-", "remora-1-0123abc", "remora-1-0123abcde",
-          "remora-1-0123ABCD", "remora-1x0123abcd", "net0", "remora-1-0123abcd-2", "remora--1"}) {
+          "remora-1-0123ABCD", "remora-1x0123abcd", "net0", "remora-1-0123abcd-2", "remora--1",
+          "remora-1.0", "remora-1.65", "remora-64.1", "remora-1.", "remora-1.2-", "remora-1.2.3"}) {
         EXPECT_FALSE(platform::parse_device_id(id)) << id;
     }
     EXPECT_EQ(platform::parse_device_id("remora-63")->tag, "");
     EXPECT_EQ(platform::parse_device_id("remora-7-0123abcd")->tag, "0123abcd");
-    EXPECT_EQ(platform::parse_device_id("remora-7-0123abcd")->function, 7U);
+    EXPECT_EQ(platform::parse_device_id("remora-7-0123abcd")->function, core::HostFunction(7));
+    EXPECT_EQ(platform::parse_device_id("remora-7.2")->function, core::HostFunction(7, 2));
+    EXPECT_EQ(platform::parse_device_id("remora-7.64-0123abcd")->function,
+              core::HostFunction(7, 64));
+    EXPECT_EQ(platform::parse_device_id("remora-7.64-0123abcd")->tag, "0123abcd");
 }
 
 TEST_F(QemuPlatformTest, LostConnection_isMadeAnewByTheNextCall) {
@@ -414,44 +451,6 @@ TEST_F(QemuPlatformTest, NotAMonitor_isRefused) {
     const auto devices = list();
     ASSERT_FALSE(devices);
     EXPECT_EQ(devices.error().kind, core::ErrorKind::Unavailable);
-}
-
-TEST(FunctionsSpecTest, EveryForm_isRead) {
-    using platform::parse_functions;
-    const auto places = parse_functions("rp0,br1:3,br2:30-31,port[8-9]");
-    ASSERT_TRUE(places);
-    const std::vector<platform::PciPlace> wanted{{"rp0", 0},  {"br1", 3},   {"br2", 30},
-                                                 {"br2", 31}, {"port8", 0}, {"port9", 0}};
-    EXPECT_EQ(*places, wanted);
-    EXPECT_EQ(parse_functions("br1:1-31,br2:1-31,br3:1-2")->size(), 64U);
-    EXPECT_EQ(parse_functions("rp[0-63]")->size(), 64U);
-}
-
-TEST(FunctionsSpecTest, WrongForms_areRefused) {
-    for (const char* spec : {"",
-                             ",",
-                             "a,",
-                             ":3",
-                             "a:",
-                             "a:x",
-                             "a:3-",
-                             "a:5-3",
-                             "a:32",
-                             "a:0-32",
-                             "a[",
-                             "a[1-",
-                             "a[1-2]x",
-                             "[1-2]",
-                             "a b",
-                             "a,a",
-                             "a:1-3,a:2",
-                             "rp[0-64]",
-                             "rp[0-4294967295]",
-                             "rp[1-99999999999]"}) {
-        const auto places = platform::parse_functions(spec);
-        ASSERT_FALSE(places) << spec;
-        EXPECT_EQ(places.error().kind, core::ErrorKind::InvalidArgument) << spec;
-    }
 }
 
 }  // namespace
