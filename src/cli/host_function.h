@@ -12,7 +12,7 @@
 
 namespace remora::cli {
 
-/// What help says of its value, and of what it can be.
+/// What help calls its value.
 inline constexpr std::string_view kFunctionValue = "PF[.VF]";
 
 /// Nothing for what no message can carry, too.

@@ -137,8 +137,8 @@ Result<core::HostFunction> Attachments::lowest_free_function() const {
         }
     }
     return fail(ErrorKind::ResourceExhausted, "all " + std::to_string(places) +
-                                                  " physical host functions are in use; detach a "
-                                                  "disk first or name a virtual function");
+                                                  " host functions are in use; detach a disk "
+                                                  "first, or name a virtual function");
 }
 
 Task<Result<Attachment>> Attachments::attach(const api::AttachVolumeRequest& request) {
