@@ -101,7 +101,7 @@ Result<Attachments::Wanted> Attachments::read(const api::AttachVolumeRequest& re
         if (!virtual_one) {
             return core::fail("host_virtual_function", virtual_one.error());
         }
-        if (auto function = check_function(request.host_function(), places); !function) {
+        if (auto function = check_function(request.host_function(), places.physical); !function) {
             return core::fail("host_function", function.error());
         }
         wanted.function = attached_function(request);

@@ -126,8 +126,7 @@ Result<void> Attachments::forget(const std::string& name, bool last_user) {
 Result<Attachments::Named> Attachments::read(const api::DetachVolumeRequest& request) {
     switch (request.disk_case()) {
         case api::DetachVolumeRequest::kHostFunction:
-            if (auto function =
-                    check_function(request.host_function(), platform::FunctionCounts::most());
+            if (auto function = check_function(request.host_function(), platform::kMaxFunctions);
                 !function) {
                 return core::fail("host_function", function.error());
             }

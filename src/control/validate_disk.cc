@@ -16,7 +16,7 @@ constexpr std::int64_t kMostQueues = 64;
 
 }  // namespace
 
-Result<void> check_function(std::int32_t function, const platform::FunctionCounts& places) {
+Result<void> check_function(std::int32_t function, std::uint32_t places) {
     if (function < 0) {
         return fail(ErrorKind::InvalidArgument, "host function " + std::to_string(function) +
                                                     " is negative; host functions are 0 to 63");
@@ -27,10 +27,10 @@ Result<void> check_function(std::int32_t function, const platform::FunctionCount
                                                       std::to_string(function) +
                                                       ": a host has 64, numbered 0 to 63");
     }
-    if (wanted >= places.physical) {
+    if (wanted >= places) {
         return fail(ErrorKind::ResourceExhausted, "host function " + std::to_string(function) +
                                                       " has no place on this host: it carries " +
-                                                      std::to_string(places.physical) +
+                                                      std::to_string(places) +
                                                       " functions, numbered from 0");
     }
     return {};
@@ -79,7 +79,7 @@ Result<void> check_pcie_id(std::string_view field,
     if (!virtual_one) {
         return core::fail(in + ".virtual_function", virtual_one.error());
     }
-    if (auto function = check_function(physical, places); !function) {
+    if (auto function = check_function(physical, places.physical); !function) {
         return core::fail(in + ".physical_function", function.error());
     }
     return {};

@@ -13,7 +13,7 @@ namespace remora::control {
 
 /// Whether the number is a physical function of hosts at all and has a place. Errors:
 /// InvalidArgument for a negative one, ResourceExhausted past the last.
-core::Result<void> check_function(std::int32_t function, const platform::FunctionCounts& places);
+core::Result<void> check_function(std::int32_t function, std::uint32_t places);
 
 /// Whether it is a virtual function of that physical one, which need not be checked before; 0 is
 /// the physical one itself. Errors: InvalidArgument for a negative one and where there are none,

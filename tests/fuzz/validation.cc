@@ -219,7 +219,7 @@ void run(Input input) {
     check_names(text);
     check_order(text);
     check_pages(text, size);
-    static_cast<void>(told(control::check_function(size, kPlaces)));
+    static_cast<void>(told(control::check_function(size, kPlaces.physical)));
     static_cast<void>(told(control::check_virtual_function(3, size, kPlaces)));
 }
 

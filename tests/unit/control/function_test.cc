@@ -16,12 +16,6 @@ constexpr const char* kSubsystem = "nvmeSubsystems/s0";
 constexpr const char* kController = "nvmeSubsystems/s0/nvmeControllers/c0";
 constexpr const char* kSubsystemNqn = "nqn.2024-01.org.example:s0";
 
-void address(opi::PciEndpoint& pcie, int function) {
-    pcie.mutable_port_id()->set_value(0);
-    pcie.mutable_physical_function()->set_value(function);
-    pcie.mutable_virtual_function()->set_value(0);
-}
-
 class FunctionTest : public PlaneFixture {
   public:
     void SetUp() override {
@@ -31,13 +25,14 @@ class FunctionTest : public PlaneFixture {
         ASSERT_TRUE(call(&ControlPlane::subsystems, &Subsystems::create_subsystem, request));
         at_first = store.size();
     }
-    static opi::CreateNvmeControllerRequest request_of(int function, const std::string& id = "c0") {
+    static opi::CreateNvmeControllerRequest request_of(core::HostFunction function,
+                                                       const std::string& id = "c0") {
         opi::CreateNvmeControllerRequest request;
         request.set_parent(kSubsystem);
         request.set_nvme_controller_id(id);
         auto& spec = *request.mutable_nvme_controller()->mutable_spec();
         spec.set_trtype(opi::NVME_TRANSPORT_TYPE_PCIE);
-        address(*spec.mutable_pcie_id(), function);
+        set_address(*spec.mutable_pcie_id(), function);
         return request;
     }
     Result<opi::NvmeController> create(const opi::CreateNvmeControllerRequest& request) {
@@ -59,10 +54,10 @@ class FunctionTest : public PlaneFixture {
         request.set_name(name);
         return call(&ControlPlane::subsystems, &Subsystems::delete_controller, request);
     }
-    Result<opi::VirtioBlk> create_disk(int function) {
+    Result<opi::VirtioBlk> create_disk(core::HostFunction function) {
         opi::CreateVirtioBlkRequest request;
         request.set_virtio_blk_id("d0");
-        address(*request.mutable_virtio_blk()->mutable_pcie_id(), function);
+        set_address(*request.mutable_virtio_blk()->mutable_pcie_id(), function);
         request.mutable_virtio_blk()->set_volume_name_ref("m0");
         return call(&ControlPlane::virtio_blks, &control::VirtioBlks::create, request);
     }

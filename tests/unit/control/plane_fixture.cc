@@ -14,6 +14,12 @@ core::Uuid uuid_of(int number) {
     return uuid;
 }
 
+void set_address(opi::PciEndpoint& pcie, core::HostFunction function) {
+    pcie.mutable_port_id()->set_value(0);
+    pcie.mutable_physical_function()->set_value(static_cast<std::int32_t>(function.pf));
+    pcie.mutable_virtual_function()->set_value(static_cast<std::int32_t>(function.vf));
+}
+
 PlaneFixture::PlaneFixture() {
     std::vector<Network::Space> spaces;
     for (int i = 1; i <= 70; ++i) {

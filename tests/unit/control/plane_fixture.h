@@ -21,6 +21,7 @@ constexpr const char* kTarget = "10.0.0.1:4420";
 constexpr const char* kNqn = "nqn.2024-01.org.example:target";
 
 core::Uuid uuid_of(int number);
+void set_address(opi::PciEndpoint& pcie, core::HostFunction function);
 
 class PlaneFixture : public ReactorFixture {
   public:

@@ -11,12 +11,6 @@ using google::protobuf::Empty;
 
 constexpr const char* kSubsystemName = "nvmeSubsystems/s0";
 
-void address(opi::PciEndpoint& pcie, core::HostFunction function) {
-    pcie.mutable_port_id()->set_value(0);
-    pcie.mutable_physical_function()->set_value(static_cast<std::int32_t>(function.pf));
-    pcie.mutable_virtual_function()->set_value(static_cast<std::int32_t>(function.vf));
-}
-
 /// The host has two physical functions, and the first of them three virtual ones.
 class VirtualFunctionTest : public PlaneFixture {
   public:
@@ -35,7 +29,7 @@ class VirtualFunctionTest : public PlaneFixture {
     Result<opi::VirtioBlk> create_disk(core::HostFunction function, const std::string& volume) {
         opi::CreateVirtioBlkRequest request;
         request.set_virtio_blk_id("disk-" + volume);
-        address(*request.mutable_virtio_blk()->mutable_pcie_id(), function);
+        set_address(*request.mutable_virtio_blk()->mutable_pcie_id(), function);
         request.mutable_virtio_blk()->set_volume_name_ref(volume);
         return call(&ControlPlane::virtio_blks, &control::VirtioBlks::create, request);
     }
@@ -46,7 +40,7 @@ class VirtualFunctionTest : public PlaneFixture {
         request.set_nvme_controller_id(id);
         auto& spec = *request.mutable_nvme_controller()->mutable_spec();
         spec.set_trtype(opi::NVME_TRANSPORT_TYPE_PCIE);
-        address(*spec.mutable_pcie_id(), function);
+        set_address(*spec.mutable_pcie_id(), function);
         return call(&ControlPlane::subsystems, &control::Subsystems::create_controller, request);
     }
     Result<api::Attachment> attach_to(core::HostFunction function, int volume = 1) {
